@@ -1,0 +1,1 @@
+"""Probability volumes to label maps: the reason the package exists. Torch only, CPU and CUDA."""

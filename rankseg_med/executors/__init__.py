@@ -1,0 +1,1 @@
+"""How a workflow's studies are spread."""

@@ -1,0 +1,1 @@
+"""Image to probabilities to label map, on the image's own grid."""
