@@ -1,0 +1,75 @@
+"""Telling a probability volume from what people pass by mistake."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rankseg_med.decode.histogram import voxel_blocks
+
+MAX_CLASSES = 256
+RANGE_TOLERANCE = 1e-4
+"""How far float rounding and interpolation may leave [0, 1]; such values count as 0 or 1."""
+SUM_TOLERANCE = 1e-2
+"""How far the classes' sum may be from 1; float16 and bfloat16 volumes need some of it."""
+
+
+def check_probabilities(probabilities: Float[Tensor, classes * spatial]) -> None:
+    """Raise unless the tensor is a multiclass probability volume.
+
+    Args:
+        probabilities: ``(classes, *spatial)`` float16, bfloat16, float32 or float64; at least two classes (class 0 is
+            the background) and at most 256, at least one spatial axis and one voxel; every value in [0, 1]; classes
+            summing to one in every voxel.
+
+    Raises:
+        TypeError: Not a floating tensor.
+        ValueError: Anything else; the message says what was found and what was probably meant.
+    """
+    required = "a probability volume (classes, *spatial)"
+    if not isinstance(probabilities, Tensor) or not probabilities.dtype.is_floating_point:
+        found = probabilities.dtype if isinstance(probabilities, Tensor) else type(probabilities).__name__
+        raise TypeError(f"{required} must be a floating-point tensor, found {found}; was a label map passed?")
+    shape = tuple(probabilities.shape)
+    if probabilities.ndim < 2:
+        raise ValueError(f"{required} needs a class axis and at least one spatial axis, found shape {shape}")
+    if shape[0] < 2:
+        raise ValueError(
+            f"{required} needs at least two classes, found shape {shape}; "
+            "for one foreground class stack background and foreground: torch.cat([1 - p, p])"
+        )
+    if shape[0] > MAX_CLASSES:
+        raise ValueError(
+            f"{required} may have at most {MAX_CLASSES} classes (label maps are uint8), found shape {shape}; "
+            "is the class axis first?"
+        )
+    if probabilities.numel() == 0:
+        raise ValueError(f"{required} needs at least one voxel, found shape {shape}")
+    _check_values(probabilities, required)
+
+
+def _check_values(probabilities: Float[Tensor, classes * spatial], required: str) -> None:
+    extremes = []
+    for block in voxel_blocks(probabilities):
+        total = block.sum(0)
+        extremes.append(torch.stack([block.amin(), -block.amax(), total.amin(), -total.amax()]))
+    # amin hands NaN on, so that one comparison at the end sees it, and one copy serves a volume on a GPU.
+    low, high, low_sum, high_sum = torch.stack(extremes).amin(0).tolist()
+    high, high_sum = -high, -high_sum
+    if not (low > -torch.inf and high < torch.inf):
+        raise ValueError(
+            f"{required} must be finite, found NaN or infinite values; "
+            "look for overflow in the network (mixed precision?) or unfilled regions of the volume"
+        )
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        raise ValueError(
+            f"{required} must lie in [0, 1], found values from {low:.6g} to {high:.6g}; "
+            "these look like logits: apply torch.softmax(logits, dim=0) first"
+        )
+    if low_sum < 1 - SUM_TOLERANCE or high_sum > 1 + SUM_TOLERANCE:
+        raise ValueError(
+            f"{required} must sum to one over its {probabilities.shape[0]} classes in every voxel, "
+            f"found sums from {low_sum:.6g} to {high_sum:.6g}; was the softmax missing, a sigmoid used in its place, "
+            "or is the class axis not the first?"
+        )

@@ -1,0 +1,41 @@
+"""Expected scores computed from their definitions, with nothing of the package."""
+
+import itertools
+
+import numpy as np
+
+
+def overlap(metric: str, intersection: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Dice or IoU from volumes; 0 where both are empty."""
+    total = predicted + true
+    numerator, denominator = (2 * intersection, total) if metric == "dice" else (intersection, total - intersection)
+    return np.divide(numerator, denominator, out=np.zeros(np.shape(denominator)), where=denominator > 0)
+
+
+def score_of_every_mask(probabilities: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Expected score of all 2^n masks by enumerating all 2^n references."""
+    every = np.array(list(itertools.product([0.0, 1.0], repeat=len(probabilities))))
+    likelihood = np.prod(np.where(every == 1, probabilities, 1 - probabilities), axis=1)
+    volumes = every.sum(1)
+    scores = overlap(metric, every @ every.T, volumes[:, None], volumes[None, :])
+    return every.astype(bool), scores @ likelihood
+
+
+def volume_distribution(probabilities: np.ndarray) -> np.ndarray:
+    """Distribution of the number of foreground voxels (Poisson binomial), by dynamic programming."""
+    distribution = np.ones(1)
+    for p in probabilities:
+        distribution = np.convolve(distribution, [1 - p, p])
+    return distribution
+
+
+def score_of_top_voxels(probabilities: np.ndarray, kept: int, metric: str) -> float:
+    """Expected score of keeping the first ``kept`` of descending probabilities, by dynamic programming."""
+    if metric == "iou":
+        missed = volume_distribution(probabilities[kept:])
+        return float(probabilities[:kept].sum() * (missed / (kept + np.arange(len(missed)))).sum())
+    total = 0.0
+    for j in range(kept):
+        others = volume_distribution(np.delete(probabilities, j))
+        total += 2 * probabilities[j] * (others / (kept + 1 + np.arange(len(others)))).sum()
+    return float(total)

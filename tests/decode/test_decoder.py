@@ -1,0 +1,167 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rankseg import RankSEG as PublishedRankSEG
+
+from rankseg_med.decode import ArgmaxDecoder, ProbabilityHistogram, RankSEGDecoder, make_decoder
+from tests.decode.oracles import score_of_every_mask
+
+METRICS = ("dice", "iou")
+
+
+def softmax_volume(*shape: int, seed: int = 0, sharpness: float = 3.0) -> torch.Tensor:
+    return torch.softmax(sharpness * torch.randn(shape, generator=torch.Generator().manual_seed(seed)), 0)
+
+
+def blob_volume(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Nested organ and tumour with blurred borders, as a network would see them."""
+    rng = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    centre = [rng.uniform(0.35, 0.65) * n for n in shape]
+    distance = np.sqrt(sum((a - c) ** 2 for a, c in zip(axes, centre, strict=True)))
+    noise = rng.normal(scale=1.2, size=(2, *shape))
+    organ = 0.6 * (0.33 * min(shape) - distance) + noise[0]
+    tumour = 0.9 * (0.15 * min(shape) - distance) + noise[1]
+    return torch.softmax(torch.from_numpy(np.stack([np.zeros(shape), organ, organ + tumour])), 0)
+
+
+def published(probabilities: torch.Tensor, metric: str, **options) -> torch.Tensor:
+    name = {"dice": "dice", "iou": "IoU"}[metric]
+    return PublishedRankSEG(metric=name, **options).predict(probabilities[None])[0]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("classes", [2, 3, 6])
+@pytest.mark.parametrize("seed", range(3))
+def test_rma_equals_the_reference_package(metric, classes, seed):
+    """Probabilities on the levels themselves, so that the reference's order is ours and only true ties may differ."""
+    levels = (softmax_volume(classes, 12, 11, 10, seed=seed) * 65535).floor().double()
+    levels[0] += 65535 - levels.sum(0)
+    probabilities = levels / 65535
+    ours = RankSEGDecoder(metric, solver="rma")(probabilities)
+    assert torch.equal(ours.long(), published(probabilities, metric))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seed", range(3))
+def test_rma_equals_the_reference_package_on_blobs_up_to_ties(metric, seed):
+    probabilities = blob_volume((40, 36, 30), seed)
+    decoder = RankSEGDecoder(metric, solver="rma")
+    ours, theirs = decoder(probabilities).long(), published(probabilities, metric)
+    thresholds = [decision.threshold for decision in decoder.decide(ProbabilityHistogram.of(probabilities))]
+    different = ours != theirs
+    # Voxels within a level of a class's threshold are ties to a histogram; so are float32-equal gains.
+    near_threshold = sum((p - t).abs() <= 1 / 65535 for p, t in zip(probabilities, thresholds, strict=True)).bool()
+    assert (different & ~near_threshold).sum() == 0
+    assert different.sum() <= 5
+    assert (ours != probabilities.argmax(0)).sum() > 50, "the volume must be one where the metric matters"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_pruned_classes_equal_the_reference_package(metric):
+    probabilities = torch.tensor([[0.40, 0.45, 0.34], [0.35, 0.20, 0.33], [0.25, 0.35, 0.33]])
+    assert torch.equal(RankSEGDecoder(metric, "rma")(probabilities).long(), published(probabilities, metric))
+    one_active = torch.tensor([[0.90, 0.45, 0.60], [0.05, 0.20, 0.15], [0.05, 0.35, 0.25]])
+    assert torch.equal(RankSEGDecoder(metric, "rma")(one_active).long(), torch.zeros(3, dtype=torch.long))
+    assert torch.equal(published(one_active, metric), torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=40, deadline=None)
+@given(levels=st.lists(st.integers(1, 65535), min_size=2, max_size=9, unique=True))
+def test_exact_threshold_is_the_best_mask_of_all(metric, levels):
+    foreground = np.array(levels) / 65535
+    probabilities = torch.from_numpy(np.stack([1 - foreground, foreground]))
+    decision = RankSEGDecoder(metric, min_peak=0).decide(ProbabilityHistogram.of(probabilities))[1]
+    masks, scores = score_of_every_mask(foreground, metric)
+    best = masks[scores.argmax()]
+    assert decision.expected_score == pytest.approx(scores.max(), abs=1e-9)
+    chosen = foreground >= decision.threshold - 1e-9
+    assert scores[(masks == chosen).all(1)].item() == pytest.approx(scores.max(), abs=1e-9)
+    assert decision.volume == chosen.sum()
+    assert scores.max() == pytest.approx(scores[(masks == best).all(1)].item())
+
+
+def test_two_classes_differ_from_argmax_where_dice_gains():
+    """An uncertain rim around a small certain core: expected Dice keeps voxels below one half."""
+    foreground = torch.cat([torch.full((20,), 0.98), torch.full((10,), 0.45), torch.full((970,), 0.001)])
+    probabilities = torch.stack([1 - foreground, foreground])
+    labels = RankSEGDecoder("dice")(probabilities)
+    assert labels[:20].all()
+    assert not labels[30:].any()
+    assert not probabilities.argmax(0)[20:].any()
+    decision = RankSEGDecoder("dice").decide(ProbabilityHistogram.of(probabilities))[1]
+    assert decision.volume == 30
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("decoder", [RankSEGDecoder("dice"), RankSEGDecoder("iou", "rma"), ArgmaxDecoder()])
+def test_every_floating_dtype_decodes_alike(dtype, decoder):
+    probabilities = blob_volume((20, 20, 20), 1).to(dtype)
+    labels = decoder(probabilities)
+    assert labels.dtype == torch.uint8
+    assert labels.shape == (20, 20, 20)
+    assert torch.equal(labels, decoder(probabilities.double()))
+
+
+@pytest.mark.parametrize("spatial", [(7,), (5, 6), (4, 3, 5), (2, 3, 4, 2)])
+def test_any_number_of_spatial_axes(spatial):
+    assert RankSEGDecoder()(softmax_volume(3, *spatial)).shape == spatial
+
+
+def test_order_of_voxels_and_memory_layout_do_not_matter():
+    probabilities = blob_volume((12, 14, 16), 2)
+    labels = RankSEGDecoder()(probabilities)
+    for order in itertools.permutations(range(3)):
+        permuted = probabilities.permute(0, *(axis + 1 for axis in order))
+        assert torch.equal(RankSEGDecoder()(permuted), labels.permute(order))
+
+
+def test_input_is_left_as_it_was():
+    probabilities = softmax_volume(3, 8, 8, 8)
+    before = probabilities.clone()
+    RankSEGDecoder()(probabilities)
+    assert torch.equal(probabilities, before)
+
+
+@pytest.mark.parametrize("min_peak", [0.3, 0.6])
+def test_min_peak_keeps_faint_classes_empty(min_peak):
+    probabilities = torch.tensor([[0.9, 0.5, 0.5], [0.1, 0.5, 0.5]])
+    decisions = RankSEGDecoder(min_peak=min_peak).decide(ProbabilityHistogram.of(probabilities))
+    assert decisions[1].active == (min_peak < 0.5)
+    assert (RankSEGDecoder(min_peak=min_peak)(probabilities).sum() > 0) == (min_peak < 0.5)
+
+
+def test_peak_equal_to_min_peak_is_pruned():
+    probabilities = torch.tensor([[0.5, 0.75], [0.5, 0.25]], dtype=torch.float64)
+    assert not RankSEGDecoder(min_peak=0.5).decide(ProbabilityHistogram.of(probabilities))[1].active
+
+
+def test_argmax_is_torch_argmax():
+    probabilities = softmax_volume(5, 13, 12, 11)
+    assert torch.equal(ArgmaxDecoder()(probabilities).long(), probabilities.argmax(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "hausdorff"}, "metric must be one of dice, iou, found 'hausdorff'"),
+        ({"solver": "ba"}, "solver must be one of exact, rma"),
+        ({"assignment": "random"}, "assignment must be one of greedy"),
+        ({"min_peak": 1.5}, r"min_peak is a probability and must lie in \[0, 1\], found 1.5"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        RankSEGDecoder(**options)
+
+
+def test_decoders_by_name():
+    assert repr(make_decoder("iou", solver="rma")) == repr(RankSEGDecoder("iou", solver="rma"))
+    assert isinstance(make_decoder("argmax"), ArgmaxDecoder)
+    with pytest.raises(ValueError, match="decoder must be one of dice, iou, argmax"):
+        make_decoder("otsu")
