@@ -14,7 +14,7 @@ from rankseg_med.decode.histogram import lowest_probability_of, voxel_blocks
 
 
 def assign_greedy(
-    probabilities: Float[Tensor, classes * spatial], decisions: Sequence[Decision], metric: Metric
+    probabilities: Float[Tensor, "classes *spatial"], decisions: Sequence[Decision], metric: Metric
 ) -> UInt8[Tensor, "*spatial"]:
     r"""Give every voxel one class by the published rule (Wang and Dai, NeurIPS 2025).
 

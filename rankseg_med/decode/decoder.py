@@ -20,7 +20,7 @@ Assignment = Literal["greedy"]
 class Decoder(Protocol):
     """Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
 
-    def __call__(self, probabilities: Float[Tensor, classes * spatial]) -> UInt8[Tensor, "*spatial"]:
+    def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
         """Decode one volume."""
         ...
 
@@ -41,11 +41,12 @@ class RankSEGDecoder:
 
     Example:
         >>> import torch
-        >>> foreground = torch.tensor([0.98] * 6 + [0.45] * 3 + [0.01] * 40)
+        >>> foreground = torch.tensor([0.98] * 60 + [0.45] * 30 + [0.001] * 900)
         >>> probabilities = torch.stack([1 - foreground, foreground])
-        tensor([0, 1, 1, 1], dtype=torch.uint8)
-        >>> probabilities.argmax(0)
-        tensor([0, 0, 0, 1])
+        >>> probabilities.argmax(0).sum()  # argmax keeps the certain core only
+        tensor(60)
+        >>> RankSEGDecoder("dice")(probabilities).sum()  # for Dice the uncertain rim is worth keeping
+        tensor(90)
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class RankSEGDecoder:
         return decide(histogram, metric=self.metric, solver=self.solver, min_peak=self.min_peak)
 
     @torch.no_grad()
-    def __call__(self, probabilities: Float[Tensor, classes * spatial]) -> UInt8[Tensor, "*spatial"]:
+    def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
         """Decode a multiclass probability volume.
 
         Args:
@@ -102,7 +103,7 @@ class ArgmaxDecoder:
         return "ArgmaxDecoder()"
 
     @torch.no_grad()
-    def __call__(self, probabilities: Float[Tensor, classes * spatial]) -> UInt8[Tensor, "*spatial"]:
+    def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
         """Decode a multiclass probability volume; input, output and errors as for [`RankSEGDecoder`][]."""
         check_probabilities(probabilities)
         labels = torch.cat([block.argmax(0).to(torch.uint8) for block in voxel_blocks(probabilities)])

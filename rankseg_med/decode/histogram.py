@@ -35,7 +35,7 @@ class ProbabilityHistogram:
     peak: Float64[Tensor, " classes"]
 
     @classmethod
-    def of(cls, probabilities: Float[Tensor, classes * spatial]) -> ProbabilityHistogram:
+    def of(cls, probabilities: Float[Tensor, "classes *spatial"]) -> ProbabilityHistogram:
         """Count a probability volume, block by block, with no copy of it.
 
         Args:
@@ -97,7 +97,7 @@ class ProbabilityHistogram:
         return levels, probabilities, occurring
 
 
-def voxel_blocks(probabilities: Float[Tensor, classes * spatial]) -> Iterator[Float[Tensor, "classes block"]]:
+def voxel_blocks(probabilities: Float[Tensor, "classes *spatial"]) -> Iterator[Float[Tensor, "classes block"]]:
     """Cut a volume into runs of voxels small enough to work on in at least single precision."""
     working_dtype = torch.promote_types(probabilities.dtype, torch.float32)
     for block in torch.split(probabilities.flatten(1), _BLOCK_VOXELS, dim=1):

@@ -15,7 +15,7 @@ SUM_TOLERANCE = 1e-2
 """How far the classes' sum may be from 1; float16 and bfloat16 volumes need some of it."""
 
 
-def check_probabilities(probabilities: Float[Tensor, classes * spatial]) -> None:
+def check_probabilities(probabilities: Float[Tensor, "classes *spatial"]) -> None:
     """Raise unless the tensor is a multiclass probability volume.
 
     Args:
@@ -49,7 +49,7 @@ def check_probabilities(probabilities: Float[Tensor, classes * spatial]) -> None
     _check_values(probabilities, required)
 
 
-def _check_values(probabilities: Float[Tensor, classes * spatial], required: str) -> None:
+def _check_values(probabilities: Float[Tensor, "classes *spatial"], required: str) -> None:
     extremes = []
     for block in voxel_blocks(probabilities):
         total = block.sum(0)
