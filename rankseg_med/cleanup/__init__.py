@@ -1,1 +1,5 @@
 """Label map to label map: what anatomy allows."""
+
+from rankseg_med.cleanup.largest_component import keep_largest_component
+
+__all__ = ["keep_largest_component"]

@@ -1,1 +1,5 @@
-"""Networks by name, and the weights that ship with the package."""
+"""Checkpoints, and the weights that ship with the package. Networks themselves are MONAI's, built from the config."""
+
+from rankseg_med.networks.checkpoint import SHIPPED_WEIGHTS, CheckpointError, load_weights, shipped_checkpoint
+
+__all__ = ["SHIPPED_WEIGHTS", "CheckpointError", "load_weights", "shipped_checkpoint"]

@@ -1,0 +1,84 @@
+"""Train on few and on many hippocampus volumes, decode by argmax and by RankSEG, compare.
+
+    python pipelines/hippocampus.py DATA WORK_FOLDER [--labelled 6 120] [--epochs N]
+
+DATA holds ``images/`` and ``labels/`` of the Medical Segmentation Decathlon's Task04. Fold 0 of 5 is held out, used
+neither for training nor for choosing a checkpoint (the last one is taken), and scored once. Every step is a
+`rankseg-med` command, printed as it runs.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+LABELS = {1: "anterior", 2: "posterior"}
+DECODERS = ("argmax", "dice")
+
+
+def rankseg_med(*arguments: object) -> None:
+    """Run one command, showing it."""
+    command = ["rankseg-med", *map(str, arguments)]
+    print("$", *command, flush=True)
+    subprocess.run([sys.executable, "-m", *["rankseg_med", *command[1:]]], check=True)
+
+
+def dice_per_case(scores: Path) -> dict[str, dict[str, float]]:
+    """Case id to Dice by class name, and their mean, from a scores.csv."""
+    dice: dict[str, dict[str, float]] = defaultdict(dict)
+    with scores.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            dice[row["case_id"]][row["name"]] = float(row["dice"])
+    return {case: {**by_class, "mean": float(np.mean(list(by_class.values())))} for case, by_class in dice.items()}
+
+
+def add_comparison(table: Table, labelled: int, run: Path) -> None:
+    """One row per class: mean Dice of both decoders, their difference, volumes better and worse."""
+    argmax, rankseg = (dice_per_case(run / f"scores_{decoder}" / "scores.csv") for decoder in DECODERS)
+    for name in [*LABELS.values(), "mean"]:
+        before = np.array([argmax[case][name] for case in sorted(argmax)])
+        after = np.array([rankseg[case][name] for case in sorted(argmax)])
+        change = 100 * (after - before)
+        table.add_row(
+            *(str(labelled), name, f"{100 * before.mean():.2f}", f"{100 * after.mean():.2f}", f"{change.mean():+.2f}"),
+            *(f"{(change > 0).sum()} / {(change < 0).sum()}", f"{(change > 1).sum()} / {(change < -1).sum()}"),
+        )
+
+
+def main() -> None:
+    """Manifest, then per number of labelled volumes: train, predict and evaluate with both decoders."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--labelled", type=int, nargs="+", default=[6, 120])
+    parser.add_argument("--epochs", type=int, help="in place of the config's")
+    arguments = parser.parse_args()
+
+    manifest = arguments.work / "hippocampus.json"
+    named = ",".join(f"{label}={name}" for label, name in LABELS.items())
+    images, labels = arguments.data / "images", arguments.data / "labels"
+    rankseg_med("manifest", images, labels, "--output", manifest, "--folds", 5, "--seed", 0, "--labels", named)
+    table = Table("labelled", "class", "argmax", "RankSEG Dice", "change", "better / worse", "by over 1 point")
+    for labelled in arguments.labelled:
+        run = arguments.work / f"labelled_{labelled}"
+        epochs = [] if arguments.epochs is None else ["--epochs", arguments.epochs]
+        options = ["--config", "hippocampus", "--manifest", manifest, "--labelled", labelled, "--output", run]
+        rankseg_med("train", *options, "--fold", 0, *epochs)
+        for decoder in DECODERS:
+            predictions = run / f"predictions_{decoder}"
+            model = ["--config", "hippocampus", "--checkpoint", run / "last.pt", "--decoder", decoder]
+            rankseg_med("predict", manifest, *model, "--fold", 0, "--output", predictions)
+            scores = ["--labels", named, "--fold", 0, "--output", run / f"scores_{decoder}"]
+            rankseg_med("evaluate", predictions, manifest, *scores)
+        add_comparison(table, labelled, run)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

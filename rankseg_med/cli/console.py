@@ -1,0 +1,46 @@
+"""What every command prints to, and how errors leave the program."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+output = Console()
+"""Results: tables and summaries, on standard output."""
+messages = Console(stderr=True)
+"""Progress and errors, on standard error, so that results can be piped."""
+
+
+def configure_logging(*, verbose: bool) -> None:
+    """Coloured log lines on a terminal, plain ones in a log file."""
+    level = logging.DEBUG if verbose else logging.INFO
+    handler: logging.Handler
+    if messages.is_terminal:
+        handler = RichHandler(console=messages, show_path=False)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("rankseg_med")
+    package.handlers = [handler]
+    package.setLevel(level)
+    package.propagate = False
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Progress]:
+    """A bar on a terminal; in a log nothing, since each step writes its own line."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=messages, disable=not messages.is_terminal, transient=True) as bar:
+        bar.add_task(description, total=total)
+        yield bar
+
+
+def advance(bar: Progress) -> None:
+    """One step further."""
+    bar.advance(TaskID(0))

@@ -1,0 +1,49 @@
+"""The `rankseg-med` program."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from rankseg_med import __version__
+from rankseg_med.cli.console import configure_logging, messages, output
+from rankseg_med.cli.demo import demo_command
+from rankseg_med.cli.evaluate import evaluate_command
+from rankseg_med.cli.manifest import manifest_command
+from rankseg_med.cli.predict import predict_command
+from rankseg_med.cli.train import train_command
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.command("demo")(demo_command)
+app.command("predict")(predict_command)
+app.command("evaluate")(evaluate_command)
+app.command("manifest")(manifest_command)
+app.command("train")(train_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Details and tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Decode segmentation networks for Dice and IoU instead of voxel accuracy."""
+    configure_logging(verbose=verbose)
+
+
+def main() -> None:
+    """Run the program; errors that the user can mend are one line on standard error and exit code 1."""
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError) as error:
+        logging.getLogger("rankseg_med").debug("stopped", exc_info=True)
+        messages.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,71 @@
+"""`rankseg-med predict`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rankseg_med.cli.console import advance, output, progress_bar
+from rankseg_med.executors import Outcome
+from rankseg_med.networks import shipped_checkpoint
+from rankseg_med.studies import Study, find_studies
+from rankseg_med.workflows.config import Device, load_config
+from rankseg_med.workflows.predict import Prediction, predict
+
+log = logging.getLogger(__name__)
+
+
+def predict_command(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI file, folder of them, or data list (.json).")],
+    config: Annotated[str, typer.Option(help="Config file (trusted: it may hold code) or shipped name, such as demo.")],
+    checkpoint: Annotated[str, typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo.")],
+    output_dir: Annotated[Path, typer.Option("--output", help="Folder of the label maps.")],
+    decoder: Annotated[
+        Literal["dice", "iou", "argmax"] | None,
+        typer.Option(help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace label maps that are there.")] = False,
+) -> None:
+    """Predict label maps: one NIfTI file per study, on the study's own grid.
+
+    Exit code 0 only if every study succeeded; a study that fails is reported and the others go on.
+    """
+    studies = find_studies(source, data_root=data_root, fold=fold)
+    settings = load_config("inference", config, device=device)
+    if decoder is not None:
+        settings["decoder::name"] = decoder
+    prediction = Prediction.from_config(settings, shipped_checkpoint(checkpoint) or Path(checkpoint), output_dir)
+    if report_outcomes(predict_with_progress(studies, prediction, overwrite=overwrite), output_dir):
+        raise typer.Exit(1)
+
+
+def predict_with_progress(
+    studies: Sequence[Study], prediction: Prediction, *, overwrite: bool
+) -> list[Outcome[Study, Path]]:
+    """Run the prediction with a bar on a terminal and a line per study in a log."""
+    outcomes = []
+    with progress_bar("predicting", len(studies)) as bar:
+        for outcome in predict(studies, prediction, overwrite=overwrite):
+            outcomes.append(outcome)
+            if outcome.error is None:
+                log.info("%s: done in %.1f s", outcome.item.case_id, outcome.seconds)
+            else:
+                log.error("%s: failed: %s", outcome.item.case_id, outcome.error)
+            advance(bar)
+    return outcomes
+
+
+def report_outcomes(outcomes: Sequence[Outcome[Study, Path]], folder: Path) -> int:
+    """Print the summary; returns the number of failures."""
+    failures = [outcome for outcome in outcomes if outcome.error is not None]
+    output.print(f"{len(outcomes) - len(failures)} of {len(outcomes)} studies predicted into {folder}", highlight=False)
+    for outcome in failures:
+        output.print(f"failed: {outcome.item.case_id}: {outcome.error}", highlight=False, markup=False)
+    return len(failures)

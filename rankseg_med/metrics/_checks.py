@@ -1,0 +1,41 @@
+"""Checks that every metric makes of its masks and spacing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+
+def check_same_shape(prediction: Shaped[np.ndarray, "..."], reference: Shaped[np.ndarray, "..."]) -> None:
+    """Raise ValueError unless both arrays have the same shape of two or three axes."""
+    if prediction.shape != reference.shape:
+        raise ValueError(
+            f"Prediction and reference must have the same shape, got {prediction.shape} and {reference.shape}. "
+            "Bring both onto one grid first, and drop channel axes."
+        )
+    if prediction.ndim not in (2, 3):
+        raise ValueError(
+            f"Prediction and reference must have 2 or 3 spatial axes, got shape {prediction.shape}. "
+            "Drop channel and batch axes, e.g. with array[0]."
+        )
+
+
+def check_masks(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray, "..."]) -> None:
+    """Raise unless both arrays are boolean (else TypeError) and of the same 2-D or 3-D shape (else ValueError)."""
+    for name, mask in (("prediction", prediction), ("reference", reference)):
+        # A label map counted as a mask would merge its classes and give a plausible, wrong score.
+        if mask.dtype != np.bool_:
+            raise TypeError(
+                f"The {name} must be a boolean mask, got dtype {mask.dtype}. "
+                "Select one class first, e.g. label_map == 1, or score every class with score_label_maps."
+            )
+    check_same_shape(prediction, reference)
+
+
+def check_spacing(spacing_mm: Sequence[float], ndim: int) -> None:
+    """Raise ValueError unless there is one positive, finite spacing for each of the ``ndim`` axes."""
+    if len(spacing_mm) != ndim or not all(0 < step < np.inf for step in spacing_mm):
+        raise ValueError(
+            f"spacing_mm must give one positive number of millimetres for each of the {ndim} axes, "
+            f"got {tuple(spacing_mm)}."
+        )

@@ -1,0 +1,100 @@
+"""Weights on disk to a network in memory, never by unpickling."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
+# Where training programs put the network's weights beside optimizer and epoch: ours, MONAI's, and common practice.
+_NESTING_KEYS = ("network", "model", "state_dict", "net")
+_NAMED_IN_MESSAGE = 3
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+def shipped_checkpoint(name: str) -> Path | None:
+    """Weights that come with the package, by name (``"demo"``); None if there are none of that name."""
+    path = SHIPPED_WEIGHTS / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def load_weights(network: torch.nn.Module, checkpoint: Path) -> None:
+    """Fill a network with the weights of a checkpoint, all of them or none.
+
+    Args:
+        network: Any module; its parameters and buffers are overwritten.
+        checkpoint: ``.safetensors``, or a PyTorch file (``.pt``, ``.pth``, ``.ckpt``) holding a state dictionary,
+            alone or under ``network``, ``model``, ``state_dict`` or ``net``. PyTorch files are read with
+            ``weights_only=True``, so that a file from elsewhere cannot run code. Names that `DataParallel` prefixed
+            with ``module.`` are understood.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, holds other objects than tensors, or does not fit the network;
+            the message names missing, unexpected and misshapen entries.
+    """
+    weights = _read(checkpoint)
+    expected = network.state_dict()
+    problems = [
+        *_listed("missing", sorted(expected.keys() - weights.keys())),
+        *_listed("unexpected", sorted(weights.keys() - expected.keys())),
+        *_listed(
+            "of another shape",
+            [
+                f"{name} {tuple(weights[name].shape)} where the network has {tuple(expected[name].shape)}"
+                for name in sorted(expected.keys() & weights.keys())
+                if weights[name].shape != expected[name].shape
+            ],
+        ),
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{checkpoint}: does not fit the network of the config ({'; '.join(problems)}); "
+            "was it trained with another config?"
+        )
+    network.load_state_dict(weights)
+
+
+def _read(checkpoint: Path) -> dict[str, Tensor]:
+    if not checkpoint.is_file():
+        raise CheckpointError(f"{checkpoint}: no such checkpoint file")
+    try:
+        if checkpoint.suffix == ".safetensors":
+            return dict(load_file(checkpoint))
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{checkpoint}: must hold tensors only, since other pickled objects can run code; "
+            f"save network.state_dict() instead ({str(error).splitlines()[0]})"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, KeyError) as error:
+        raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
+    return _state_dict(content, checkpoint)
+
+
+def _state_dict(content: Any, checkpoint: Path) -> dict[str, Tensor]:  # noqa: ANN401
+    for key in _NESTING_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(
+            f"{checkpoint}: must hold a state dictionary (name to tensor), alone or under one of "
+            f"{', '.join(_NESTING_KEYS)}"
+        )
+    return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+def _listed(what: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - _NAMED_IN_MESSAGE} more" if len(names) > _NAMED_IN_MESSAGE else ""
+    return [f"{what}: {', '.join(names[:_NAMED_IN_MESSAGE])}{more}"]

@@ -1,0 +1,47 @@
+"""Whether two files sample the same places."""
+
+from pathlib import Path
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.header import GRID_TOLERANCE_MM, format_vector, open_nifti
+
+
+def check_same_grid(first: Path, second: Path) -> None:
+    """Check that two NIfTI files share shape, spacing, orientation and origin; only headers are read.
+
+    Differences are measured as the displacement that they cause, in mm: of the first voxel for the origin, over the
+    length of each axis for spacing and orientation. Up to `GRID_TOLERANCE_MM` counts as rounding.
+
+    Args:
+        first: a NIfTI file, such as the image.
+        second: another, such as its label map.
+
+    Raises:
+        StudyError: if either header is unusable (see `open_nifti`), or if the grids differ; the message names both
+            files, each property that differs, and both of its values.
+    """
+    images = [open_nifti(first), open_nifti(second)]
+    shapes = [image.shape[:3] for image in images]
+    spacings_mm = [voxel_sizes(image.affine) for image in images]
+    directions = [image.affine[:3, :3] / spacing_mm for image, spacing_mm in zip(images, spacings_mm, strict=True)]
+    origins_mm = [image.affine[:3, 3] for image in images]
+    lengths_mm = np.asarray(shapes[0]) * spacings_mm[0]
+
+    differences = []
+    if shapes[0] != shapes[1]:
+        differences.append(f"shape {shapes[0]} and {shapes[1]}")
+    if (abs(spacings_mm[0] - spacings_mm[1]) * shapes[0] > GRID_TOLERANCE_MM).any():
+        differences.append(f"spacing {format_vector(spacings_mm[0])} and {format_vector(spacings_mm[1])} mm")
+    if (np.linalg.norm(directions[0] - directions[1], axis=0) * lengths_mm > GRID_TOLERANCE_MM).any():
+        differences.append(f"orientation {_axes(directions[0])} and {_axes(directions[1])}")
+    if np.linalg.norm(origins_mm[0] - origins_mm[1]) > GRID_TOLERANCE_MM:
+        differences.append(f"origin {format_vector(origins_mm[0])} and {format_vector(origins_mm[1])} mm")
+    if differences:
+        raise StudyError(f"{first} and {second} must share one grid, but differ in {'; '.join(differences)}")
+
+
+def _axes(directions: np.ndarray) -> str:
+    return " ".join(map(format_vector, directions.T))

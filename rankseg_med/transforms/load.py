@@ -1,0 +1,47 @@
+"""Reading studies inside a MONAI `Compose`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import ensure_tuple_rep
+
+from rankseg_med.studies import load_image, load_label_map
+
+
+class LoadStudyd(MapTransform):
+    """Replace paths of NIfTI files by MetaTensors ``(1, X, Y, Z)``, refusing what would silently spoil a result.
+
+    Images come as float32, label maps as uint8. MONAI's `LoadImaged` takes 4-D files for channels, lets NaN pass and
+    reports a truncated file as whatever its reader raised; this says what is wrong with which file.
+
+    Args:
+        keys: Keys that hold paths.
+        is_label: Whether they are label maps: one for all keys, or one per key.
+        allow_missing_keys: Whether keys may be absent.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, is_label: bool | Sequence[bool] = False, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.is_label = ensure_tuple_rep(is_label, len(self.keys))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read every key.
+
+        Raises:
+            StudyError: A file that cannot be used; the message names it.
+        """
+        d = dict(data)
+        for key, is_label in self.key_iterator(d, self.is_label):
+            path = Path(d[key])
+            d[key] = load_label_map(path) if is_label else load_image(path)
+        return d
+
+
+LoadStudyD = LoadStudyDict = LoadStudyd

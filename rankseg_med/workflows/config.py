@@ -1,0 +1,89 @@
+"""Configs: a base per job, an overlay per data set, both MONAI Bundle YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from monai.bundle import ConfigParser
+
+import rankseg_med
+
+Job = Literal["inference", "train"]
+Device = Literal["auto", "cpu", "cuda"]
+
+_REQUIRED = {
+    "inference": (
+        "label_names",
+        "num_classes",
+        "preprocessing",
+        "network_def",
+        "network",
+        "inferer",
+        "decoder",
+        "cleanup",
+    ),
+    "train": ("label_names", "num_classes", "preprocessing", "augmentation", "network_def", "loss", "optimizer"),
+}
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message says why."""
+
+
+def load_config(job: Job, overlay: str | Path, *, device: Device = "auto") -> ConfigParser:
+    """Read a job's base config with an overlay merged over it.
+
+    Args:
+        job: ``"inference"`` or ``"train"``: which shipped base to start from.
+        overlay: Path of a YAML or JSON file, or the name of a shipped config such as ``"demo"``. Its entries replace
+            those of the base; ``inferer::overlap: 0.7`` replaces one nested value. Trusted files only: expressions
+            that start with ``$`` are run as code.
+        device: ``"auto"`` takes CUDA where there is one.
+
+    Returns:
+        The merged config; `parsed` builds its entries.
+
+    Raises:
+        ConfigError: No such file or name, not YAML, an id that the job needs is missing, or CUDA was asked for and is
+            not there.
+    """
+    path = _find(overlay)
+    try:
+        config = ConfigParser(ConfigParser.load_config_files([_folder() / f"{job}.yaml", path]))
+    except Exception as error:
+        raise ConfigError(f"{path}: cannot be read as a YAML config ({error})") from error
+    missing = [entry for entry in _REQUIRED[job] if entry not in config]
+    if missing:
+        raise ConfigError(
+            f"{path}: lacks {', '.join(missing)}; an overlay of {job}.yaml must define what the base does not "
+            "(see configs/demo.yaml)"
+        )
+    if device != "auto":
+        config["device"] = torch.device(device)
+    if config.get_parsed_content("device").type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda was asked for, but PyTorch sees no CUDA device; use --device cpu")
+    return config
+
+
+def shipped_configs() -> list[str]:
+    """Names of the data set overlays that come with the package."""
+    return sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in _REQUIRED)
+
+
+def _find(overlay: str | Path) -> Path:
+    named = _folder() / f"{overlay}.yaml"
+    if str(overlay) in shipped_configs():
+        return named
+    path = Path(overlay)
+    if not path.is_file():
+        raise ConfigError(f"{overlay}: no such config file, nor a shipped config ({', '.join(shipped_configs())})")
+    return path
+
+
+def _folder() -> Path:
+    # In a checkout the configs lie at the repository root, which is a bundle root; the wheel carries them inside.
+    package = Path(rankseg_med.__file__).parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"

@@ -1,0 +1,113 @@
+"""Making a data list from a folder of images and a folder of label maps."""
+
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from rankseg_med.studies import (
+    LabelledEntry,
+    Manifest,
+    StudyError,
+    case_id,
+    check_same_grid,
+    find_studies,
+    load_label_map,
+)
+
+
+def build_manifest(
+    images: Path,
+    labels: Path,
+    output: Path,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    label_names: Mapping[int, str] | None = None,
+    data_root: Path | None = None,
+    name: str | None = None,
+) -> Manifest:
+    """Pair two folders by case id, check every pair, deal the cases into folds and write the data list.
+
+    Every label map is read, to learn which labels there are; of images only the header is. Folds depend on the case
+    ids and the seed alone, and their sizes differ by at most one.
+
+    Args:
+        images: a folder of NIfTI images.
+        labels: a folder of NIfTI label maps, named as the images are.
+        output: where the data list goes (`.json`).
+        folds: in how many folds to deal the cases; at least 2, at most one a case.
+        seed: of the shuffle before dealing.
+        label_names: label value to name; background need not be named. By default, `label_<value>` for every value
+            that occurs.
+        data_root: folder that the written paths are relative to; by default the folder of `output`.
+        name: of the data set; by default the file name of `output`.
+
+    Returns:
+        The manifest as written, its training entries sorted by case id.
+
+    Raises:
+        StudyError: if an image lacks a label map or a label map its image, if a pair cannot be read or differs in its
+            grid, or if a label map has a value that `label_names` does not name. One error names them all.
+        ValueError: if `folds` is less than 2 or more than there are cases.
+        OSError: if the list cannot be written.
+    """
+    pairs, faults = _pair(images.resolve(), labels.resolve())
+    values: set[int] = set()
+    for image, label in pairs:
+        try:
+            check_same_grid(image, label)
+            found = {int(value) for value in np.unique(load_label_map(label).array)}
+        except StudyError as error:
+            faults.append(str(error))
+            continue
+        unnamed = found - {0} - set(label_names or found)
+        if unnamed:
+            faults.append(f"{label}: holds values without a name: {', '.join(map(str, sorted(unnamed)))}")
+        values |= found
+    if faults:
+        raise StudyError(
+            "\n- ".join([f"no data list written; faults found in {images} and {labels}: {len(faults)}", *faults])
+        )
+
+    names = {0: "background", **(label_names or {value: f"label_{value}" for value in values - {0}})}
+    root = (output.parent if data_root is None else data_root).resolve()
+    fold_of = _deal([case_id(image) for image, _ in pairs], folds, seed)
+    manifest = Manifest(
+        name=output.stem if name is None else name,
+        labels={str(value): names[value] for value in sorted(names)},
+        training=[
+            LabelledEntry(
+                id=case_id(image),
+                image=_relative(image, root),
+                label=_relative(label, root),
+                fold=fold_of[case_id(image)],
+            )
+            for image, label in pairs
+        ],
+    )
+    manifest.write(output)
+    return manifest
+
+
+def _pair(images: Path, labels: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Pairs of files with the same case id, sorted by it, and a fault for each file without a partner."""
+    image_of, label_of = ({study.case_id: study.image for study in find_studies(folder)} for folder in (images, labels))
+    pairs = [(image, label_of[case]) for case, image in image_of.items() if case in label_of]
+    faults = [f"{image}: has no label map in {labels}" for case, image in image_of.items() if case not in label_of]
+    faults += [f"{label}: has no image in {images}" for case, label in label_of.items() if case not in image_of]
+    return pairs, faults
+
+
+def _deal(cases: list[str], folds: int, seed: int) -> dict[str, int]:
+    if not 2 <= folds <= len(cases):
+        raise ValueError(f"folds must be at least 2 and at most the number of cases, {len(cases)}, got {folds}")
+    shuffled = sorted(cases)
+    random.Random(seed).shuffle(shuffled)
+    return {case: position % folds for position, case in enumerate(shuffled)}
+
+
+def _relative(file: Path, root: Path) -> str:
+    return PurePath(os.path.relpath(file, root)).as_posix()

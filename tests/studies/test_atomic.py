@@ -1,0 +1,78 @@
+import pytest
+
+from rankseg_med.studies import atomic_write
+
+
+def test_the_name_appears_only_when_complete(tmp_path):
+    path = tmp_path / "new" / "folders" / "case.nii.gz"
+    with atomic_write(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.startswith(".")
+        assert temporary.name.endswith("case.nii.gz")
+        temporary.write_text("done")
+        assert not path.exists()
+    assert path.read_text() == "done"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_takes_a_string(tmp_path):
+    with atomic_write(f"{tmp_path}/a.json") as temporary:
+        temporary.write_text("{}")
+    assert (tmp_path / "a.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("wrote", [True, False])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, failure, wrote):
+    path = tmp_path / "case.nii.gz"
+    path.write_text("old")
+
+    def write_and_fail():
+        with atomic_write(path) as temporary:
+            if wrote:
+                temporary.write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        write_and_fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_body_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="case"), atomic_write(tmp_path / "case.json"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_way_stays(tmp_path):
+    (tmp_path / "case.json").mkdir()
+    with pytest.raises(OSError, match=r"case\.json"), atomic_write(tmp_path / "case.json") as temporary:
+        temporary.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["case.json"]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic_write(path) as first, atomic_write(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"
+
+
+@pytest.mark.parametrize("below", ["out", "out/deeper"])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, below):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / below
+    with pytest.raises(OSError, match=f"output folder.*{folder}"), atomic_write(folder / "a.json"):
+        pytest.fail("the body must not run")
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    named_at_sync = []
+    monkeypatch.setattr("os.fsync", lambda _: named_at_sync.append(path.exists()))
+    with atomic_write(path) as temporary:
+        temporary.write_text("{}")
+    assert named_at_sync == [False]

@@ -1,0 +1,134 @@
+import json
+
+import numpy as np
+import pytest
+
+from rankseg_med.studies import Study, StudyError, find_studies
+
+
+@pytest.fixture
+def touch(tmp_path):
+    def make(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def data_list(touch):
+    folder = touch(*(f"data/{kind}/{case}.nii.gz" for case in "abc" for kind in ("images", "labels")), "data/t.nii")
+    document = {
+        "name": "x",
+        "labels": {"0": "background"},
+        "training": [
+            {"id": f"case_{case}", "image": f"images/{case}.nii.gz", "label": f"labels/{case}.nii.gz", "fold": fold}
+            for case, fold in [("b", 2), ("a", 0), ("c", 2)]
+        ],
+        "test": ["t.nii"],
+    }
+    (folder / "data" / "list.json").write_text(json.dumps(document))
+    return folder / "data" / "list.json"
+
+
+class TestFile:
+    @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img", "a.hdr"])
+    def test_is_one_study(self, touch, name):
+        path = touch(name) / name
+        assert find_studies(path) == [Study("a", path)]
+
+    @pytest.mark.parametrize("name", ["gone.nii.gz", "gone", "notes.txt"])
+    def test_must_be_an_existing_nifti_file(self, touch, name):
+        with pytest.raises(StudyError, match=name):
+            find_studies(touch("notes.txt") / name)
+
+    def test_without_a_name_has_no_case_id(self, touch):
+        with pytest.raises(StudyError, match=r"\.nii\.gz.*case id"):
+            find_studies(touch(".nii.gz") / ".nii.gz")
+
+    @pytest.mark.parametrize("options", [{"fold": 0}, {"data_root": "."}])
+    def test_has_neither_folds_nor_a_data_root(self, touch, options):
+        with pytest.raises(StudyError, match="data list"):
+            find_studies(touch("a.nii") / "a.nii", **options)
+
+
+class TestFolder:
+    def test_takes_nifti_files_sorted_by_case_id(self, touch):
+        folder = touch(
+            "b.nii.gz", "a-1.nii", "a.nii.gz", "C.NII.GZ", ".hidden.nii", "notes.txt", "list.json", "deeper/d.nii.gz"
+        )
+        (folder / "folder.nii").mkdir()
+        assert find_studies(folder) == [
+            Study("C", folder / "C.NII.GZ"),
+            Study("a", folder / "a.nii.gz"),
+            Study("a-1", folder / "a-1.nii"),
+            Study("b", folder / "b.nii.gz"),
+        ]
+
+    def test_a_pair_is_one_study(self, touch):
+        folder = touch("a.img", "a.hdr", "b.hdr")
+        assert find_studies(folder) == [Study("a", folder / "a.img"), Study("b", folder / "b.hdr")]
+
+    def test_a_broken_link_does_not_vanish(self, touch):
+        folder = touch("a.nii")
+        (folder / "b.nii").symlink_to(folder / "nowhere")
+        assert [study.case_id for study in find_studies(folder)] == ["a", "b"]
+
+    def test_names_every_file_of_a_repeated_case_id(self, touch):
+        folder = touch("a.nii", "a.nii.gz", "b.nii", "c.img", "c.hdr", "c.nii.gz")
+        with pytest.raises(StudyError, match=r": a\.nii, a\.nii\.gz, c\.img, c\.nii\.gz$"):
+            find_studies(folder)
+
+    def test_must_hold_a_study(self, touch):
+        with pytest.raises(StudyError, match="no NIfTI files"):
+            find_studies(touch("notes.txt", "deeper/a.nii"))
+
+    def test_has_no_folds(self, touch):
+        with pytest.raises(StudyError, match="data list"):
+            find_studies(touch("a.nii"), fold=0)
+
+
+class TestDataList:
+    def test_takes_training_and_test_in_order(self, data_list):
+        root = data_list.parent
+        assert find_studies(data_list) == [
+            Study("case_b", root / "images/b.nii.gz", root / "labels/b.nii.gz", 2),
+            Study("case_a", root / "images/a.nii.gz", root / "labels/a.nii.gz", 0),
+            Study("case_c", root / "images/c.nii.gz", root / "labels/c.nii.gz", 2),
+            Study("t", root / "t.nii"),
+        ]
+
+    def test_takes_one_fold(self, data_list):
+        assert [study.case_id for study in find_studies(data_list, fold=2)] == ["case_b", "case_c"]
+        assert [study.case_id for study in find_studies(data_list, fold=0)] == ["case_a"]
+
+    def test_names_the_folds_there_are(self, data_list):
+        with pytest.raises(StudyError, match=r"list\.json.*fold 1.*\[0, 2\]"):
+            find_studies(data_list, fold=1)
+
+    def test_data_root(self, data_list, tmp_path):
+        moved = data_list.rename(tmp_path / "moved.json")
+        assert find_studies(moved, data_root=tmp_path / "data", fold=0)[0].image == tmp_path / "data/images/a.nii.gz"
+
+    def test_names_every_missing_file(self, data_list):
+        for name in ("images/b.nii.gz", "labels/c.nii.gz"):
+            (data_list.parent / name).unlink()
+        with pytest.raises(StudyError, match=r"list\.json.*2 of 7.*images/b\.nii\.gz.*labels/c\.nii\.gz"):
+            find_studies(data_list)
+        assert len(find_studies(data_list, fold=0)) == 1
+
+    def test_without_studies(self, tmp_path):
+        (tmp_path / "list.json").write_text('{"name": "x", "labels": {"0": "background"}, "training": []}')
+        with pytest.raises(StudyError, match=r"list\.json.*no studies"):
+            find_studies(tmp_path / "list.json")
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(StudyError, match=r"gone\.json"):
+            find_studies(tmp_path / "gone.json")
+
+
+def test_no_file_is_opened(touch):
+    # The files are empty, so opening one would fail.
+    assert len(find_studies(touch(*(f"{number}.nii.gz" for number in np.arange(5))))) == 5

@@ -1,0 +1,225 @@
+import csv
+import json
+import math
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import rankseg_med
+from rankseg_med.metrics import METRICS, EmptyPolicy, score_label_maps
+from rankseg_med.studies import StudyError
+from rankseg_med.workflows.evaluate import evaluate
+
+LABELS = {1: "liver", 2: "tumour"}
+SPACING_MM = (1.0, 2.0, 3.0)
+
+
+def label_map(seed):
+    volume = np.zeros((8, 7, 6), dtype=np.uint8)
+    volume[1:6, 1:5, 1:5] = 1
+    volume[2:4, 2:4, 2 + seed % 2 : 4] = 2
+    volume[1 + seed % 3, 1, 1] = 0
+    return volume
+
+
+def save(volume, path, spacing_mm=SPACING_MM):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(volume, np.diag([*spacing_mm, 1.0])), path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Predictions and references of the cases a, b and c."""
+    for seed, case_id in enumerate("abc"):
+        save(label_map(seed + 1), tmp_path / "predictions" / f"{case_id}.nii.gz")
+        save(label_map(seed), tmp_path / "references" / f"{case_id}.nii.gz")
+    return tmp_path / "predictions", tmp_path / "references"
+
+
+def test_scores_are_those_of_the_label_maps(folders):
+    visited = []
+    evaluation = evaluate(*folders, LABELS, on_case=visited.append)
+    assert visited == list(evaluation.scores) == ["a", "b", "c"]
+    for seed, rows in enumerate(evaluation.scores.values()):
+        assert rows == score_label_maps(label_map(seed + 1), label_map(seed), LABELS, SPACING_MM)
+    assert not evaluation.failures
+    assert not evaluation.warnings
+
+
+def test_spacing_comes_from_the_file_whatever_its_orientation(tmp_path):
+    # A line of two voxels against its first: 4 mm apart along the voxel axis that the affine sends to world x.
+    affine = np.array([[0, -4.0, 0, 9], [2.0, 0, 0, 9], [0, 0, 3.0, 9], [0, 0, 0, 1]])
+    for name, length in (("prediction", 2), ("reference", 1)):
+        volume = np.zeros((4, 5, 3), dtype=np.uint8)
+        volume[1, 1 : 1 + length, 1] = 1
+        nib.save(nib.Nifti1Image(volume, affine), tmp_path / f"{name}.nii.gz")
+    evaluation = evaluate(tmp_path / "prediction.nii.gz", tmp_path / "reference.nii.gz", {1: "liver"})
+    ((liver,),) = evaluation.scores.values()
+    assert liver.hd_mm == pytest.approx(4.0)
+    assert liver.prediction_volume_ml == pytest.approx(2 * 24 / 1000)
+
+
+class TestFailures:
+    def test_every_case_is_scored_or_failed(self, folders):
+        predictions, references = folders
+        (predictions / "a.nii.gz").unlink()
+        (references / "b.nii.gz").unlink()
+        (predictions / "damaged.nii.gz").write_bytes(b"not a NIfTI file")
+        save(label_map(0), references / "damaged.nii.gz")
+        save(label_map(0), predictions / "spacing.nii.gz")
+        save(label_map(0), references / "spacing.nii.gz", spacing_mm=(1.0, 2.0, 3.5))
+        save(label_map(0), predictions / "shape.nii.gz")
+        save(label_map(0)[:-1], references / "shape.nii.gz")
+
+        evaluation = evaluate(*folders, LABELS)
+
+        assert list(evaluation.scores) == ["c"]
+        assert list(evaluation.failures) == ["a", "b", "damaged", "shape", "spacing"]
+        for case_id, reason in {
+            "a": "no prediction",
+            "b": "no reference",
+            "damaged": "damaged.nii.gz",
+            "shape": "(8, 7, 6)",
+            "spacing": "spacing",
+        }.items():
+            assert reason in evaluation.failures[case_id]
+
+    def test_no_case_in_common(self, folders, tmp_path):
+        save(label_map(0), tmp_path / "others" / "z.nii.gz")
+        with pytest.raises(StudyError, match=r"in common.*a, b, c.*z"):
+            evaluate(folders[0], tmp_path / "others", LABELS)
+
+    def test_no_predictions_at_all(self, folders, tmp_path):
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(StudyError, match="no NIfTI files"):
+            evaluate(tmp_path / "empty", folders[1], LABELS)
+
+    @pytest.mark.parametrize("labels", [{}, {0: "background"}])
+    def test_labels_that_cannot_be_scored(self, folders, labels):
+        with pytest.raises(ValueError, match="positive value"):
+            evaluate(*folders, labels)
+
+    def test_values_without_a_label_are_reported(self, folders):
+        stray = label_map(1)
+        stray[0, 0, 0], stray[0, 0, 1] = 7, 255
+        save(stray, folders[0] / "b.nii.gz")
+        evaluation = evaluate(*folders, {1: "liver"})
+        assert set(evaluation.scores) == set("abc")
+        for case_id, value, side in (("b", 7, "prediction"), ("b", 255, "prediction"), ("c", 2, "reference")):
+            (finding,) = [
+                text
+                for text in evaluation.warnings
+                if text.startswith(f"{case_id}: value {value} occurs in the {side}")
+            ]
+            assert "not scored" in finding
+
+
+def test_single_files_are_paired_whatever_their_names(folders):
+    evaluation = evaluate(folders[0] / "b.nii.gz", folders[1] / "a.nii.gz", LABELS)
+    assert evaluation.scores == {"b": score_label_maps(label_map(2), label_map(0), LABELS, SPACING_MM)}
+
+
+class TestDataList:
+    @pytest.fixture
+    def data_list(self, folders):
+        """The references as labels of a data list below the same root, with a and b in fold 0 and c in fold 1."""
+        root = folders[1].parent
+        training = []
+        for case_id, fold in (("a", 0), ("b", 0), ("c", 1)):
+            save(label_map(0), root / "images" / f"{case_id}.nii.gz")
+            paths = {"image": f"images/{case_id}.nii.gz", "label": f"references/{case_id}.nii.gz"}
+            training.append({"id": case_id, "fold": fold, **paths})
+        save(label_map(0), root / "images" / "unlabelled.nii.gz")
+        path = root / "lists" / "dataset.json"
+        path.parent.mkdir()
+        path.write_text(
+            json.dumps(
+                {
+                    "name": "liver",
+                    "labels": {"0": "background", "1": "liver", "2": "tumour"},
+                    "training": training,
+                    "test": ["images/unlabelled.nii.gz"],
+                }
+            )
+        )
+        return path
+
+    def test_its_labels_are_the_references(self, folders, data_list):
+        evaluation = evaluate(folders[0], data_list, LABELS, data_root=data_list.parent.parent)
+        assert evaluation == evaluate(*folders, LABELS)
+
+    def test_one_fold(self, folders, data_list):
+        (folders[0] / "b.nii.gz").unlink()
+        save(label_map(0), folders[0] / "unlisted.nii.gz")
+        evaluation = evaluate(folders[0], data_list, LABELS, data_root=data_list.parent.parent, fold=0)
+        assert list(evaluation.scores) == ["a"]
+        assert list(evaluation.failures) == ["b", "unlisted"]  # c is of fold 1
+
+    def test_fold_needs_a_data_list(self, folders):
+        with pytest.raises(StudyError, match="fold"):
+            evaluate(*folders, LABELS, fold=0)
+
+
+class TestFiles:
+    @pytest.fixture
+    def evaluation(self, folders, tmp_path):
+        """Case c misses its tumour, case b has none on either side, and d has no reference."""
+        predictions, references = folders
+        for path in (predictions / "b.nii.gz", references / "b.nii.gz", predictions / "c.nii.gz"):
+            save(np.minimum(label_map(0), 1), path)
+        save(label_map(0), predictions / "d.nii.gz")
+        policy = EmptyPolicy(one_empty_distance_mm=99.0)
+        return evaluate(*folders, LABELS, output=tmp_path / "new" / "result", empty_policy=policy)
+
+    def test_scores_csv(self, evaluation, tmp_path):
+        with (tmp_path / "new" / "result" / "scores.csv").open(newline="") as stream:
+            written = list(csv.DictReader(stream))
+        assert [(row["case_id"], row["label"], row["name"]) for row in written] == [
+            (case_id, label, name) for case_id in "abc" for label, name in (("1", "liver"), ("2", "tumour"))
+        ]
+        scores = [row for rows in evaluation.scores.values() for row in rows]
+        for row, expected in zip(written, scores, strict=True):
+            for column in (*METRICS, "prediction_volume_ml", "reference_volume_ml"):
+                assert float(row[column]) == pytest.approx(getattr(expected, column), rel=0, abs=0, nan_ok=True)
+
+    def test_summary_json(self, evaluation, tmp_path):
+        def refuse(constant):
+            raise AssertionError(f"{constant} is not JSON")
+
+        text = (tmp_path / "new" / "result" / "summary.json").read_text()
+        summary = json.loads(text, parse_constant=refuse)
+
+        tumour = [rows[1] for rows in evaluation.scores.values()]
+        assert math.isnan(tumour[1].dice)
+        assert summary["labels"]["2"]["name"] == "tumour"
+        assert summary["labels"]["2"]["dice"] == {
+            "mean": pytest.approx(tumour[0].dice / 2),  # the missed tumour of c counts as 0
+            "median": pytest.approx(tumour[0].dice / 2),
+            "sd": pytest.approx(tumour[0].dice / 2**0.5),
+            "min": 0,
+            "max": tumour[0].dice,
+            "n": 2,
+            "n_undefined": 1,
+        }
+        assert summary["labels"]["2"]["hd95_mm"]["max"] == 99
+        liver, tumour = (summary["labels"][label]["dice"]["mean"] for label in "12")
+        assert summary["foreground_mean"]["dice"] == pytest.approx((liver + tumour) / 2)
+        assert (summary["n_scored"], summary["n_failed"]) == (3, 1)
+        assert "no reference" in summary["failures"]["d"]
+        assert summary["package_version"] == rankseg_med.__version__
+        assert summary["empty_policy"] == {
+            "both_empty_overlap": None,
+            "one_empty_overlap": 0,
+            "both_empty_distance_mm": None,
+            "one_empty_distance_mm": 99,
+        }
+
+    def test_only_complete_files_lie_in_the_folder(self, evaluation, tmp_path):
+        assert sorted(path.name for path in (tmp_path / "new" / "result").iterdir()) == ["scores.csv", "summary.json"]
+
+    def test_a_class_without_any_defined_score_is_null(self, folders, tmp_path):
+        evaluate(*folders, {9: "spleen"}, output=tmp_path)
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert summary["labels"]["9"]["dice"]["mean"] is None
+        assert summary["foreground_mean"]["dice"] is None
