@@ -1,10 +1,17 @@
 """Fixtures that every room's tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
+
+import tests.shape_checks  # noqa: F401 - the hook looks it up by name
+
+# Every signature of the package is enforced, shapes included; before anything of it is imported.
+jaxtyping.install_import_hook("rankseg_med", "tests.shape_checks.checked")
 
 # Two test processes on two cores: more threads would only fight.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -20,3 +27,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set RANKSEG_MED_DATA to its place")
     return folder
+
+
+@pytest.fixture
+def wrong_types() -> Iterator[None]:
+    """For tests of what users are told who pass something else than the signature says."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

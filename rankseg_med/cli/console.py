@@ -16,6 +16,21 @@ output = Console()
 messages = Console(stderr=True)
 """Progress and errors, on standard error, so that results can be piped."""
 
+# A file or a pipe has no width of its own, and rich's default of 80 cuts tables short.
+_PIPED_WIDTH = 120
+if not output.is_terminal:
+    output.width = _PIPED_WIDTH
+
+
+def say(text: str) -> None:
+    """Print a line of results as it is: no colours, no markup, no wrapping."""
+    output.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print a line about what went wrong as it is."""
+    messages.print(text, highlight=False, markup=False, soft_wrap=True)
+
 
 def configure_logging(*, verbose: bool) -> None:
     """Coloured log lines on a terminal, plain ones in a log file."""

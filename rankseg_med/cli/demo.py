@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankseg_med.cli.console import output
+from rankseg_med.cli.console import output, say
 from rankseg_med.report.tables import comparison_table
 from rankseg_med.workflows.config import Device
 from rankseg_med.workflows.demo import run_demo
@@ -20,10 +20,9 @@ def demo_command(
     """Segment three synthetic CT studies with a shipped network, decoded by argmax and by RankSEG, and score both."""
     evaluations = run_demo(output_dir, device=device)
     output.print(comparison_table(evaluations))
-    output.print(
+    say(
         f"Images, label maps, scores and pictures (overlays/*.png) are in {output_dir}.\n"
-        "The network has only ever seen such phantoms: it knows nothing of patients.",
-        highlight=False,
+        "The network has only ever seen such phantoms: it knows nothing of patients."
     )
     if any(evaluation.failures for evaluation in evaluations.values()):
         raise typer.Exit(1)

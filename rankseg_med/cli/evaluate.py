@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rankseg_med.cli.console import messages, output
+from rankseg_med.cli.console import complain, output
 from rankseg_med.cli.options import parse_labels
 from rankseg_med.report.tables import evaluation_table
 from rankseg_med.workflows.evaluate import evaluate
@@ -38,9 +38,9 @@ def evaluate_command(
         on_case=lambda case_id: log.debug("scoring %s", case_id),
     )
     for warning in result.warnings:
-        messages.print(f"warning: {warning}", highlight=False, markup=False)
+        complain(f"warning: {warning}")
     output.print(evaluation_table(result))
     for case_id, reason in result.failures.items():
-        messages.print(f"failed: {case_id}: {reason}", highlight=False, markup=False)
+        complain(f"failed: {case_id}: {reason}")
     if result.failures:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rankseg_med import __version__
-from rankseg_med.cli.console import configure_logging, messages, output
+from rankseg_med.cli.console import complain, configure_logging, say
 from rankseg_med.cli.demo import demo_command
 from rankseg_med.cli.evaluate import evaluate_command
 from rankseg_med.cli.manifest import manifest_command
@@ -26,7 +26,7 @@ app.command("train")(train_command)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        output.print(__version__, highlight=False)
+        say(__version__)
         raise typer.Exit
 
 
@@ -45,5 +45,5 @@ def main() -> None:
         app()
     except (ValueError, OSError, RuntimeError) as error:
         logging.getLogger("rankseg_med").debug("stopped", exc_info=True)
-        messages.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        complain(f"error: {error}")
         sys.exit(1)

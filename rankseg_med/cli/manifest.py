@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankseg_med.cli.console import output
+from rankseg_med.cli.console import say
 from rankseg_med.cli.options import parse_labels
 from rankseg_med.workflows.manifest import build_manifest
 
@@ -37,4 +37,4 @@ def manifest_command(
         data_root=data_root,
         name=name,
     )
-    output.print(f"{len(manifest.training)} studies in {folds} folds written to {output_file}", highlight=False)
+    say(f"{len(manifest.training)} studies in {folds} folds written to {output_file}")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rankseg_med.cli.console import advance, output, progress_bar
+from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.executors import Outcome
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import Study, find_studies
@@ -65,7 +65,7 @@ def predict_with_progress(
 def report_outcomes(outcomes: Sequence[Outcome[Study, Path]], folder: Path) -> int:
     """Print the summary; returns the number of failures."""
     failures = [outcome for outcome in outcomes if outcome.error is not None]
-    output.print(f"{len(outcomes) - len(failures)} of {len(outcomes)} studies predicted into {folder}", highlight=False)
+    say(f"{len(outcomes) - len(failures)} of {len(outcomes)} studies predicted into {folder}")
     for outcome in failures:
-        output.print(f"failed: {outcome.item.case_id}: {outcome.error}", highlight=False, markup=False)
+        say(f"failed: {outcome.item.case_id}: {outcome.error}")
     return len(failures)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rankseg_med.cli.console import advance, output, progress_bar
+from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.studies import find_studies
 from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.train import TrainingProgress, split_studies, train
@@ -45,4 +45,4 @@ def train_command(
             advance(bar)
 
         train(settings, training, validation, output_dir, seed=seed, resume=resume, on_epoch=on_epoch)
-    output.print(f"trained into {output_dir}", highlight=False)
+    say(f"trained into {output_dir}")

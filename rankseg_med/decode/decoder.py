@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args
+from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,12 +18,8 @@ from rankseg_med.decode.validation import check_probabilities
 Assignment = Literal["greedy"]
 
 
-class Decoder(Protocol):
-    """Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
-
-    def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
-        """Decode one volume."""
-        ...
+Decoder: TypeAlias = Callable[[Float[Tensor, "classes *spatial"]], UInt8[Tensor, "*spatial"]]
+"""Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
 
 
 class RankSEGDecoder:

@@ -12,6 +12,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
 from torch import Tensor
 
+from rankseg_med.transforms.errors import own_errors_of_transforms
+
 
 class InferenceError(RuntimeError):
     """A network or preprocessing that does not do what a segmentation needs; the message says what it did."""
@@ -49,7 +51,8 @@ class ProbabilityModel:
             InferenceError: The network returns something else than logits per class, NaN among them, or the
                 preprocessing cannot be inverted.
         """
-        data = self.preprocessing({"image": image})
+        with own_errors_of_transforms():
+            data = self.preprocessing({"image": image})
         logits = self._logits(data["image"])
         # Background is what the other classes leave. Interpolation keeps sums, so this only differs where cropping cut
         # the volume: there the inverse pads with zeros, and "nothing found" is certain background.

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from rankseg_med.studies.atomic import atomic_write
 
-# Okabe and Ito's colours, told apart by colour-blind readers, without the two that look like CT greys.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; without their black.
 _PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
 _FILL_OPACITY = 0.3
 _PANEL_INCHES = 2.6
@@ -59,8 +59,8 @@ def save_overlay(
         title: text above the columns.
 
     Raises:
-        ValueError: if there is no label map, a map's shape differs from the image's, a label has no name, or the window
-            or the spacing is not positive.
+        ValueError: if the image is not three-dimensional, there is no label map, a map's shape differs from the
+            image's, a label has no name, or the window or the spacing is not positive.
     """
     _check_arguments(image, label_maps, label_names, window_hu, spacing_mm)
     colours = {
@@ -103,6 +103,8 @@ def _check_arguments(
     window_hu: tuple[float, float],
     spacing_mm: tuple[float, float, float],
 ) -> None:
+    if image.ndim != 3:
+        raise ValueError(f"image must be (X, Y, Z), got shape {image.shape}; drop the channel axis first")
     if not label_maps:
         raise ValueError("label_maps must hold at least one label map, got none")
     for heading, labels in label_maps.items():

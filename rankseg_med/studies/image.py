@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from monai.data import MetaTensor
-from monai.utils import MetaKeys, SpaceKeys
+from monai.utils import MetaKeys
 from nibabel.arrayproxy import ArrayProxy
 
 from rankseg_med.studies.errors import StudyError
@@ -93,7 +93,6 @@ def _meta_tensor(voxels: np.ndarray, image: nib.Nifti1Pair, path: Path) -> MetaT
     meta = {
         MetaKeys.ORIGINAL_AFFINE: image.affine.copy(),
         MetaKeys.SPATIAL_SHAPE: np.asarray(voxels.shape),
-        MetaKeys.SPACE: SpaceKeys.RAS,
         MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's word for "the file has no channel axis"
         "filename_or_obj": str(path),
     }

@@ -3,7 +3,7 @@
 import posixpath
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -94,7 +94,7 @@ class Manifest(BaseModel):
         return [{"image": entry} if isinstance(entry, str) else entry for entry in test]
 
     @model_validator(mode="after")
-    def _nothing_twice(self) -> Self:
+    def _nothing_twice(self) -> "Manifest":
         entries = [*self.training, *self.test]
         ids = _repeated([entry.id for entry in entries])
         if ids:
@@ -105,7 +105,7 @@ class Manifest(BaseModel):
         return self
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path) -> "Manifest":
         """Read a data list; the files that it lists are not looked at.
 
         Raises:

@@ -170,8 +170,7 @@ def _render(anatomy: _Anatomy, points: Points, voxel_mm: float) -> tuple[Values,
         paint(tumour.hu, distance_mm, tumour.margin_mm)
         labels[distance_mm < 0] = 2
 
-    hu += np.where(body < 0, 5 * anatomy.texture(points), 0)
-    return hu, labels
+    return hu + np.where(body < 0, 5 * anatomy.texture(points), 0), labels
 
 
 def _check_grid(shape: tuple[int, ...], spacing_mm: tuple[float, ...], axis_codes: str, tilt_degrees: float) -> None:
@@ -224,8 +223,7 @@ def make_phantom(
     points = np.einsum("ij,j...->i...", affine[:3, :3].astype(np.float32), from_middle)
 
     hu, labels = _render(_Anatomy(anatomy_rng), points, voxel_mm=float(np.mean(spacing_mm)))
-    # Reconstruction correlates the noise of neighbouring voxels.
-    noise = ndimage.gaussian_filter(noise_rng.standard_normal(shape, dtype=np.float32), 0.5)
+    noise = ndimage.gaussian_filter(noise_rng.standard_normal(shape, dtype=np.float32), 0.5)  # correlated, as in CT
     hu += noise * np.float32(noise_rng.uniform(15, 25) / noise.std())
     image = np.rint(hu).clip(-1024, 3071).astype(np.int16)
 

@@ -27,6 +27,7 @@ from monai.utils import set_determinism
 from torch.utils.data import RandomSampler
 
 from rankseg_med.studies import Study, StudyError
+from rankseg_med.transforms.errors import own_errors_of_transforms
 
 LAST = "last.pt"
 BEST = "best.pt"
@@ -120,32 +121,43 @@ def train(
         )
     output.mkdir(parents=True, exist_ok=True)
     set_determinism(seed)
-    trainer = _trainer(config, training, output)
-    evaluator = _evaluator(config, validation, output) if validation else None
-    # Validation comes first among the handlers, so that what is reported and saved of an epoch includes it.
-    if evaluator is not None:
-        ValidationHandler(int(config["validate_every"]), evaluator).attach(trainer)
-        evaluator.add_event_handler(
-            Events.COMPLETED, _saver(output, BEST, {"network": trainer.network}, key=_VALIDATION_METRIC)
-        )
-    state = {
-        "trainer": trainer,
-        "network": trainer.network,
-        "optimizer": trainer.optimizer,
-        "lr_scheduler": config.get_parsed_content("lr_scheduler"),
-    }
-    saver = _saver(output, LAST, state)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, saver)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, _report, evaluator, on_epoch)
-    if resume:
-        Checkpoint.load_objects(state, torch.load(last, map_location="cpu", weights_only=True))
-    trainer.run()
+    with own_errors_of_transforms():
+        trainer = _trainer(config, training, output)
+        evaluator = _evaluator(config, validation, output) if validation else None
+        state = {
+            "trainer": trainer,
+            "network": trainer.network,
+            "optimizer": trainer.optimizer,
+            "lr_scheduler": config.get_parsed_content("lr_scheduler"),
+        }
+        # Validation comes first among the handlers, so that what is reported and saved of an epoch includes it.
+        if evaluator is not None:
+            ValidationHandler(int(config["validate_every"]), evaluator).attach(trainer)
+            evaluator.add_event_handler(
+                Events.COMPLETED, _saver(output, BEST, {"network": trainer.network}, key=_VALIDATION_METRIC)
+            )
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, _saver(output, LAST, state))
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, _report, evaluator, on_epoch)
+        if resume:
+            _restore(state, last)
+        trainer.run()
+
+
+def _restore(state: dict[str, Any], last: Path) -> None:
+    trainer = state["trainer"]
+    epochs = trainer.state.max_epochs
+    Checkpoint.load_objects(state, torch.load(last, map_location="cpu", weights_only=True))
+    if trainer.state.epoch >= epochs:
+        raise StudyError(f"{last}: has {trainer.state.epoch} of {epochs} epochs already; ask for more with --epochs")
+    # The checkpoint carries the length of the run that wrote it, this one may be longer.
+    trainer.state.max_epochs = epochs
 
 
 def _trainer(config: ConfigParser, training: Sequence[Study], output: Path) -> SupervisedTrainer:
     batch_size, iterations = int(config["batch_size"]), int(config["iterations_per_epoch"])
     transforms = Compose([config.get_parsed_content("preprocessing"), config.get_parsed_content("augmentation")])
-    dataset = _dataset(config, training, transforms)
+    # Flat, because a Compose counts as random itself, and the cache ends at the first random transform.
+    dataset = _dataset(config, training, transforms.flatten())
     # With replacement, so that an epoch is as long on six volumes as on a hundred.
     sampler = RandomSampler(dataset, replacement=True, num_samples=batch_size * iterations)
     loader = DataLoader(dataset, batch_size=batch_size, sampler=sampler, num_workers=int(config["num_workers"]))

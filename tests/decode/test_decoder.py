@@ -155,6 +155,7 @@ def test_argmax_is_torch_argmax():
         ({"min_peak": 1.5}, r"min_peak is a probability and must lie in \[0, 1\], found 1.5"),
     ],
 )
+@pytest.mark.usefixtures("wrong_types")
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         RankSEGDecoder(**options)
@@ -163,5 +164,9 @@ def test_wrong_options_are_named(options, message):
 def test_decoders_by_name():
     assert repr(make_decoder("iou", solver="rma")) == repr(RankSEGDecoder("iou", solver="rma"))
     assert isinstance(make_decoder("argmax"), ArgmaxDecoder)
+
+
+@pytest.mark.usefixtures("wrong_types")
+def test_a_decoder_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="decoder must be one of dice, iou, argmax"):
         make_decoder("otsu")

@@ -29,6 +29,7 @@ def with_value(value: float) -> torch.Tensor:
         (GOOD.movedim(0, -1), ValueError, "is the class axis not the first"),
     ],
 )
+@pytest.mark.usefixtures("wrong_types")
 def test_what_is_not_a_probability_volume_is_named(probabilities, error, message):
     with pytest.raises(error, match=message):
         check_probabilities(probabilities)

@@ -114,10 +114,13 @@ def test_empty_maps_show_the_middle(tmp_path, image, fill: int) -> None:
     assert matplotlib.image.imread(path).ndim == 3
 
 
+@pytest.mark.usefixtures("wrong_types")
 def test_mismatches_are_refused(tmp_path, image, labels) -> None:
     path = tmp_path / "overlay.png"
     with pytest.raises(ValueError, match=r"'argmax' must have the image's shape \(40, 40, 10\), got \(40, 40, 9\)"):
         save_overlay(path, image, {"argmax": labels[..., 1:]}, NAMES, spacing_mm=SPACING_MM)
+    with pytest.raises(ValueError, match=r"image must be \(X, Y, Z\), got shape \(1, 40, 40, 10\)"):
+        save_overlay(path, image[None], {"argmax": labels}, NAMES, spacing_mm=SPACING_MM)
     with pytest.raises(ValueError, match=r"'argmax' also has \[2\]"):
         save_overlay(path, image, {"argmax": labels}, {1: "organ"}, spacing_mm=SPACING_MM)
     with pytest.raises(ValueError, match="at least one"):

@@ -91,6 +91,12 @@ class TestVolume:
         tracemalloc.stop()
         assert peak < 10e6
 
+    def test_a_lie_just_beyond_what_gzip_can_compress(self, save, rewrite_header):
+        path = save("a.nii.gz", np.ones((4, 5, 6), np.uint8))
+        dim = [3, 10, 10, path.stat().st_size * 11, 1, 1, 1, 1]
+        with pytest.raises(StudyError, match="truncated"):
+            open_nifti(rewrite_header(path, dim=dim))
+
     def test_the_best_that_gzip_can_compress_is_accepted(self, save):
         path = save("a.nii", np.zeros((256, 256, 256), np.uint8))
         smallest = path.with_name("b.nii.gz")
@@ -119,7 +125,9 @@ class TestGeometry:
         third = 0.7 / 2**0.5
         with pytest.raises(StudyError, match=r"a\.nii\.gz.*independent"):
             open_nifti(
-                rewrite_header(sound, srow_x=[third, third, 0, 0], srow_y=[third, third, 0, 0], srow_z=[0, 0, 2.5, 0])
+                rewrite_header(
+                    sound, srow_x=[third, third, 0, 0], srow_y=[third, third * 1.00001, 0, 0], srow_z=[0, 0, 2.5, 0]
+                )
             )
 
     def test_sform_and_pixdim_that_disagree(self, sound, rewrite_header):

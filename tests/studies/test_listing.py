@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ class TestFile:
         with pytest.raises(StudyError, match=r"\.nii\.gz.*case id"):
             find_studies(touch(".nii.gz") / ".nii.gz")
 
-    @pytest.mark.parametrize("options", [{"fold": 0}, {"data_root": "."}])
+    @pytest.mark.parametrize("options", [{"fold": 0}, {"data_root": Path()}])
     def test_has_neither_folds_nor_a_data_root(self, touch, options):
         with pytest.raises(StudyError, match="data list"):
             find_studies(touch("a.nii") / "a.nii", **options)

@@ -101,6 +101,13 @@ def test_reads_a_list_of_the_decathlon_itself(read):
     assert manifest.test == [ImageEntry(id="hippocampus_267", image="imagesTs/hippocampus_267.nii.gz")]
 
 
+def test_an_entry_without_a_fold_is_written_without_one(read, tmp_path):
+    unfolded = entry()
+    del unfolded["fold"]
+    read(content(training=[unfolded])).write(tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text())["training"] == [unfolded]
+
+
 def test_further_keys_survive(read, tmp_path):
     read(content(licence="CC0", training=[entry(scanner="A")])).write(tmp_path / "again.json")
     document = json.loads((tmp_path / "again.json").read_text())

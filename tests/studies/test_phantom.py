@@ -117,6 +117,13 @@ def test_left_and_right_differ(phantoms: list[PhantomStudy]) -> None:
         assert centre[0] > 20  # patient's right
 
 
+def test_the_default_grid_holds_the_organ_and_the_body(phantoms: list[PhantomStudy]) -> None:
+    for study in phantoms:
+        assert not study.labels[..., [0, -1]].any()
+        assert (study.image[[0, -1]] > -500).mean() < 0.01
+        assert not (study.image[:, [0, -1]] > -500).any()
+
+
 def test_a_threshold_does_not_find_the_organ(phantoms: list[PhantomStudy]) -> None:
     for study in phantoms:
         smooth = ndimage.gaussian_filter(study.image.astype(float), 1.5)

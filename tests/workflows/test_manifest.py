@@ -73,6 +73,18 @@ def test_data_root_and_name(folders, tmp_path):
     )
 
 
+def test_paths_hold_when_a_folder_is_reached_by_a_link(folders, tmp_path):
+    (tmp_path / "real" / "lists").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "lists")
+    build(folders, output=tmp_path / "link" / "list.json")
+    assert len(find_studies(tmp_path / "link" / "list.json")) == 6
+
+    (tmp_path / "data_link").symlink_to(folders / "images")
+    detour = tmp_path / "data_link" / ".."
+    build_manifest(detour / "images", detour / "labels", tmp_path / "list.json")
+    assert len(find_studies(tmp_path / "list.json")) == 6
+
+
 def test_links_are_listed_by_their_own_name(folders):
     (folders / "images" / "a.nii.gz").rename(folders / "blob")
     (folders / "images" / "a.nii.gz").symlink_to(folders / "blob")

@@ -1,0 +1,128 @@
+"""demo, manifest, evaluate and the program itself."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from rankseg_med import __version__
+
+
+def test_python_dash_m_is_the_program():
+    printed = subprocess.run(
+        [sys.executable, "-m", "rankseg_med", "--version"], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.strip() == __version__
+
+
+def test_help_lists_the_commands(rankseg_med):
+    result = rankseg_med("--help")
+    assert result.code == 0
+    for command in ("demo", "predict", "evaluate", "manifest", "train"):
+        assert command in result.out
+
+
+@dataclass
+class Folders:
+    images: object
+    labels: object
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    folders = Folders(tmp_path / "images", tmp_path / "labels")
+    for folder in (folders.images, folders.labels):
+        folder.mkdir()
+    for index in range(6):
+        image = nib.Nifti1Image(rng.normal(size=(6, 7, 8)).astype(np.float32), np.diag([1, 1, 2, 1]))
+        labels = np.zeros((6, 7, 8), np.uint8)
+        labels[1:4, 1:4, 1:4] = 1
+        labels[4, 4, 4] = 2
+        nib.save(image, folders.images / f"case_{index}.nii.gz")
+        nib.save(nib.Nifti1Image(labels, image.affine), folders.labels / f"case_{index}.nii.gz")
+    return folders
+
+
+def test_manifest_and_evaluate(rankseg_med, pairs, tmp_path):
+    manifest = tmp_path / "list.json"
+    result = rankseg_med(
+        *("manifest", pairs.images, pairs.labels, "--output", manifest),
+        *("--folds", 3, "--seed", 1, "--labels", "1=anterior,2=posterior"),
+    )
+    assert result.code == 0
+    assert "6 studies in 3 folds" in result.out
+    content = json.loads(manifest.read_text())
+    assert content["labels"] == {"0": "background", "1": "anterior", "2": "posterior"}
+    assert content["training"][0]["image"] == "images/case_0.nii.gz"
+
+    scores = tmp_path / "scores"
+    result = rankseg_med("evaluate", pairs.labels, manifest, "--labels", "1=anterior,2=posterior", "--output", scores)
+    assert result.code == 0
+    assert "anterior" in result.out
+    rows = list(csv.DictReader((scores / "scores.csv").open()))
+    assert len(rows) == 12
+    assert {row["dice"] for row in rows} == {"1.0"}
+    assert json.loads((scores / "summary.json").read_text())["n_failed"] == 0
+
+
+def test_evaluate_names_missing_and_mismatching_cases(rankseg_med, pairs, tmp_path):
+    predictions = tmp_path / "predictions"
+    predictions.mkdir()
+    for index in range(4):
+        labels = nib.load(pairs.labels / f"case_{index}.nii.gz")
+        affine = np.diag([1, 1, 3, 1]) if index == 3 else labels.affine
+        nib.save(nib.Nifti1Image(np.asarray(labels.dataobj), affine), predictions / f"case_{index}.nii.gz")
+    nib.save(nib.load(pairs.labels / "case_0.nii.gz"), predictions / "stranger.nii.gz")
+    result = rankseg_med("evaluate", predictions, pairs.labels, "--labels", "1=a,2=b", "--output", tmp_path / "scores")
+    assert result.code == 1
+    for case in ("case_3", "case_4", "case_5", "stranger"):
+        assert f"failed: {case}: " in result.err
+    assert "spacing" in result.err
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert (summary["n_scored"], summary["n_failed"]) == (3, 4)
+
+
+def test_manifest_names_every_bad_pair_and_writes_nothing(rankseg_med, pairs, tmp_path):
+    (pairs.labels / "case_1.nii.gz").unlink()
+    (pairs.images / "case_2.nii.gz").unlink()
+    nib.save(nib.Nifti1Image(np.zeros((6, 7, 9), np.uint8), np.diag([1, 1, 2, 1])), pairs.labels / "case_3.nii.gz")
+    result = rankseg_med("manifest", pairs.images, pairs.labels, "--output", tmp_path / "list.json")
+    assert result.code == 1
+    for case in ("case_1", "case_2", "case_3"):
+        assert case in result.err
+    assert not (tmp_path / "list.json").exists()
+
+
+@pytest.mark.parametrize("labels", ["anterior", "1=", "0=background", "1=a,1=b", "1=a,2=a", "256=x"])
+def test_labels_that_cannot_be_read(rankseg_med, pairs, labels):
+    result = rankseg_med("evaluate", pairs.labels, pairs.labels, "--labels", labels)
+    assert result.code == 2
+    assert "labels" in result.err
+
+
+def test_demo(rankseg_med, tmp_path):
+    result = rankseg_med("demo", "--output", tmp_path / "demo", "--device", "cpu")
+    assert result.code == 0
+    assert "The network has only ever seen such phantoms" in result.out
+    for text in ("argmax", "RankSEG Dice", "organ", "tumour", "Dice", "Jaccard", "HD95", "ASD"):
+        assert text in result.out
+    for case in ("canonical", "stored_lps", "oblique"):
+        assert (tmp_path / "demo" / "overlays" / f"{case}.png").read_bytes().startswith(b"\x89PNG")
+        image = nib.load(tmp_path / "demo" / "images" / f"{case}.nii.gz")
+        for decoder in ("argmax", "dice"):
+            labels = nib.load(tmp_path / "demo" / "predictions" / decoder / f"{case}.nii.gz")
+            np.testing.assert_array_equal(labels.affine, image.affine)
+    codes = nib.aff2axcodes(nib.load(tmp_path / "demo" / "images" / "stored_lps.nii.gz").affine)
+    assert codes == ("L", "P", "S")
+    oblique = nib.load(tmp_path / "demo" / "images" / "oblique.nii.gz").affine[:3, :3]
+    assert np.count_nonzero(np.abs(oblique) > 0.05) == 9
+    summary = json.loads((tmp_path / "demo" / "scores" / "dice" / "summary.json").read_text())
+    assert summary["n_scored"] == 3
+    assert summary["labels"]["1"]["dice"]["mean"] > 0.9
+    assert summary["labels"]["2"]["dice"]["mean"] > 0.5

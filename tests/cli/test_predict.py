@@ -1,0 +1,185 @@
+"""`rankseg-med predict` with the shipped network: geometry out, and every way in which it must fail clearly."""
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rankseg_med.networks import SHIPPED_WEIGHTS
+from rankseg_med.studies.phantom import make_phantom, write_phantom
+
+DEMO = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu")
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return 2 * (first & second).sum() / (first.sum() + second.sum())
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantom(make_phantom(77, shape=(96, 96, 48)), folder / "image.nii.gz", folder / "label.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def small_image(tmp_path):
+    """Writes a small image with whatever is wrong with it."""
+
+    def write(values: np.ndarray, name: str = "image.nii.gz"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(values, np.diag([3, 3, 4, 1])), path)
+        return path
+
+    return write
+
+
+def test_demo_network_finds_the_organ(rankseg_med, phantom, tmp_path):
+    result = rankseg_med("predict", phantom / "image.nii.gz", *DEMO, "--output", tmp_path / "out")
+    assert (result.code, "1 of 1 studies predicted" in result.out) == (0, True)
+    labels = nib.load(tmp_path / "out" / "image.nii.gz")
+    reference = nib.load(phantom / "label.nii.gz")
+    np.testing.assert_array_equal(labels.affine, reference.affine)
+    assert labels.get_data_dtype() == np.uint8
+    assert dice(np.asarray(labels.dataobj) > 0, np.asarray(reference.dataobj) > 0) > 0.85
+
+
+def test_decoders_differ_and_argmax_is_argmax(rankseg_med, phantom, tmp_path):
+    volumes = {}
+    for decoder in ("dice", "iou", "argmax"):
+        out = tmp_path / decoder
+        assert rankseg_med("predict", phantom / "image.nii.gz", *DEMO, "--output", out, "--decoder", decoder).code == 0
+        volumes[decoder] = np.asarray(nib.load(out / "image.nii.gz").dataobj)
+    assert (volumes["dice"] != volumes["argmax"]).any()
+    assert (volumes["iou"] == volumes["argmax"]).mean() > 0.99
+
+
+@pytest.mark.parametrize("codes", ["LPS", "ASR", "IRP"])
+def test_stored_orientation_does_not_matter(rankseg_med, phantom, tmp_path, codes):
+    canonical = nib.load(phantom / "image.nii.gz")
+    transform = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(codes)
+    )
+    nib.save(canonical.as_reoriented(transform), tmp_path / "stored.nii.gz")
+    for image in (phantom / "image.nii.gz", tmp_path / "stored.nii.gz"):
+        assert rankseg_med("predict", image, *DEMO, "--output", tmp_path / "out").code == 0
+    first = nib.load(tmp_path / "out" / "image.nii.gz")
+    second = nib.as_closest_canonical(nib.load(tmp_path / "out" / "stored.nii.gz"))
+    np.testing.assert_array_equal(np.asarray(first.dataobj), np.asarray(second.dataobj))
+
+
+@pytest.mark.real_data
+def test_real_ct_comes_back_on_its_own_grid(rankseg_med, shared_data, tmp_path):
+    source = shared_data / "ct" / "thorax_lps_1p5mm.nii.gz"
+    assert rankseg_med("predict", source, *DEMO, "--output", tmp_path / "out").code == 0
+    image, labels = nib.load(source), nib.load(tmp_path / "out" / source.name)
+    assert labels.shape == image.shape
+    assert nib.aff2axcodes(labels.affine) == ("L", "P", "S")
+    for field in ("sform_code", "qform_code", "pixdim", "srow_x", "srow_y", "srow_z", "qoffset_x", "quatern_d"):
+        np.testing.assert_array_equal(labels.header[field], image.header[field])
+
+
+def failing(rankseg_med, source, out, *options) -> str:
+    result = rankseg_med("predict", source, *(options or DEMO), "--output", out)
+    assert result.code == 1
+    assert not list(out.glob("*")) if out.is_dir() else True
+    return result.out + result.err
+
+
+def test_missing_input(rankseg_med, tmp_path):
+    assert "must be an existing NIfTI file, a folder of NIfTI files, or a data list" in failing(
+        rankseg_med, tmp_path / "absent.nii.gz", tmp_path / "out"
+    )
+
+
+def test_truncated_gzip(rankseg_med, small_image, tmp_path):
+    path = small_image(np.random.default_rng(0).normal(size=(20, 20, 20)))
+    path.write_bytes(path.read_bytes()[:5000])
+    message = failing(rankseg_med, path, tmp_path / "out")
+    assert "image.nii.gz" in message
+    assert "truncated" in message or "ended before" in message or "damaged" in message
+
+
+def test_not_gzip_inside(rankseg_med, tmp_path):
+    (tmp_path / "image.nii.gz").write_bytes(gzip.compress(b"this is no image"))
+    assert "NIfTI" in failing(rankseg_med, tmp_path / "image.nii.gz", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("shape", "found"),
+    [((30, 30), "(30, 30)"), ((10, 10, 10, 3), "(10, 10, 10, 3)"), ((10, 10, 1, 1, 3), "(10, 10, 1, 1, 3)")],
+)
+def test_wrong_number_of_axes(rankseg_med, small_image, tmp_path, shape, found):
+    assert found in failing(rankseg_med, small_image(np.zeros(shape, np.float32)), tmp_path / "out")
+
+
+def test_nan_voxels(rankseg_med, small_image, tmp_path):
+    values = np.zeros((8, 8, 8), np.float32)
+    values[1, 2, 3] = np.nan
+    message = failing(rankseg_med, small_image(values), tmp_path / "out")
+    assert "must be finite" in message
+    assert "(1, 2, 3)" in message
+
+
+def test_wrong_channel_count(rankseg_med, small_image, tmp_path):
+    """A config for two-channel studies on a one-channel image."""
+    config = tmp_path / "two.yaml"
+    config.write_text(
+        "label_names: [background, organ]\nspacing_mm: [3, 3, 4]\nroi_size: [16, 16, 16]\n"
+        "intensity: {_target_: NormalizeIntensityd, keys: image}\n"
+        "network_def: {_target_: torch.nn.Conv3d, in_channels: 2, out_channels: 2, kernel_size: 1}\n"
+    )
+    weights = tmp_path / "two.safetensors"
+    save_file(torch.nn.Conv3d(2, 2, 1).state_dict(), weights)
+    image = small_image(np.zeros((8, 8, 8), np.float32))
+    message = failing(rankseg_med, image, tmp_path / "out", "--config", config, "--checkpoint", weights)
+    assert "the network takes 2 input channels, the study has 1" in message
+
+
+def test_wrong_checkpoint(rankseg_med, small_image, tmp_path):
+    image = small_image(np.zeros((8, 8, 8), np.float32))
+    options = ("--config", "hippocampus", "--checkpoint", SHIPPED_WEIGHTS / "demo.safetensors")
+    assert "does not fit the network of the config" in failing(rankseg_med, image, tmp_path / "out", *options)
+    assert "no such checkpoint file" in failing(
+        rankseg_med, image, tmp_path / "out", "--config", "demo", "--checkpoint", tmp_path / "absent.pt"
+    )
+
+
+def test_wrong_config(rankseg_med, small_image, tmp_path):
+    image = small_image(np.zeros((8, 8, 8), np.float32))
+    message = failing(rankseg_med, image, tmp_path / "out", "--config", "dmeo", "--checkpoint", "demo")
+    assert "no such config file, nor a shipped config (demo, hippocampus)" in message
+
+
+def test_unwritable_output(rankseg_med, small_image, tmp_path):
+    """A file stands where the folder should be; permissions would not stop root."""
+    image = small_image(np.zeros((8, 8, 8), np.float32))
+    (tmp_path / "out").write_text("in the way")
+    result = rankseg_med("predict", image, *DEMO, "--output", tmp_path / "out")
+    assert result.code == 1
+    assert "out" in result.err
+    assert (tmp_path / "out").read_text() == "in the way"
+
+
+def test_one_bad_study_among_good_ones(rankseg_med, small_image, phantom, tmp_path):
+    small_image(np.full((8, 8, 8), np.nan, np.float32), "bad.nii.gz")
+    good = tmp_path / "in" / "good.nii.gz"
+    good.write_bytes((phantom / "image.nii.gz").read_bytes())
+    result = rankseg_med("predict", tmp_path / "in", *DEMO, "--output", tmp_path / "out")
+    assert result.code == 1
+    assert "1 of 2 studies predicted" in result.out
+    assert "failed: bad: " in result.out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.nii.gz"]
+    again = rankseg_med("predict", good, *DEMO, "--output", tmp_path / "out")
+    assert "allow them to be replaced with --overwrite" in again.err
+    assert rankseg_med("predict", good, *DEMO, "--output", tmp_path / "out", "--overwrite").code == 0
+
+
+def test_usage_errors_exit_with_2(rankseg_med, tmp_path):
+    result = rankseg_med("predict", tmp_path, *DEMO, "--output", tmp_path, "--decoder", "otsu")
+    assert result.code == 2
+    assert "otsu" in result.err

@@ -1,0 +1,100 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rankseg_med.networks import CheckpointError, load_weights, shipped_checkpoint
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self, width: int = 2) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv3d(1, width, 3)
+        self.last = torch.nn.Conv3d(width, 2, 1)
+
+
+@pytest.fixture
+def trained():
+    torch.manual_seed(1)
+    return Tiny()
+
+
+def assert_loaded(network, trained):
+    for ours, theirs in zip(network.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("nesting", [(), ("network",), ("model",), ("state_dict",), ("net",)])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_pytorch_files(tmp_path, trained, nesting, prefix):
+    content = {prefix + name: value for name, value in trained.state_dict().items()}
+    for key in nesting:
+        content = {key: content, "epoch": 3}
+    torch.save(content, tmp_path / "w.pt")
+    network = Tiny()
+    load_weights(network, tmp_path / "w.pt")
+    assert_loaded(network, trained)
+
+
+def test_safetensors(tmp_path, trained):
+    save_file(trained.state_dict(), tmp_path / "w.safetensors")
+    network = Tiny()
+    load_weights(network, tmp_path / "w.safetensors")
+    assert_loaded(network, trained)
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
+    torch.save({"network": Evil()}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="must hold tensors only, since other pickled objects can run code"):
+        load_weights(Tiny(), tmp_path / "w.pt")
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_another_network_is_named_and_leaves_the_weights(tmp_path, trained):
+    weights = Tiny(width=3).state_dict()
+    del weights["last.bias"]
+    weights["extra"] = torch.zeros(1)
+    save_file(weights, tmp_path / "w.safetensors")
+    network = Tiny()
+    before = network.first.weight.clone()
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(network, tmp_path / "w.safetensors")
+    message = str(caught.value)
+    assert "missing: last.bias" in message
+    assert "unexpected: extra" in message
+    assert "first.weight (3, 1, 3, 3, 3) where the network has (2, 1, 3, 3, 3)" in message
+    assert torch.equal(network.first.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.pt", None, "no such checkpoint file"),
+        ("damaged.safetensors", b"\x10\x00\x00\x00\x00\x00\x00\x00{not json", "is damaged or no checkpoint"),
+        ("damaged.pt", b"PK\x03\x04 cut short", "is damaged or no checkpoint"),
+        ("empty.pt", b"", "is damaged or no checkpoint"),
+        ("text.pt", b"hello", "checkpoint"),
+    ],
+)
+def test_unreadable_files(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(Tiny(), tmp_path / name)
+
+
+def test_a_file_without_state_dictionary(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="must hold a state dictionary"):
+        load_weights(Tiny(), tmp_path / "w.pt")
+
+
+def test_shipped_weights_are_small_and_there():
+    path = shipped_checkpoint("demo")
+    assert path is not None
+    assert path.stat().st_size < 1_000_000
+    assert shipped_checkpoint("no such") is None

@@ -1,0 +1,67 @@
+"""DESIGN's table of rooms: who may import whom."""
+
+import grimp
+import pytest
+
+ROOMS = {
+    "decode": set(),
+    "cleanup": set(),
+    "metrics": set(),
+    "losses": set(),
+    "networks": set(),
+    "studies": set(),
+    "executors": set(),
+    "calibration": {"decode"},
+    "transforms": {"decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"},
+    "inference": {"decode", "transforms"},
+    "semisupervised": {"decode", "cleanup", "losses"},
+    "report": {"metrics", "studies"},
+    "workflows": {
+        *("decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"),
+        *("transforms", "inference", "semisupervised", "executors", "report"),
+    },
+    "cli": {"workflows", "report", "studies", "networks", "executors"},
+}
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("rankseg_med")
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] not in {"__main__"} else None
+
+
+def test_every_folder_is_a_room_of_the_plan(graph):
+    rooms = {room_of(module) for module in graph.modules} - {None}
+    assert rooms <= ROOMS.keys()
+    assert {"decode", "cleanup", "metrics", "studies", "transforms", "inference", "workflows", "cli"} <= rooms
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_the_plan_allows(graph, room):
+    for module in graph.modules:
+        if room_of(module) != room:
+            continue
+        for imported in graph.find_modules_directly_imported_by(module):
+            target = room_of(imported)
+            assert target in {None, room} | ROOMS[room], f"{module} imports {imported}"
+
+
+def test_rooms_do_not_import_each_other_in_a_circle():
+    done: set[str] = set()
+    while waiting := ROOMS.keys() - done:
+        ready = {room for room in waiting if ROOMS[room] <= done}
+        assert ready, f"circle among {sorted(waiting)}"
+        done |= ready
+
+
+def test_only_the_command_line_prints():
+    """ruff's T20 refuses print; here sys.exit and rich's consoles too."""
+    graph = grimp.build_graph("rankseg_med", include_external_packages=True)
+    for module in graph.modules:
+        if module.startswith("rankseg_med.") and room_of(module) not in {"cli", None}:
+            imported = graph.find_modules_directly_imported_by(module)
+            assert not imported & {"typer", "click"}, module

@@ -1,0 +1,57 @@
+import pytest
+import torch
+import yaml
+
+from rankseg_med.workflows.config import ConfigError, load_config, shipped_configs
+
+
+@pytest.mark.parametrize("job", ["inference", "train"])
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_part_of_every_shipped_config_can_be_built(job, name):
+    config = load_config(job, name, device="cpu")
+    for entry in config.config:
+        config.get_parsed_content(entry)
+    network = config.get_parsed_content("network")
+    roi = config.get_parsed_content("roi_size")
+    with torch.inference_mode():
+        logits = network(torch.zeros(1, config.get_parsed_content("channels"), *roi))
+    assert logits.shape == (1, len(config["label_names"]), *roi)
+
+
+def test_shipped_names():
+    assert {"demo", "hippocampus"} <= set(shipped_configs())
+    assert not {"inference", "train"} & set(shipped_configs())
+
+
+def test_overlay_replaces_nested_values(tmp_path):
+    overlay = dict(load_config("inference", "demo").config)
+    overlay = {key: overlay[key] for key in ("label_names", "spacing_mm", "roi_size", "intensity", "network_def")}
+    overlay["inferer::overlap"] = 0.25
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(overlay))
+    inferer = load_config("inference", path, device="cpu").get_parsed_content("inferer")
+    assert inferer.overlap == 0.25
+    assert list(inferer.roi_size) == overlay["roi_size"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"no such config file, nor a shipped config \(demo, hippocampus"),
+        ("label_names: [background, liver]\n", "lacks network_def"),
+        ("a: [1\n", "cannot be read as a YAML config"),
+        ("just text", "cannot be read as a YAML config"),
+    ],
+)
+def test_wrong_configs_are_named(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config("inference", path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_not_there():
+    with pytest.raises(ConfigError, match="PyTorch sees no CUDA device; use --device cpu"):
+        load_config("inference", "demo", device="cuda")
