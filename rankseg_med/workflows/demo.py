@@ -87,6 +87,6 @@ def _draw(study: Study, output: Path, label_names: Mapping[int, str]) -> None:
         np.asarray(image.dataobj),
         {name: np.asarray(label_map.dataobj) for name, label_map in label_maps.items()},
         label_names,
-        spacing_mm=tuple(float(step) for step in image.header.get_zooms()),
+        spacing_mm=tuple(map(float, image.header.get_zooms())),  # type: ignore[arg-type]
         title=study.case_id,
     )

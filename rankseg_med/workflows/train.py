@@ -71,8 +71,9 @@ def split_studies(
     studies = sorted((study for study in studies if study.label is not None), key=lambda study: study.case_id)
     validation = [study for study in studies if fold is not None and study.fold == fold]
     training = [study for study in studies if study not in validation]
-    if fold is not None and not validation:
-        raise StudyError(f"no study of the data list is in fold {fold}; folds: {sorted({s.fold for s in studies})}")
+    folds = {study.fold for study in studies if study.fold is not None}
+    if fold is not None and fold not in folds:
+        raise StudyError(f"no study of the data list is in fold {fold}; folds: {sorted(folds)}")
     if labelled is not None:
         if not 1 <= labelled <= len(training):
             raise StudyError(f"asked for {labelled} labelled studies, the data list has {len(training)} to train on")
