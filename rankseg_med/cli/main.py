@@ -24,16 +24,19 @@ app.command("manifest")(manifest_command)
 app.command("train")(train_command)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         say(__version__)
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Details and tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
 ) -> None:
     """Decode segmentation networks for Dice and IoU instead of voxel accuracy."""
     configure_logging(verbose=verbose)

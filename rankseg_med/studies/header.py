@@ -11,7 +11,6 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.naming import NIFTI_SUFFIXES, is_nifti
@@ -36,7 +35,6 @@ _READ_ERRORS = (
     OverflowError,
     ImageFileError,
     HeaderDataError,
-    WrapStructError,
 )
 
 

@@ -39,8 +39,8 @@ def find_studies(source: Path, *, data_root: Path | None = None, fold: int | Non
         The studies, sorted by case id for a folder, in the list's order for a data list; at least one.
 
     Raises:
-        StudyError: if there is no study, if a listed file is missing, if case ids repeat or cannot name a file, if
-            `fold` is not in the data list, or if `data_root` or `fold` are given without a data list.
+        StudyError: if there is no study, if none of the listed images is there, if case ids repeat or cannot name a
+            file, if `fold` is not in the data list, or if `data_root` or `fold` are given without a data list.
     """
     if source.suffix.lower() == ".json":
         return _in_data_list(source, source.parent if data_root is None else data_root, fold)
@@ -87,12 +87,11 @@ def _in_data_list(path: Path, data_root: Path, fold: int | None) -> list[Study]:
     ]
     if not studies:
         raise StudyError(f"{path}: lists no studies")
-    files = [file for study in studies for file in (study.image, study.label) if file is not None]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
+    # One missing file is the failure of one study, reported where it is read; none there at all is a wrong root.
+    if not any(study.image.is_file() for study in studies):
         raise StudyError(
-            f"{path}: {len(missing)} of {len(files)} listed files are missing below {data_root}; give the data root "
-            f"that the paths are relative to. Missing: {', '.join(missing)}"
+            f"{path}: none of the {len(studies)} listed images is there, such as {studies[0].image}; give the data "
+            "root that the paths are relative to"
         )
     return studies
 

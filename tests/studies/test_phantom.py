@@ -158,6 +158,7 @@ def test_odd_grids_sample_the_very_centre_of_the_body() -> None:
         ({"tilt_degrees": float("nan")}, "tilt_degrees"),
     ],
 )
+@pytest.mark.usefixtures("wrong_types")
 def test_impossible_grids_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_phantom(0, **arguments)

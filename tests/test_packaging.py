@@ -1,0 +1,34 @@
+"""What pip installs is complete: configs and weights travel inside the wheel."""
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+
+@pytest.mark.slow
+def test_the_wheel_predicts_by_itself(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=REPOSITORY, check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    program = (
+        "import rankseg_med, sys\n"
+        "from pathlib import Path\n"
+        "from rankseg_med.networks import shipped_checkpoint\n"
+        "from rankseg_med.workflows.config import load_config\n"
+        "from rankseg_med.workflows.predict import Prediction\n"
+        "Prediction.from_config(load_config('inference', 'demo'), shipped_checkpoint('demo'), Path('out'))\n"
+        "print(rankseg_med.__file__)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert printed.stdout.startswith(str(tmp_path / "site"))
