@@ -8,7 +8,6 @@ VOLUME.npy holds a float32 probability volume (classes, X, Y, Z); without it a b
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -53,14 +52,20 @@ def make_volume(path: Path) -> None:
 def measure(name: str, volume: Path, repeats: int) -> tuple[float, int]:
     """Median seconds and extra peak bytes of one method; meant for a fresh process."""
     probabilities = torch.from_numpy(np.load(volume))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_bytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         METHODS[name](probabilities)
         seconds.append(time.perf_counter() - start)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return statistics.median(seconds), (after - before) * 1024
+    return statistics.median(seconds), resident_bytes("VmHWM") - before
+
+
+def resident_bytes(which: str) -> int:
+    """Resident memory of this process from Linux: now (VmRSS) or at its peak (VmHWM)."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return int(line.split()[1]) * 1024
 
 
 def main() -> None:
