@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment import assign_greedy
-from rankseg_med.decode.decision import Decision, decide
+from rankseg_med.decode.assignment.rules import highest
+from rankseg_med.decode.decision import Decision, Objective
+from rankseg_med.decode.decoding import Assignment, decode_blocks
 from rankseg_med.decode.expected_score import Metric, Solver
-from rankseg_med.decode.histogram import ProbabilityHistogram, voxel_blocks
-from rankseg_med.decode.validation import check_probabilities
+from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities
+from rankseg_med.decode.volume import TensorBlocks
 
-Assignment = Literal["greedy"]
-
-
+Mode = Literal["multiclass", "multilabel"]
 Decoder: TypeAlias = Callable[[Float[Tensor, "classes *spatial"]], UInt8[Tensor, "*spatial"]]
 """Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A label map and what was decided for each region.
+
+    Attributes:
+        label_map: ``(*spatial)`` uint8; for multilabel ``(classes, *spatial)`` masks of 0 and 1.
+        decisions: One per region: per foreground class, per given region, or per channel (multilabel).
+    """
+
+    label_map: UInt8[Tensor, "..."]
+    decisions: tuple[Decision, ...]
 
 
 class RankSEGDecoder:
     """Label map with the highest expected Dice or IoU (RankSEG).
 
-    Each class keeps its most probable voxels, as many as make the expected score highest (Dai and Li, "RankSEG",
-    JMLR 24(224), 2023); voxels that several classes keep, or none, are settled by ``assignment``. The decision reads a
-    histogram of the probabilities: nothing is sorted and the volume is not copied.
+    Each region keeps its most probable voxels, as many as make the expected score highest (Dai and Li, "RankSEG",
+    JMLR 24(224), 2023); voxels that several regions want are settled by ``assignment``. Decisions read histograms of
+    the probabilities: nothing is sorted and the volume is not copied.
 
     Args:
-        metric: ``"dice"`` or ``"iou"``: what the label map will be scored by.
-        solver: ``"exact"``, the expectation to quadrature precision, or ``"rma"``, the reciprocal moment approximation
-            (Wang and Dai, NeurIPS 2025). See [`expected_score`][rankseg_med.decode.expected_score].
-        assignment: ``"greedy"``, the published rule.
-        min_peak: In [0, 1]. A class whose highest probability does not exceed it stays empty.
+        metric: ``"dice"`` or ``"iou"``: what the label map will be scored by; one for all, or one per region.
+        solver: ``"exact"``, the expectation to quadrature precision; ``"rma"``, the reciprocal moment approximation
+            (Wang and Dai, NeurIPS 2025); ``"ba"``, the blind approximation of the JMLR paper (Dice only). See
+            [`expected_score`][rankseg_med.decode.expected_score].
+        assignment: ``"ascent"`` climbs the mean expected score over regions; on any input it is at least that of
+            argmax's label map and of the greedy one. ``"greedy"`` is the published rule.
+        min_peak: In [0, 1]; one for all, or one per region. A region whose highest probability does not exceed it
+            stays empty, unless argmax's or the greedy label map has the highest expected score as it is.
+        regions: What is scored: label sets, nested or disjoint, such as ``[[1, 2], [2]]`` for kidney with tumour and
+            tumour. By default every foreground class for itself. The label map keeps nestedness by construction.
+        mode: ``"multiclass"``: classes exclude each other and sum to one. ``"multilabel"``: channels are independent.
+        smooth: At least 0; smoothing of ``"rma"`` as its reference implementation defines it.
+        empty_score: In [0, 1]; what the benchmark gives when prediction and reference are both empty. An empty
+            prediction is chosen where its expected score, ``empty_score * prod(1 - p)``, is the highest.
 
     Example:
         >>> import torch
@@ -42,55 +65,125 @@ class RankSEGDecoder:
         >>> probabilities = torch.stack([1 - foreground, foreground])
         >>> probabilities.argmax(0).sum()  # argmax keeps the certain core only
         tensor(60)
-        >>> RankSEGDecoder("dice")(probabilities).sum()  # for Dice the uncertain rim is worth keeping
+        >>> decoded = RankSEGDecoder("dice").decode(probabilities)
+        >>> decoded.label_map.sum()  # for Dice the uncertain rim is worth keeping
         tensor(90)
+        >>> decision = decoded.decisions[0]
+        >>> f"{decision.argmax_expected_score:.3f} -> {decision.expected_score:.3f}"
+        '0.883 -> 0.886'
     """
 
     def __init__(
         self,
-        metric: Metric = "dice",
+        metric: Metric | Sequence[Metric] = "dice",
         solver: Solver = "exact",
-        assignment: Assignment = "greedy",
-        min_peak: float = 0.5,
+        assignment: Assignment = "ascent",
+        min_peak: float | Sequence[float] = 0.5,
+        *,
+        regions: Sequence[Sequence[int]] | None = None,
+        mode: Mode = "multiclass",
+        smooth: float = 0.0,
+        empty_score: float = 0.0,
     ) -> None:
-        _check_choice("metric", metric, get_args(Metric))
+        for one in [metric] if isinstance(metric, str) else metric:
+            _check_choice("metric", one, get_args(Metric))
         _check_choice("solver", solver, get_args(Solver))
         _check_choice("assignment", assignment, get_args(Assignment))
-        if not 0 <= min_peak <= 1:
-            raise ValueError(f"min_peak is a probability and must lie in [0, 1], found {min_peak}")
+        _check_choice("mode", mode, get_args(Mode))
+        for peak in min_peak if isinstance(min_peak, Sequence) else [min_peak]:
+            _check_probability("min_peak", peak)
+        _check_probability("empty_score", empty_score)
+        if not 0 <= smooth < float("inf"):
+            raise ValueError(f"smooth must be at least 0 and finite, found {smooth}")
+        if smooth and solver != "rma":
+            raise ValueError(f"smooth is defined for solver='rma', found smooth={smooth} with solver={solver!r}")
+        if solver == "ba" and metric != "dice":
+            raise ValueError(f"solver 'ba' is defined for Dice, found metric={metric!r}; use 'exact' or 'rma'")
+        if mode == "multilabel" and regions is not None:
+            raise ValueError("regions are unions of exclusive classes; multilabel channels are regions already")
         self.metric = metric
-        self.solver = solver
-        self.assignment = assignment
+        self.solver: Solver = solver
+        self.assignment: Assignment = assignment
         self.min_peak = min_peak
+        self.regions = regions
+        self.mode: Mode = mode
+        self.smooth = smooth
+        self.empty_score = empty_score
 
     def __repr__(self) -> str:
-        return (
-            f"RankSEGDecoder(metric={self.metric!r}, solver={self.solver!r}, "
-            f"assignment={self.assignment!r}, min_peak={self.min_peak})"
-        )
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"RankSEGDecoder({settings})"
 
-    def decide(self, histogram: ProbabilityHistogram) -> tuple[Decision, ...]:
-        """Threshold, volume and expected score of every class."""
-        return decide(histogram, metric=self.metric, solver=self.solver, min_peak=self.min_peak)
+    def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "..."]:
+        """Label map of a probability volume; see `decode`."""
+        return self.decode(probabilities).label_map
 
     @torch.no_grad()
-    def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
-        """Decode a multiclass probability volume.
+    def decode(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
+        """Decode a probability volume.
 
         Args:
-            probabilities: ``(classes, *spatial)`` float16, bfloat16, float32 or float64, on CPU or CUDA; class 0 is the
-                background; values in [0, 1] that sum to one over classes.
+            probabilities: ``(classes, *spatial)`` float16, bfloat16, float32 or float64, on CPU or CUDA. Multiclass:
+                class 0 is the background; values in [0, 1] that sum to one over classes. Multilabel: values in [0, 1].
 
         Returns:
-            Label map ``(*spatial)`` uint8 on the same device.
+            Label map ``(*spatial)`` (multilabel: masks ``(classes, *spatial)``) uint8 on the same device, and the
+            decisions behind it.
 
         Raises:
             TypeError: Not a floating-point tensor.
-            ValueError: Not a probability volume; the message says what was found and what was probably meant.
+            ValueError: Not a probability volume, or regions, metrics or peaks that do not fit it; the message says
+                what was found and what was probably meant.
         """
-        check_probabilities(probabilities)
-        decisions = self.decide(ProbabilityHistogram.of(probabilities))
-        return assign_greedy(probabilities, decisions, self.metric)
+        if self.mode == "multilabel":
+            return self._decode_channels(probabilities)
+        check_layout(probabilities)
+        regions = Regions.of(probabilities.shape[0], self.regions)
+        objectives = self.objectives(len(regions.labels))
+        labels, decisions = decode_blocks(
+            TensorBlocks(probabilities), regions, objectives, self.assignment, ValueCheck()
+        )
+        return Decoded(labels.reshape(probabilities.shape[1:]), decisions)
+
+    def objectives(self, regions: int) -> tuple[Objective, ...]:
+        """What each of so many regions is decoded for.
+
+        Raises:
+            ValueError: As many metrics or peaks as regions were required, others came.
+        """
+        metrics = _for_each("metric", self.metric, regions)
+        peaks = _for_each("min_peak", self.min_peak, regions)
+        return tuple(
+            Objective(metric, self.solver, float(peak), self.smooth, self.empty_score)  # type: ignore[arg-type]
+            for metric, peak in zip(metrics, peaks, strict=True)
+        )
+
+    def _decode_channels(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
+        """Each channel as a volume of two classes."""
+        check_layout(probabilities, exclusive=False)
+        masks, decisions = [], []
+        for channel, objective in enumerate(self.objectives(len(probabilities))):
+            blocks = ChannelBlocks(probabilities[channel])
+            # With one foreground class there is nothing to settle between classes: its threshold is the answer.
+            mask, (decision,) = decode_blocks(
+                blocks, Regions.of(2, [[1]]), [objective], "ascent", ValueCheck(exclusive=False)
+            )
+            masks.append(mask.reshape(probabilities.shape[1:]))
+            decisions.append(Decision(**{**vars(decision), "labels": (channel,)}))
+        return Decoded(torch.stack(masks), tuple(decisions))
+
+
+class ChannelBlocks(TensorBlocks):
+    """Blocks of one independent channel ``(*spatial)``: its complement and itself."""
+
+    def __init__(self, channel: Float[Tensor, "*spatial"]) -> None:
+        super().__init__(channel[None])
+        self.num_classes = 2
+
+    def read(self, start: int, stop: int) -> Float[Tensor, "2 n"]:
+        """Complement and probability of a run of voxels."""
+        foreground = super().read(start, stop)
+        return torch.cat([1 - foreground, foreground])
 
 
 class ArgmaxDecoder:
@@ -103,8 +196,8 @@ class ArgmaxDecoder:
     def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
         """Decode a multiclass probability volume; input, output and errors as for [`RankSEGDecoder`][]."""
         check_probabilities(probabilities)
-        labels = torch.cat([block.argmax(0).to(torch.uint8) for block in voxel_blocks(probabilities)])
-        return labels.reshape(probabilities.shape[1:])
+        blocks = torch.split(probabilities.flatten(1), 1 << 20, dim=1)
+        return torch.cat([highest(block) for block in blocks]).reshape(probabilities.shape[1:])
 
 
 def make_decoder(name: Literal["dice", "iou", "argmax"] = "dice", **options: object) -> Decoder:
@@ -123,3 +216,16 @@ def make_decoder(name: Literal["dice", "iou", "argmax"] = "dice", **options: obj
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, found {value!r}")
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], found {value}")
+
+
+def _for_each(name: str, value: object, regions: int) -> list[object]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value] * regions
+    if len(value) != regions:
+        raise ValueError(f"{name} must be one for all or one per region ({regions}), found {len(value)}")
+    return list(value)

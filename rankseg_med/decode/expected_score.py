@@ -1,24 +1,28 @@
-r"""Expected Dice and IoU of keeping the most probable voxels of one class.
+r"""Expected Dice and IoU of a set of voxels of one region.
 
-Let $p_1 \ge p_2 \ge \dots$ be the voxels' probabilities, independent of each other, $S(t)$ the sum of the first $t$,
-$m$ the sum of all, and $G$ the random foreground volume. Keeping the first $t$ voxels scores, in expectation,
+Let $p_i$ be the voxels' probabilities, independent of each other, $m$ their sum, $G$ the random foreground volume, and
+keep a set $A$ of $t$ voxels with sum $S$. It scores, in expectation,
 
-- Dice: $2 \sum_{j \le t} p_j \, E[1 / (t + 1 + G_{-j})]$, where $G_{-j}$ leaves voxel $j$ out,
-- IoU: $S(t) \, E[1 / (t + G_{>t})]$, where $G_{>t}$ counts the voxels that were not kept.
+- Dice: $2 \sum_{j \in A} p_j \, E[1 / (t + 1 + G_{-j})]$, where $G_{-j}$ leaves voxel $j$ out,
+- IoU: $S \, E[1 / (t + G_{\notin A})]$, where $G_{\notin A}$ counts the voxels that were not kept.
 
-`rma` replaces $E[1/(a + X)]$ by $1/(a + E[X])$: $2 S(t) / (t + m + 1)$ and $S(t) / (t + m - S(t))$ (Wang and Dai,
-NeurIPS 2025). `exact` uses $E[1/(a + X)] = \int_0^1 u^{a-1} E[u^X] \, du$, where $E[u^X] = \prod_i (1 - p_i (1 - u))$,
-by Gauss-Laguerre quadrature after $u = e^{-x/M}$, with $M$ near $a + E[X]$, where the integrand is close to $e^{-x}$.
+For a given $t$ the best set is the $t$ most probable voxels. Ways to compute the expectation ("solvers"):
 
-The two are never far apart: since $1 - q \le e^{-q}$,
+- `exact`: $E[1/(a + X)] = \int_0^1 u^{a-1} E[u^X] \, du$, where $E[u^X] = \prod_i (1 - p_i (1 - u))$, by Gauss-Laguerre
+  quadrature after $u = e^{-x/M}$, with $M$ near $a + E[X]$, where the integrand is close to $e^{-x}$.
+- `rma` replaces $E[1/(a + X)]$ by $1/(a + E[X])$: $2 S / (t + m + 1)$ and $S / (t + m - S)$ (Wang and Dai, NeurIPS
+  2025); with smoothing $s$: $2 S / (t + m + 1 + s) + s / (t + m + s)$ and $(S + s) / (t + m - S + s)$.
+- `ba`, Dice only, the blind approximation (Dai and Li, JMLR 24(224), 2023), which does not leave voxel $j$ out:
+  $2 S \, E[1 / (t + 1 + G)]$.
+
+The first two are never far apart: since $1 - q \le e^{-q}$,
 
 $$\frac{1}{a + E[X]} \le E\left[\frac{1}{a + X}\right] \le \frac{1}{a + E[X] - 1},$$
 
 so only thresholds whose upper bound reaches the best lower bound (the best `rma` score) can be optimal, and only those
 are integrated.
 
-Everything is float64 on the CPU. Voxels of equal probability are kept or dropped together: arrays run over the distinct
-probabilities in descending order, with their counts.
+Everything is float64 on the CPU. Voxels of equal level are kept or dropped together.
 """
 
 from __future__ import annotations
@@ -27,117 +31,212 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from rankseg_med.decode.histogram import Distribution
+
 Metric = Literal["dice", "iou"]
-Solver = Literal["exact", "rma"]
+Solver = Literal["exact", "rma", "ba"]
 
 _NODES, _WEIGHTS = (torch.from_numpy(array) for array in np.polynomial.laguerre.laggauss(32))
 # Nodes laid for one M serve candidates whose own M is 0.75 to 1.5 times that.
 _WIDEST_GROUP = 2.0
+# Where 1 - u stays below this, sums over voxels are power series whose next term is below 1e-16.
+_SERIES_LIMIT = 0.1
+_SERIES_TERMS = 16
 
 
 def expected_scores(
-    probabilities: Float64[Tensor, " n"], counts: Int64[Tensor, " n"], metric: Metric, solver: Solver
+    distribution: Distribution, metric: Metric, solver: Solver, smooth: float = 0.0
 ) -> Float64[Tensor, " n"]:
-    """Expected score of keeping every voxel whose probability is at least ``probabilities[k]``, for each k.
+    """Expected score of keeping every voxel from the most probable down to each level.
 
     Args:
-        probabilities: ``(n,)`` distinct, descending, in (0, 1].
-        counts: ``(n,)`` voxels of each, at least 1.
+        distribution: Of ``n`` levels.
         metric: ``"dice"`` or ``"iou"``.
-        solver: ``"exact"``, or ``"rma"`` for the reciprocal moment approximation.
+        solver: ``"exact"``, ``"rma"`` or ``"ba"``.
+        smooth: Smoothing of ``"rma"``; the others are defined for 0 only.
 
     Returns:
-        ``(n,)`` scores in [0, 1]. ``exact`` gives minus infinity where a bound shows that a threshold is not the best.
+        ``(n,)`` scores in [0, 1]. ``exact`` and ``ba`` give minus infinity where a bound shows that a threshold is not
+        the best.
     """
-    voxels = counts.double()
-    kept = voxels.cumsum(0)
-    mass = (voxels * probabilities).cumsum(0)
-    total = mass[-1] if len(mass) else 0.0
+    p, n = distribution.probabilities, distribution.counts
+    kept, mass = n.cumsum(0), (n * p).cumsum(0)
+    total = distribution.mean_volume
+    approximate = rma_score(kept, mass, total, metric, smooth)
+    if solver == "rma" or not len(kept):
+        return approximate
+    denominator = kept + total + 1 if metric == "dice" else kept + total - mass
     # An upper bound of the exact score is the approximation with its denominator lowered: by one for the bound above,
     # and for Dice by one more, since a voxel's own probability leaves the expected volume.
-    if metric == "dice":
-        numerator, denominator, slack = 2 * mass, kept + total + 1, 2.0
-    else:
-        numerator, denominator, slack = mass, kept + total - mass, 1.0
-    approximate = numerator / denominator
-    if solver == "rma":
-        return approximate
-    upper_bound = torch.where(denominator > slack, numerator / (denominator - slack).clamp_min(1e-300), torch.inf)
-    candidates = upper_bound >= approximate.max() if len(approximate) else approximate.bool()
-    return _integrate(probabilities, voxels, kept, denominator, candidates, metric)
-
-
-def _integrate(
-    probabilities: Float64[Tensor, " n"],
-    voxels: Float64[Tensor, " n"],
-    kept: Float64[Tensor, " n"],
-    denominator: Float64[Tensor, " n"],
-    candidates: Bool[Tensor, " n"],
-    metric: Metric,
-) -> Float64[Tensor, " n"]:
-    """Exact scores of the candidates, in groups that can share quadrature nodes."""
+    slack = 2.0 if metric == "dice" else 1.0
+    upper = torch.where(
+        denominator > slack, approximate * denominator / (denominator - slack).clamp_min(1e-300), torch.inf
+    )
     scores = torch.full_like(kept, -torch.inf)
-    # Denominators grow with the kept volume, so that a group is a run of candidates.
-    waiting = candidates.nonzero().squeeze(1)
-    integrate = _integrate_dice if metric == "dice" else _integrate_iou
+    waiting = (upper >= approximate.max()).nonzero().squeeze(1)
     while len(waiting):
+        # Denominators grow with the kept volume, so that those that can share quadrature nodes are a run.
         smallest = denominator[waiting[0]]
         in_group = denominator[waiting] <= _WIDEST_GROUP * smallest
         group, waiting = waiting[in_group], waiting[~in_group]
-        scale = smallest if len(group) == 1 else smallest * _WIDEST_GROUP / 1.5
-        scores[group] = integrate(probabilities, voxels, kept, group, scale)
+        scale = float(smallest if len(group) == 1 else smallest * _WIDEST_GROUP / 1.5)
+        scores[group] = _integrate(distribution, kept, mass, group, scale, metric, blind=solver == "ba")
     return scores
 
 
-def _log_survival(
-    probabilities: Float64[Tensor, " n"], one_minus_u: Float64[Tensor, " nodes"]
-) -> Float64[Tensor, "n nodes"]:
-    """log(1 - p (1 - u)) for every probability and node."""
-    return torch.log1p(-probabilities[:, None] * one_minus_u)
+def expected_score_of_mask(
+    distribution: Distribution, kept: Distribution, metric: Metric, solver: Solver, smooth: float = 0.0
+) -> float:
+    """Expected score of any set of voxels, not only of the most probable ones.
+
+    Args:
+        distribution: Of all voxels.
+        kept: Of the voxels of the set; its ``rest`` is not looked at.
+        metric: ``"dice"`` or ``"iou"``.
+        solver: ``"rma"``, or anything else for the exact expectation.
+        smooth: Smoothing of ``"rma"``.
+
+    Returns:
+        Score in [0, 1]; 0 for an empty set (see `empty_scores`).
+    """
+    if not len(kept.counts):
+        return 0.0
+    total = distribution.mean_volume
+    if solver == "rma":
+        return float(rma_score(kept.counts.sum(), kept.counts @ kept.probabilities, total, metric, smooth))
+    volume, mass = float(kept.counts.sum()), float(kept.counts @ kept.probabilities)
+    scale = volume + total + 1 if metric == "dice" else volume + total - mass
+    v = _one_minus_u(scale)
+    everything = _log_survival(distribution.probabilities, distribution.counts, v) + _log_survival_of_rest(
+        distribution, v
+    )
+    if metric == "dice":
+        exponent = _NODES * (1 - (volume + 1) / scale) + everything
+        return float(2 / scale * (exponent.exp() * _odds(kept.probabilities, kept.counts, v)) @ _WEIGHTS)
+    missed = everything - _log_survival(kept.probabilities, kept.counts, v)
+    return float(mass / scale * (_NODES * (1 - volume / scale) + missed).exp() @ _WEIGHTS)
 
 
-def _one_minus_u(scale: Tensor) -> Float64[Tensor, " nodes"]:
+def rma_score(
+    kept: Float64[Tensor, "*n"], mass: Float64[Tensor, "*n"], total: float, metric: Metric, smooth: float = 0.0
+) -> Float64[Tensor, "*n"]:
+    """Reciprocal moment approximation from a set's volume and mass and the mass of all voxels; 0 where 0 / 0."""
+    if metric == "dice":
+        score = 2 * mass / (kept + total + 1 + smooth)
+        return score + smooth / (kept + total + smooth) if smooth else score
+    denominator = kept + total - mass + smooth
+    return torch.where(denominator > 0, (mass + smooth) / denominator.clamp_min(1e-300), 0.0)
+
+
+def empty_score_expected(distribution: Distribution, solver: Solver, empty_score: float, smooth: float = 0.0) -> float:
+    """Expected score of keeping nothing.
+
+    ``empty_score`` times the probability that nothing is there, ``prod(1 - p)``; for ``rma`` with smoothing
+    ``smooth / (m + smooth)``, as the reference package has it.
+    """
+    if solver == "rma" and smooth > 0:
+        return smooth / (distribution.mean_volume + smooth)
+    if empty_score == 0:
+        return 0.0
+    p, n = distribution.probabilities, distribution.counts
+    if len(p) and float(p[0]) == 1:
+        return 0.0
+    log_none = float(n @ torch.log1p(-p)) + distribution.rest_count * float(np.log1p(-distribution.rest_probability))
+    return empty_score * float(np.exp(log_none))
+
+
+def _integrate(
+    distribution: Distribution,
+    kept: Float64[Tensor, " n"],
+    mass: Float64[Tensor, " n"],
+    group: Int64[Tensor, " g"],
+    scale: float,
+    metric: Metric,
+    *,
+    blind: bool,
+) -> Float64[Tensor, " g"]:
+    """Exact (or blind) scores of a run of thresholds with the quadrature nodes of one scale."""
+    p, n = distribution.probabilities, distribution.counts
+    v = _one_minus_u(scale)
+    first, last = int(group[0]), int(group[-1]) + 1
+    if metric == "dice":
+        exponent = _NODES * (1 - (kept[group, None] + 1) / scale)
+        exponent = exponent + _log_survival(p, n, v) + _log_survival_of_rest(distribution, v)
+        if blind:
+            return 2 * mass[group] / scale * (exponent.exp() @ _WEIGHTS)
+        before = _odds(p[:first], n[:first], v)
+        partial = before + _cumulative_odds(p[first:last], n[first:last], v)[group - first]
+        return 2 / scale * (exponent.exp() * partial) @ _WEIGHTS
+    beyond = _log_survival(p[last:], n[last:], v) + _log_survival_of_rest(distribution, v)
+    run = _cumulative_log_survival(p[first:last], n[first:last], v)
+    after = run[-1] - run[group - first]
+    exponent = _NODES * (1 - kept[group, None] / scale) + beyond + after
+    return mass[group] / scale * (exponent.exp() @ _WEIGHTS)
+
+
+def _one_minus_u(scale: float) -> Float64[Tensor, " nodes"]:
     # Short of 1 by a rounding unit at least: a voxel of probability 1 would otherwise give log(0) at the far nodes,
     # whose weight is below 1e-40.
     return (-torch.expm1(-_NODES / scale)).clamp_max(1 - torch.finfo(torch.float64).eps)
 
 
-def _integrate_dice(
-    probabilities: Float64[Tensor, " n"],
-    voxels: Float64[Tensor, " n"],
-    kept: Float64[Tensor, " n"],
-    group: Int64[Tensor, " g"],
-    scale: Tensor,
-) -> Float64[Tensor, " g"]:
-    one_minus_u = _one_minus_u(scale)
-    log_all = voxels @ _log_survival(probabilities, one_minus_u)
-    weighted = voxels * probabilities
-    first, last = group[0], group[-1] + 1
-    # Only the candidates' own partial sums are needed: sum what lies before them at once.
-    survival = 1 - probabilities[:last, None] * one_minus_u
-    terms = weighted[:last, None] / survival
-    before = terms[:first].sum(0)
-    partial = before + terms[first:].cumsum(0)[group - first]
-    exponent = _NODES * (1 - (kept[group, None] + 1) / scale) + log_all
-    return 2 / scale * (exponent.exp() * partial) @ _WEIGHTS
+def _log_survival_of_rest(distribution: Distribution, v: Float64[Tensor, " nodes"]) -> Float64[Tensor, " nodes"]:
+    return distribution.rest_count * torch.log1p(-distribution.rest_probability * v)
 
 
-def _integrate_iou(
-    probabilities: Float64[Tensor, " n"],
-    voxels: Float64[Tensor, " n"],
-    kept: Float64[Tensor, " n"],
-    group: Int64[Tensor, " g"],
-    scale: Tensor,
-) -> Float64[Tensor, " g"]:
-    one_minus_u = _one_minus_u(scale)
-    first, last = group[0], group[-1] + 1
-    beyond = voxels[last:] @ _log_survival(probabilities[last:], one_minus_u)
-    logs = voxels[first:last, None] * _log_survival(probabilities[first:last], one_minus_u)
-    # Sum over the voxels after each candidate, its own level excluded.
-    after = logs.flip(0).cumsum(0).flip(0) - logs
-    exponent = _NODES * (1 - kept[group, None] / scale) + beyond + after[group - first]
-    mass = (voxels * probabilities).cumsum(0)[group]
-    return mass / scale * (exponent.exp() @ _WEIGHTS)
+def _log_survival(
+    p: Float64[Tensor, " n"], counts: Float64[Tensor, " n"], v: Float64[Tensor, " nodes"]
+) -> Float64[Tensor, " nodes"]:
+    """Sum over voxels of log(1 - p v), for each node."""
+    if v[-1] > _SERIES_LIMIT:
+        return counts @ torch.log1p(-p[:, None] * v)
+    return _log_survival_series(counts @ _powers(p), v)
+
+
+def _odds(
+    p: Float64[Tensor, " n"], counts: Float64[Tensor, " n"], v: Float64[Tensor, " nodes"]
+) -> Float64[Tensor, " nodes"]:
+    """Sum over voxels of p / (1 - p v), for each node."""
+    if v[-1] > _SERIES_LIMIT:
+        return (counts * p) @ (1 / (1 - p[:, None] * v))
+    return _odds_series(counts @ _powers(p), v)
+
+
+def _cumulative_log_survival(
+    p: Float64[Tensor, " n"], counts: Float64[Tensor, " n"], v: Float64[Tensor, " nodes"]
+) -> Float64[Tensor, "n nodes"]:
+    """`_log_survival` of the first voxel levels up to each."""
+    if v[-1] > _SERIES_LIMIT:
+        return (counts[:, None] * torch.log1p(-p[:, None] * v)).cumsum(0)
+    return _log_survival_series((counts[:, None] * _powers(p)).cumsum(0), v)
+
+
+def _cumulative_odds(
+    p: Float64[Tensor, " n"], counts: Float64[Tensor, " n"], v: Float64[Tensor, " nodes"]
+) -> Float64[Tensor, "n nodes"]:
+    """`_odds` of the first voxel levels up to each."""
+    if v[-1] > _SERIES_LIMIT:
+        return ((counts * p)[:, None] / (1 - p[:, None] * v)).cumsum(0)
+    return _odds_series((counts[:, None] * _powers(p)).cumsum(0), v)
+
+
+def _powers(p: Float64[Tensor, " n"]) -> Float64[Tensor, "n terms"]:
+    """p, p^2, p^3, ..."""
+    return p[:, None].expand(-1, _SERIES_TERMS).cumprod(1)
+
+
+def _log_survival_series(
+    power_sums: Float64[Tensor, "*n terms"], v: Float64[Tensor, " nodes"]
+) -> Float64[Tensor, "*n nodes"]:
+    """log(1 - p v) = -sum_k (p v)^k / k."""
+    k = torch.arange(1, _SERIES_TERMS + 1, dtype=torch.float64)
+    return -(power_sums / k) @ v ** k[:, None]
+
+
+def _odds_series(power_sums: Float64[Tensor, "*n terms"], v: Float64[Tensor, " nodes"]) -> Float64[Tensor, "*n nodes"]:
+    """P / (1 - p v) = sum_k p^k v^(k - 1)."""
+    k = torch.arange(_SERIES_TERMS, dtype=torch.float64)
+    return power_sums @ v ** k[:, None]

@@ -2,128 +2,144 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-LEVELS = 65_536
-"""Uniform probability levels on [0, 1]: level ``k`` stands for ``k / 65535``, so that 0 and 1 are exact."""
+from rankseg_med.decode.levels import LEVELS, level_of
 
-_BLOCK_VOXELS = 1 << 18
+
+@dataclass(frozen=True)
+class Distribution:
+    """Probabilities of one region's voxels, most probable first.
+
+    Attributes:
+        levels: ``(n,)`` descending levels from 1 up.
+        probabilities: ``(n,)`` float64, descending: what the levels stand for.
+        counts: ``(n,)`` float64, voxels at each, at least 1.
+        rest_probability: Probability of the voxels below, as if all had the same...
+        rest_count: ... and how many that would be (a real number): their mass and their sum of squares are right.
+    """
+
+    levels: Int64[Tensor, " n"]
+    probabilities: Float64[Tensor, " n"]
+    counts: Float64[Tensor, " n"]
+    rest_probability: float = 0.0
+    rest_count: float = 0.0
+
+    @classmethod
+    def of_counts(cls, counts: Int64[Tensor, " levels"]) -> Distribution:
+        """Of voxels counted by level; those at level 0 are left out."""
+        counts = counts.cpu()
+        levels = counts[1:].nonzero().squeeze(1).flip(0) + 1
+        return cls(levels, levels.double() / (LEVELS - 1), counts[levels].double())
+
+    @property
+    def mean_volume(self) -> float:
+        """Expected volume in voxels: the sum of all probabilities."""
+        return float(self.probabilities @ self.counts) + self.rest_probability * self.rest_count
+
+    @property
+    def volume_variance(self) -> float:
+        """Variance of the volume in voxels squared: the sum of p (1 - p) over independent voxels."""
+        p = self.probabilities
+        rest = self.rest_probability * (1 - self.rest_probability) * self.rest_count
+        return float((p * (1 - p)) @ self.counts) + rest
 
 
 @dataclass(frozen=True)
 class ProbabilityHistogram:
-    """Voxel counts per class and probability level, with the exact mass.
+    """Voxel counts per region (or class) and probability level, with the exact mass.
 
     The expected Dice or IoU of "the t most probable voxels" depends on the voxels' probabilities only, not on where
     they lie, so this is all that a solver reads. Histograms of parts of a volume add up to that of the whole:
-    ``sum_of_slabs = first + second``.
+    ``whole = first_slab + second_slab``.
+
+    Voxels that are background beyond doubt (every region at most ``floor``) need not be counted one by one: of them
+    only the mass and the sum of squares are kept. The rest of the mass, which the counted levels from 1 up do not
+    explain, is theirs and that of the voxels at level 0; giving each of a CT's 10^8 background voxels half a level
+    would conjure up hundreds of phantom voxels.
 
     Attributes:
-        counts: ``(classes, LEVELS)`` int64, voxels whose probability rounds to each level.
-        mass: ``(classes,)`` float64, sum of the unrounded probabilities: the expected volume in voxels.
-        peak: ``(classes,)`` float64, highest unrounded probability; 0 for a volume without voxels.
+        counts: ``(regions, LEVELS)`` int64, voxels whose probability rounds to each level.
+        mass: ``(regions,)`` float64, sum of the unrounded probabilities of all voxels: the expected volume.
+        uncounted_squares: ``(regions,)`` float64, sum of the squared probabilities of the voxels not counted.
+        peak: ``(regions,)`` float64, highest unrounded probability; 0 for a volume without voxels.
+        floor: Level up to which voxels may be missing from the counts; 0 if all are counted.
     """
 
-    counts: Int64[Tensor, "classes levels"]
-    mass: Float64[Tensor, " classes"]
-    peak: Float64[Tensor, " classes"]
+    counts: Int64[Tensor, "regions levels"]
+    mass: Float64[Tensor, " regions"]
+    uncounted_squares: Float64[Tensor, " regions"]
+    peak: Float64[Tensor, " regions"]
+    floor: int
 
     @classmethod
-    def of(cls, probabilities: Float[Tensor, "classes *spatial"]) -> ProbabilityHistogram:
-        """Count a probability volume, block by block, with no copy of it.
+    def empty(cls, regions: int, floor: int, device: torch.device) -> ProbabilityHistogram:
+        """Histogram of no voxels."""
+        zeros = torch.zeros(regions, dtype=torch.float64, device=device)
+        counts = torch.zeros((regions, LEVELS), dtype=torch.int64, device=device)
+        return cls(counts, zeros, zeros.clone(), zeros.clone(), floor)
+
+    @classmethod
+    def of(cls, probabilities: Float[Tensor, "regions *spatial"]) -> ProbabilityHistogram:
+        """Count every voxel of a volume, each channel for itself, block by block, with no copy of it.
 
         Args:
-            probabilities: ``(classes, *spatial)``, any floating dtype, values in [0, 1]
-                (see [`check_probabilities`][rankseg_med.decode.check_probabilities]).
+            probabilities: ``(regions, *spatial)``, any floating dtype, values in [0, 1].
 
         Returns:
             The histogram, on the device of ``probabilities``.
         """
-        classes, device = probabilities.shape[0], probabilities.device
-        counts = torch.zeros((classes, LEVELS), dtype=torch.int64, device=device)
-        mass = torch.zeros(classes, dtype=torch.float64, device=device)
-        peak = torch.zeros(classes, dtype=torch.float64, device=device)
-        for block in voxel_blocks(probabilities):
-            mass += block.sum(1, dtype=torch.float64)
-            peak = torch.maximum(peak, block.amax(1).double())
-            for class_counts, class_levels in zip(counts, level_of(block), strict=True):
-                class_counts += torch.bincount(class_levels, minlength=LEVELS)
-        return cls(counts, mass, peak)
+        histogram = cls.empty(probabilities.shape[0], 0, probabilities.device)
+        for block in torch.split(probabilities.flatten(1), 1 << 20, dim=1):
+            histogram.count(block.to(torch.promote_types(block.dtype, torch.float32)))
+        return histogram
 
-    def __add__(self, other: ProbabilityHistogram) -> ProbabilityHistogram:
-        """Histogram of both volumes together; the classes must be the same."""
-        if self.counts.shape != other.counts.shape:
-            raise ValueError(
-                "histograms to be added must have the same number of classes, "
-                f"found {len(self.counts)} and {len(other.counts)}"
-            )
-        return ProbabilityHistogram(
-            self.counts + other.counts, self.mass + other.mass, torch.maximum(self.peak, other.peak)
-        )
+    def count(self, voxels: Float[Tensor, "regions n"]) -> None:
+        """Count further voxels, in place."""
+        if voxels.shape[1]:
+            self.mass.add_(voxels.sum(1, dtype=torch.float64))
+            torch.maximum(self.peak, voxels.amax(1).double(), out=self.peak)
+            for counts, levels in zip(self.counts, level_of(voxels), strict=True):
+                counts += torch.bincount(levels, minlength=LEVELS)
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes, background included."""
+    def regions(self) -> int:
+        """Number of regions or classes."""
         return self.counts.shape[0]
 
-    def descending(self, class_index: int) -> tuple[Int64[Tensor, " n"], Float64[Tensor, " n"], Int64[Tensor, " n"]]:
-        """Levels that occur in a class, from the most probable down.
+    def __add__(self, other: ProbabilityHistogram) -> ProbabilityHistogram:
+        """Histogram of both volumes together; the regions must be the same."""
+        if self.regions != other.regions:
+            raise ValueError(
+                f"histograms to be added must have the same regions, found {self.regions} and {other.regions}"
+            )
+        return ProbabilityHistogram(
+            self.counts + other.counts,
+            self.mass + other.mass,
+            self.uncounted_squares + other.uncounted_squares,
+            torch.maximum(self.peak, other.peak),
+            max(self.floor, other.floor),
+        )
 
-        Level 0 stands for the mass that the other levels leave, spread over its voxels: half a level each would
-        conjure up hundreds of phantom voxels from the 10^8 background voxels of a CT. It is left out when that
-        leaves nothing, since a voxel of probability 0 is never worth keeping.
+    def cpu(self) -> ProbabilityHistogram:
+        """The same on the CPU, where solvers work."""
+        tensors = ("counts", "mass", "uncounted_squares", "peak")
+        return replace(self, **{name: getattr(self, name).cpu() for name in tensors})
 
-        Returns:
-            ``(levels, probabilities, counts)``, each ``(n,)``, on the CPU; probabilities in (0, 1].
-        """
-        counts = self.counts[class_index].cpu()
-        levels = counts.nonzero().squeeze(1).flip(0)
-        occurring = counts[levels]
-        probabilities = levels.double() / (LEVELS - 1)
-        if len(levels) and levels[-1] == 0:
-            rest = float(self.mass[class_index]) - float(probabilities @ occurring.double())
-            lowest = min(max(rest, 0.0) / float(occurring[-1]), 0.5 / (LEVELS - 1))
-            # A rest within the rounding of the other levels' sum is no evidence of mass.
-            if lowest > 1e-12:
-                probabilities[-1] = lowest
-            else:
-                levels, probabilities, occurring = levels[:-1], probabilities[:-1], occurring[:-1]
-        return levels, probabilities, occurring
-
-
-def voxel_blocks(probabilities: Float[Tensor, "classes *spatial"]) -> Iterator[Float[Tensor, "classes block"]]:
-    """Cut a volume into runs of voxels small enough to work on in at least single precision."""
-    working_dtype = torch.promote_types(probabilities.dtype, torch.float32)
-    for block in torch.split(probabilities.flatten(1), _BLOCK_VOXELS, dim=1):
-        yield block.to(working_dtype)
-
-
-def level_of(probabilities: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Nearest level of each probability, ties upwards; int32."""
-    return (probabilities.clamp(0, 1) * (LEVELS - 1) + 0.5).to(torch.int32)
-
-
-def lowest_probability_of(level: int, dtype: torch.dtype) -> float:
-    """Smallest number of ``dtype`` that rounds to ``level`` or above: ``p >= it`` means ``level_of(p) >= level``.
-
-    Returns:
-        The number; minus infinity for level 0 and infinity for ``LEVELS`` (no voxel).
-    """
-    if level <= 0:
-        return -math.inf
-    if level >= LEVELS:
-        return math.inf
-    edge = torch.tensor((level - 0.5) / (LEVELS - 1), dtype=dtype)
-    below, above = torch.zeros((), dtype=dtype), torch.ones((), dtype=dtype)
-    # (level - 0.5) / 65535 may round to either side of the true edge.
-    while int(level_of(edge)) >= level:
-        edge = torch.nextafter(edge, below)
-    while int(level_of(edge)) < level:
-        edge = torch.nextafter(edge, above)
-    return float(edge)
+    def distribution(self, region: int) -> Distribution:
+        """Probabilities of one region's voxels, most probable first."""
+        counted = Distribution.of_counts(self.counts[region])
+        rest_mass = float(self.mass[region]) - counted.mean_volume
+        # Rounding of the counted levels and of sums is no evidence of mass.
+        if rest_mass <= 1e-9 * max(1.0, float(self.mass[region])):
+            return counted
+        squares = float(self.uncounted_squares[region])
+        at_level_0 = float(self.counts[region, 0])
+        if at_level_0:
+            squares = max(squares, rest_mass**2 / at_level_0)
+        probability = min(squares / rest_mass if squares else 1.0, max(self.floor, 0.5) / (LEVELS - 1))
+        return replace(counted, rest_probability=probability, rest_count=rest_mass / probability)

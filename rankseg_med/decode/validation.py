@@ -6,13 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankseg_med.decode.histogram import voxel_blocks
-
 MAX_CLASSES = 256
 RANGE_TOLERANCE = 1e-4
 """How far float rounding and interpolation may leave [0, 1]; such values count as 0 or 1."""
 SUM_TOLERANCE = 1e-2
 """How far the classes' sum may be from 1; float16 and bfloat16 volumes need some of it."""
+_REQUIRED = "a probability volume (classes, *spatial)"
 
 
 def check_probabilities(probabilities: Float[Tensor, "classes *spatial"]) -> None:
@@ -27,49 +26,80 @@ def check_probabilities(probabilities: Float[Tensor, "classes *spatial"]) -> Non
         TypeError: Not a floating tensor.
         ValueError: Anything else; the message says what was found and what was probably meant.
     """
-    required = "a probability volume (classes, *spatial)"
+    check_layout(probabilities)
+    check = ValueCheck()
+    for block in torch.split(probabilities.flatten(1), 1 << 20, dim=1):
+        check.see(block.to(torch.promote_types(block.dtype, torch.float32)))
+    check.conclude()
+
+
+def check_layout(probabilities: Float[Tensor, "classes *spatial"], *, exclusive: bool = True) -> None:
+    """The part of `check_probabilities` that looks at dtype and shape only.
+
+    Args:
+        probabilities: ``(classes, *spatial)``.
+        exclusive: Whether classes exclude each other; otherwise one channel will do.
+    """
     if not isinstance(probabilities, Tensor) or not probabilities.dtype.is_floating_point:
         found = probabilities.dtype if isinstance(probabilities, Tensor) else type(probabilities).__name__
-        raise TypeError(f"{required} must be a floating-point tensor, found {found}; was a label map passed?")
+        raise TypeError(f"{_REQUIRED} must be a floating-point tensor, found {found}; was a label map passed?")
     shape = tuple(probabilities.shape)
     if probabilities.ndim < 2:
-        raise ValueError(f"{required} needs a class axis and at least one spatial axis, found shape {shape}")
-    if shape[0] < 2:
+        raise ValueError(f"{_REQUIRED} needs a class axis and at least one spatial axis, found shape {shape}")
+    if exclusive and shape[0] < 2:
         raise ValueError(
-            f"{required} needs at least two classes, found shape {shape}; "
+            f"{_REQUIRED} needs at least two classes, found shape {shape}; "
             "for one foreground class stack background and foreground: torch.cat([1 - p, p])"
         )
     if shape[0] > MAX_CLASSES:
         raise ValueError(
-            f"{required} may have at most {MAX_CLASSES} classes (label maps are uint8), found shape {shape}; "
+            f"{_REQUIRED} may have at most {MAX_CLASSES} classes (label maps are uint8), found shape {shape}; "
             "is the class axis first?"
         )
     if probabilities.numel() == 0:
-        raise ValueError(f"{required} needs at least one voxel, found shape {shape}")
-    _check_values(probabilities, required)
+        raise ValueError(f"{_REQUIRED} needs at least one voxel, found shape {shape}")
 
 
-def _check_values(probabilities: Float[Tensor, "classes *spatial"], required: str) -> None:
-    extremes = []
-    for block in voxel_blocks(probabilities):
-        total = block.sum(0)
-        extremes.append(torch.stack([block.amin(), -block.amax(), total.amin(), -total.amax()]))
-    # amin hands NaN on, so that one comparison at the end sees it, and one copy serves a volume on a GPU.
-    low, high, low_sum, high_sum = torch.stack(extremes).amin(0).tolist()
-    high, high_sum = -high, -high_sum
-    if not (low > -torch.inf and high < torch.inf):
-        raise ValueError(
-            f"{required} must be finite, found NaN or infinite values; "
-            "look for overflow in the network (mixed precision?) or unfilled regions of the volume"
-        )
-    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
-        raise ValueError(
-            f"{required} must lie in [0, 1], found values from {low:.6g} to {high:.6g}; "
-            "these look like logits: apply torch.softmax(logits, dim=0) first"
-        )
-    if low_sum < 1 - SUM_TOLERANCE or high_sum > 1 + SUM_TOLERANCE:
-        raise ValueError(
-            f"{required} must sum to one over its {probabilities.shape[0]} classes in every voxel, "
-            f"found sums from {low_sum:.6g} to {high_sum:.6g}; was the softmax missing, a sigmoid used in its place, "
-            "or is the class axis not the first?"
-        )
+class ValueCheck:
+    """The part of `check_probabilities` that looks at values, block by block; one verdict at the end.
+
+    Args:
+        exclusive: Whether the classes must sum to one in every voxel.
+    """
+
+    def __init__(self, *, exclusive: bool = True) -> None:
+        self.exclusive = exclusive
+        self._extremes: list[Tensor] = []
+
+    def see(self, block: Float[Tensor, "classes n"]) -> None:
+        """Take note of a block's extremes."""
+        # Row by row: a block of a larger tensor is not contiguous, and would be copied to be looked at as a whole.
+        lows, highs = (torch.stack(extremes) for extremes in zip(*(row.aminmax() for row in block), strict=True))
+        low_sum, high_sum = block.sum(0).aminmax() if self.exclusive else lows.new_ones((2,))
+        self._extremes.append(torch.stack([lows.amin(), -highs.amax(), low_sum, -high_sum]))
+
+    def conclude(self) -> None:
+        """Raise if anything seen was no probability volume.
+
+        Raises:
+            ValueError: NaN or infinite values, values outside [0, 1], or classes that do not sum to one.
+        """
+        # amin hands NaN on, so that one comparison sees it, and one copy serves a volume on a GPU.
+        low, high, low_sum, high_sum = torch.stack(self._extremes).amin(0).tolist()
+        high, high_sum = -high, -high_sum
+        if not (low > -torch.inf and high < torch.inf):
+            raise ValueError(
+                f"{_REQUIRED} must be finite, found NaN or infinite values; "
+                "look for overflow in the network (mixed precision?) or unfilled regions of the volume"
+            )
+        if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+            raise ValueError(
+                f"{_REQUIRED} must lie in [0, 1], found values from {low:.6g} to {high:.6g}; "
+                "these look like logits: apply torch.softmax(logits, dim=0) first"
+            )
+        if low_sum < 1 - SUM_TOLERANCE or high_sum > 1 + SUM_TOLERANCE:
+            raise ValueError(
+                f"{_REQUIRED} must sum to one over its classes in every voxel, "
+                f"found sums from {low_sum:.6g} to {high_sum:.6g}; was the softmax missing, a sigmoid used in its "
+                "place, or is the class axis not the first?"
+            )

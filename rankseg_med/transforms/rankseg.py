@@ -13,7 +13,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from monai.utils.enums import TransformBackends
 
 from rankseg_med.decode import RankSEGDecoder
-from rankseg_med.decode.decoder import Assignment
+from rankseg_med.decode.decoding import Assignment
 from rankseg_med.decode.expected_score import Metric, Solver
 
 
@@ -38,7 +38,7 @@ class RankSEG(Transform):
         self,
         metric: Metric = "dice",
         solver: Solver = "exact",
-        assignment: Assignment = "greedy",
+        assignment: Assignment = "ascent",
         min_peak: float = 0.5,
     ) -> None:
         self.decoder = RankSEGDecoder(metric, solver, assignment, min_peak)
@@ -87,7 +87,7 @@ class RankSEGd(MapTransform):
         keys: KeysCollection,
         metric: Metric = "dice",
         solver: Solver = "exact",
-        assignment: Assignment = "greedy",
+        assignment: Assignment = "ascent",
         min_peak: float = 0.5,
         allow_missing_keys: bool = False,
     ) -> None:

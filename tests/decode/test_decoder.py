@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rankseg import RankSEG as PublishedRankSEG
 
-from rankseg_med.decode import ArgmaxDecoder, ProbabilityHistogram, RankSEGDecoder, make_decoder
+from rankseg_med.decode import (
+    ArgmaxDecoder,
+    Objective,
+    ProbabilityHistogram,
+    RankSEGDecoder,
+    best_threshold,
+    make_decoder,
+)
 from tests.decode.oracles import score_of_every_mask
 
 METRICS = ("dice", "iou")
@@ -42,7 +49,7 @@ def test_rma_equals_the_reference_package(metric, classes, seed):
     levels = (softmax_volume(classes, 12, 11, 10, seed=seed) * 65535).floor().double()
     levels[0] += 65535 - levels.sum(0)
     probabilities = levels / 65535
-    ours = RankSEGDecoder(metric, solver="rma")(probabilities)
+    ours = RankSEGDecoder(metric, "rma", "greedy")(probabilities)
     assert torch.equal(ours.long(), published(probabilities, metric))
 
 
@@ -50,9 +57,13 @@ def test_rma_equals_the_reference_package(metric, classes, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_rma_equals_the_reference_package_on_blobs_up_to_ties(metric, seed):
     probabilities = blob_volume((40, 36, 30), seed)
-    decoder = RankSEGDecoder(metric, solver="rma")
+    decoder = RankSEGDecoder(metric, "rma", "greedy")
     ours, theirs = decoder(probabilities).long(), published(probabilities, metric)
-    thresholds = [decision.threshold for decision in decoder.decide(ProbabilityHistogram.of(probabilities))]
+    histogram = ProbabilityHistogram.of(probabilities)
+    thresholds = [
+        best_threshold(histogram.distribution(index), 1.0, Objective(metric, "rma")).level / 65535
+        for index in range(len(probabilities))
+    ]
     different = ours != theirs
     # Voxels within a level of a class's threshold are ties to a histogram; so are float32-equal gains.
     near_threshold = sum((p - t).abs() <= 1 / 65535 for p, t in zip(probabilities, thresholds, strict=True)).bool()
@@ -64,9 +75,9 @@ def test_rma_equals_the_reference_package_on_blobs_up_to_ties(metric, seed):
 @pytest.mark.parametrize("metric", METRICS)
 def test_pruned_classes_equal_the_reference_package(metric):
     probabilities = torch.tensor([[0.40, 0.45, 0.34], [0.35, 0.20, 0.33], [0.25, 0.35, 0.33]])
-    assert torch.equal(RankSEGDecoder(metric, "rma")(probabilities).long(), published(probabilities, metric))
+    assert torch.equal(RankSEGDecoder(metric, "rma", "greedy")(probabilities).long(), published(probabilities, metric))
     one_active = torch.tensor([[0.90, 0.45, 0.60], [0.05, 0.20, 0.15], [0.05, 0.35, 0.25]])
-    assert torch.equal(RankSEGDecoder(metric, "rma")(one_active).long(), torch.zeros(3, dtype=torch.long))
+    assert torch.equal(RankSEGDecoder(metric, "rma", "greedy")(one_active).long(), torch.zeros(3, dtype=torch.long))
     assert torch.equal(published(one_active, metric), torch.zeros(3, dtype=torch.long))
 
 
@@ -76,14 +87,17 @@ def test_pruned_classes_equal_the_reference_package(metric):
 def test_exact_threshold_is_the_best_mask_of_all(metric, levels):
     foreground = np.array(levels) / 65535
     probabilities = torch.from_numpy(np.stack([1 - foreground, foreground]))
-    decision = RankSEGDecoder(metric, min_peak=0).decide(ProbabilityHistogram.of(probabilities))[1]
+    decoded = RankSEGDecoder(metric, min_peak=0).decode(probabilities)
+    (decision,) = decoded.decisions
     masks, scores = score_of_every_mask(foreground, metric)
-    best = masks[scores.argmax()]
     assert decision.expected_score == pytest.approx(scores.max(), abs=1e-9)
-    chosen = foreground >= decision.threshold - 1e-9
+    chosen = decoded.label_map.numpy() == 1
     assert scores[(masks == chosen).all(1)].item() == pytest.approx(scores.max(), abs=1e-9)
-    assert decision.volume == chosen.sum()
-    assert scores.max() == pytest.approx(scores[(masks == best).all(1)].item())
+    by_argmax = foreground > 0.5
+    assert decision.argmax_expected_score == pytest.approx(scores[(masks == by_argmax).all(1)].item(), abs=1e-9)
+    assert decision.voxels == chosen.sum()
+    assert decision.expected_volume == pytest.approx(foreground.sum())
+    assert decision.volume_sd == pytest.approx(np.sqrt((foreground * (1 - foreground)).sum()))
 
 
 def test_two_classes_differ_from_argmax_where_dice_gains():
@@ -94,8 +108,7 @@ def test_two_classes_differ_from_argmax_where_dice_gains():
     assert labels[:20].all()
     assert not labels[30:].any()
     assert not probabilities.argmax(0)[20:].any()
-    decision = RankSEGDecoder("dice").decide(ProbabilityHistogram.of(probabilities))[1]
-    assert decision.volume == 30
+    assert RankSEGDecoder("dice").decode(probabilities).decisions[0].voxels == 30
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -131,14 +144,13 @@ def test_input_is_left_as_it_was():
 @pytest.mark.parametrize("min_peak", [0.3, 0.6])
 def test_min_peak_keeps_faint_classes_empty(min_peak):
     probabilities = torch.tensor([[0.9, 0.5, 0.5], [0.1, 0.5, 0.5]])
-    decisions = RankSEGDecoder(min_peak=min_peak).decide(ProbabilityHistogram.of(probabilities))
-    assert decisions[1].active == (min_peak < 0.5)
     assert (RankSEGDecoder(min_peak=min_peak)(probabilities).sum() > 0) == (min_peak < 0.5)
 
 
 def test_peak_equal_to_min_peak_is_pruned():
-    probabilities = torch.tensor([[0.5, 0.75], [0.5, 0.25]], dtype=torch.float64)
-    assert not RankSEGDecoder(min_peak=0.5).decide(ProbabilityHistogram.of(probabilities))[1].active
+    distribution = ProbabilityHistogram.of(torch.tensor([[0.5, 0.25]], dtype=torch.float64)).distribution(0)
+    assert not best_threshold(distribution, 0.5, Objective(min_peak=0.5)).active
+    assert best_threshold(distribution, 0.5, Objective(min_peak=0.49)).active
 
 
 def test_argmax_is_torch_argmax():
@@ -150,9 +162,9 @@ def test_argmax_is_torch_argmax():
     ("options", "message"),
     [
         ({"metric": "hausdorff"}, "metric must be one of dice, iou, found 'hausdorff'"),
-        ({"solver": "ba"}, "solver must be one of exact, rma"),
-        ({"assignment": "random"}, "assignment must be one of greedy"),
-        ({"min_peak": 1.5}, r"min_peak is a probability and must lie in \[0, 1\], found 1.5"),
+        ({"solver": "newton"}, "solver must be one of exact, rma, ba"),
+        ({"assignment": "random"}, "assignment must be one of ascent, greedy"),
+        ({"min_peak": 1.5}, r"min_peak must lie in \[0, 1\], found 1.5"),
     ],
 )
 @pytest.mark.usefixtures("wrong_types")

@@ -5,15 +5,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from rankseg_med.decode import expected_scores
-from tests.decode.oracles import score_of_every_mask, score_of_top_voxels
+from rankseg_med.decode import Distribution, expected_score_of_mask, expected_scores
+from tests.decode.oracles import score_of_every_mask, score_of_top_voxels, volume_distribution
 
 METRICS = ("dice", "iou")
 
 
+def distribution(probabilities: np.ndarray, counts: np.ndarray | None = None) -> Distribution:
+    """Of exact probabilities, not of levels."""
+    counts = np.ones(len(probabilities)) if counts is None else counts.astype(float)
+    levels = torch.arange(len(probabilities), 0, -1)
+    return Distribution(levels, torch.from_numpy(probabilities), torch.from_numpy(counts))
+
+
 def scores(probabilities: np.ndarray, metric: str, solver: str = "exact", counts: np.ndarray | None = None):
-    voxels = torch.ones(len(probabilities), dtype=torch.int64) if counts is None else torch.from_numpy(counts)
-    return expected_scores(torch.from_numpy(probabilities), voxels, metric, solver).numpy()
+    return expected_scores(distribution(probabilities, counts), metric, solver).numpy()
 
 
 distinct_probabilities = st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=9, unique=True).map(
@@ -49,6 +55,37 @@ def test_twelve_voxels_against_enumeration(metric):
     probabilities = np.sort(np.random.default_rng(3).beta(0.6, 0.8, 12))[::-1].copy()
     masks, mask_scores = score_of_every_mask(probabilities, metric)
     assert scores(probabilities, metric).max() == pytest.approx(mask_scores[masks.any(1)].max(), abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=100, deadline=None)
+@given(probabilities=distinct_probabilities, data=st.data())
+def test_any_mask_agrees_with_enumeration(probabilities, metric, data):
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(probabilities), max_size=len(probabilities))))
+    masks, mask_scores = score_of_every_mask(probabilities, metric)
+    ours = expected_score_of_mask(distribution(probabilities), distribution(probabilities[kept]), metric, "exact")
+    truth = mask_scores[(masks == kept).all(1)].item() if kept.any() else 0.0
+    assert ours == pytest.approx(truth, abs=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(probabilities=distinct_probabilities)
+def test_blind_approximation_is_its_definition(probabilities):
+    """2 S(t) E[1 / (t + 1 + G)], G over all voxels, from the volume's distribution."""
+    volumes = volume_distribution(probabilities)
+    for kept, ours in enumerate(scores(probabilities, "dice", "ba"), start=1):
+        truth = 2 * probabilities[:kept].sum() * (volumes / (kept + 1 + np.arange(len(volumes)))).sum()
+        if np.isfinite(ours):
+            assert ours == pytest.approx(truth, abs=1e-9)
+
+
+def test_smoothing_is_the_published_formula():
+    probabilities = np.array([0.9, 0.5, 0.25])
+    smooth = 2.0
+    dice = expected_scores(distribution(probabilities), "dice", "rma", smooth).numpy()
+    iou = expected_scores(distribution(probabilities), "iou", "rma", smooth).numpy()
+    np.testing.assert_allclose(dice, [1.8 / 5.65 + 2 / 4.65, 2.8 / 6.65 + 2 / 5.65, 3.3 / 7.65 + 2 / 6.65], rtol=1e-12)
+    np.testing.assert_allclose(iou, [2.9 / 3.75, 3.4 / 4.25, 3.65 / 5.0], rtol=1e-12)
 
 
 def draw(kind: str, size: int) -> np.ndarray:
@@ -128,3 +165,6 @@ def test_large_volumes_against_adaptive_quadrature(metric, background):
     truth, error = quad(integrand, 0, 60 / (kept + m), epsabs=1e-13, epsrel=1e-13, limit=200)
     assert error < 1e-10
     assert ours[best] == pytest.approx(truth, abs=1e-9)
+    whole = distribution(probabilities, counts)
+    mask = distribution(probabilities[: best + 1], counts[: best + 1])
+    assert expected_score_of_mask(whole, mask, metric, "exact") == pytest.approx(truth, abs=1e-9)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankseg_med.decode import ProbabilityHistogram
-from rankseg_med.decode.histogram import LEVELS, level_of, lowest_probability_of
+from rankseg_med.decode.levels import LEVELS, level_of, lowest_probability_of
 
 
 def softmax_volume(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_slabs_add_up_to_the_volume():
 
 
 def test_adding_other_classes_is_an_error():
-    with pytest.raises(ValueError, match="same number of classes, found 2 and 3"):
+    with pytest.raises(ValueError, match="same regions, found 2 and 3"):
         ProbabilityHistogram.of(softmax_volume(2, 4)) + ProbabilityHistogram.of(softmax_volume(3, 4))
 
 
@@ -41,18 +41,20 @@ def test_faint_background_keeps_its_exact_mass():
     faint = 0.01 / (LEVELS - 1)
     probabilities = torch.full((2, 1_000_000), faint, dtype=torch.float64)
     probabilities[0] = 1 - faint
-    levels, values, counts = ProbabilityHistogram.of(probabilities).descending(1)
-    assert levels.tolist() == [0]
-    assert counts.tolist() == [1_000_000]
-    assert float(values @ counts.double()) == pytest.approx(1e6 * faint, rel=1e-9)
+    found = ProbabilityHistogram.of(probabilities).distribution(1)
+    assert found.levels.tolist() == []
+    assert found.rest_count == pytest.approx(1e6)
+    assert found.mean_volume == pytest.approx(1e6 * faint, rel=1e-9)
+    assert found.volume_variance == pytest.approx(1e6 * faint * (1 - faint), rel=1e-9)
 
 
 def test_certain_background_is_left_out():
     probabilities = torch.tensor([[1.0, 1.0, 0.2], [0.0, 0.0, 0.8]], dtype=torch.float64)
-    levels, values, counts = ProbabilityHistogram.of(probabilities).descending(1)
-    assert counts.tolist() == [1]
-    assert values.item() == pytest.approx(0.8)
-    assert levels.item() == 0.8 * 65535
+    found = ProbabilityHistogram.of(probabilities).distribution(1)
+    assert found.counts.tolist() == [1]
+    assert found.probabilities.item() == pytest.approx(0.8)
+    assert found.levels.item() == 0.8 * 65535
+    assert found.rest_count == 0
 
 
 @given(level=st.integers(0, LEVELS), dtype=st.sampled_from([torch.float32, torch.float64]))

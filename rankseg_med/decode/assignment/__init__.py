@@ -1,0 +1,1 @@
+"""Settling voxels that several regions want, or none."""

@@ -1,0 +1,161 @@
+"""Rules that give every voxel a label from its class probabilities alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Float64, Shaped, UInt8
+from torch import Tensor
+
+from rankseg_med.decode.decision import Threshold
+from rankseg_med.decode.expected_score import Metric
+from rankseg_med.decode.levels import lowest_probability_of
+from rankseg_med.decode.regions import Regions
+
+Rule: TypeAlias = Callable[[Float[Tensor, "classes n"]], UInt8[Tensor, " n"]]
+
+
+def highest(scores: Shaped[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
+    """Index of the highest of each column, ties to the lowest; several times as fast as ``torch.argmax(dim=0)``."""
+    best = scores[0].clone()
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for label in range(1, len(scores)):
+        better = scores[label] > best
+        labels.masked_fill_(better, label)
+        torch.maximum(best, scores[label], out=best)
+    return labels
+
+
+class LinearRule:
+    """The label whose regions gain most: the sum over a label's regions of ``weight * probability - cost``.
+
+    Background gains nothing. Of labels in the same regions the most probable is taken.
+
+    Args:
+        regions: What is scored.
+        weights: ``(regions,)``; minus infinity as cost bars a region.
+        costs: ``(regions,)``.
+    """
+
+    def __init__(
+        self, regions: Regions, weights: Float64[Tensor, " regions"], costs: Float64[Tensor, " regions"]
+    ) -> None:
+        self.regions = regions
+        self.weights = weights
+        self.costs = costs
+
+    def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
+        """Labels of voxels ``(classes, n)``."""
+        weights = self.weights.to(classes.dtype)[:, None]
+        costs = self.costs.to(classes.dtype)[:, None]
+        gains = self.regions.probabilities(classes) * weights - costs
+        if self.regions.are_classes:
+            return highest(torch.cat([torch.zeros_like(gains[:1]), gains]))
+        return highest_label(self.regions, gains, classes)
+
+
+def highest_label(
+    regions: Regions, gains: Float[Tensor, "regions n"], classes: Float[Tensor, "classes n"]
+) -> UInt8[Tensor, " n"]:
+    """The label whose regions' gains add up to most, of equal ones the most probable; background gains nothing."""
+    best = torch.zeros_like(gains[0])
+    best_probability = torch.full_like(best, torch.inf)
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for label in range(1, regions.num_classes):
+        holding = [index for index, region in enumerate(regions.labels) if label in region]
+        if not holding:
+            continue
+        gain = gains[holding].sum(0)
+        better = (gain > best) | ((gain == best) & (classes[label] > best_probability))
+        labels.masked_fill_(better, label)
+        best = torch.where(better, gain, best)
+        best_probability = torch.where(better, classes[label], best_probability)
+    return labels
+
+
+class GreedyRule:
+    r"""The published rule (Wang and Dai, NeurIPS 2025), with background a class as any other.
+
+    A voxel that exactly one class keeps goes to it. With $N_c$ voxels of mass $S_c$ so assigned, any other voxel goes
+    to the class whose approximate score gains most by it,
+
+    - Dice: $\frac{2}{D_c + 1} (p_c - S_c / D_c) - \frac{s}{(D_c - 1) D_c}$ with $D_c = N_c + m_c + 1 + s$,
+    - IoU: $\frac{p_c - \frac{S_c + s}{D_c} (1 - p_c)}{D_c + 1 - p_c}$ with $D_c = N_c + m_c - S_c + s$,
+
+    with smoothing $s$, among the classes that keep it, or among all active classes if none does (all classes if none is
+    active). Equal gains go to the lowest class.
+
+    Args:
+        thresholds: One per class, background first.
+        masses: ``(classes,)`` expected volumes $m_c$.
+        metric: ``"dice"`` or ``"iou"``.
+        smooth: $s$.
+        dtype: In which probabilities are compared with thresholds.
+    """
+
+    def __init__(
+        self,
+        thresholds: Sequence[Threshold],
+        masses: Float64[Tensor, " classes"],
+        metric: Metric,
+        smooth: float,
+        dtype: torch.dtype,
+    ) -> None:
+        self.metric: Metric = metric
+        self.smooth = smooth
+        self.masses = masses
+        device = masses.device
+        edges = [lowest_probability_of(threshold.level, dtype) for threshold in thresholds]
+        self._edges = torch.tensor(edges, dtype=dtype, device=device)[:, None]
+        active = torch.tensor([threshold.active for threshold in thresholds], device=device)
+        self._eligible_if_unwanted = (active if bool(active.any()) else ~active)[:, None]
+        self._kept = torch.zeros_like(masses)
+        self._kept_mass = torch.zeros_like(masses)
+
+    def note(self, classes: Float[Tensor, "classes n"]) -> None:
+        """First round: add up the voxels that exactly one class keeps."""
+        wanted = classes >= self._edges
+        alone = wanted & (wanted.sum(0) == 1)
+        self._kept += alone.sum(1)
+        self._kept_mass += torch.where(alone, classes, 0).sum(1, dtype=torch.float64)
+
+    def note_background(self, voxels: int, mass: float) -> None:
+        """First round, for voxels that are background beyond doubt."""
+        self._kept[0] += voxels
+        self._kept_mass[0] += mass
+
+    def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
+        """Second round: labels of voxels ``(classes, n)``."""
+        wanted = classes >= self._edges
+        wanting = wanted.sum(0)
+        labels = highest(wanted.to(torch.uint8))
+        disputed = (wanting != 1).nonzero().squeeze(1)
+        eligible = torch.where(wanting[disputed] == 0, self._eligible_if_unwanted, wanted[:, disputed])
+        gains = self._gains(classes[:, disputed].double()).masked_fill(~eligible, -torch.inf)
+        labels[disputed] = highest(gains)
+        return labels
+
+    def bars_background(self, lowest: float) -> bool:
+        """Whether background would not keep a voxel of this background probability."""
+        return lowest < float(self._edges[0, 0])
+
+    def _gains(self, p: Float64[Tensor, "classes n"]) -> Float64[Tensor, "classes n"]:
+        s = self.smooth
+        if self.metric == "dice":
+            d = (self._kept + self.masses + 1 + s)[:, None]
+            gains = (p - self._kept_mass[:, None] / d) * (2 / (d + 1))
+            return gains - s / ((d - 1) * d) if s else gains
+        d = (self._kept + self.masses - self._kept_mass + s)[:, None]
+        # A class without mass has neither score nor gain.
+        score = torch.where(d > 0, (self._kept_mass[:, None] + s) / d.clamp_min(1e-300), 0)
+        return (p - score * (1 - p)) / (d + 1 - p)
+
+
+def membership_of(regions: Regions, labels: UInt8[Tensor, " n"]) -> Bool[Tensor, "regions n"]:
+    """Which voxels lie in which region of a label map."""
+    if regions.are_classes:
+        own = torch.arange(1, regions.num_classes, dtype=torch.uint8, device=labels.device)
+        return labels == own[:, None]
+    return regions.membership(labels.device)[:, labels.int()]

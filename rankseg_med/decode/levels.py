@@ -1,0 +1,37 @@
+"""Probabilities on 65,536 uniform levels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+LEVELS = 65_536
+"""Uniform probability levels on [0, 1]: level ``k`` stands for ``k / 65535``, so that 0 and 1 are exact."""
+
+
+def level_of(probabilities: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Nearest level of each probability, ties upwards; int32. NaN gives 0: it is looked for elsewhere."""
+    return (probabilities.nan_to_num(0).clamp(0, 1) * (LEVELS - 1) + 0.5).to(torch.int32)
+
+
+def lowest_probability_of(level: int, dtype: torch.dtype) -> float:
+    """Smallest number of ``dtype`` that rounds to ``level`` or above: ``p >= it`` means ``level_of(p) >= level``.
+
+    Returns:
+        The number; minus infinity for level 0 and infinity for ``LEVELS`` (no voxel).
+    """
+    if level <= 0:
+        return -math.inf
+    if level >= LEVELS:
+        return math.inf
+    edge = torch.tensor((level - 0.5) / (LEVELS - 1), dtype=dtype)
+    below, above = torch.zeros((), dtype=dtype), torch.ones((), dtype=dtype)
+    # (level - 0.5) / 65535 may round to either side of the true edge.
+    while int(level_of(edge)) >= level:
+        edge = torch.nextafter(edge, below)
+    while int(level_of(edge)) < level:
+        edge = torch.nextafter(edge, above)
+    return float(edge)
