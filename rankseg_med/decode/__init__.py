@@ -4,11 +4,13 @@ from rankseg_med.decode.decision import Decision, Objective, Threshold, best_thr
 from rankseg_med.decode.decoder import ArgmaxDecoder, Decoded, Decoder, RankSEGDecoder, make_decoder
 from rankseg_med.decode.expected_score import expected_score_of_mask, expected_scores
 from rankseg_med.decode.histogram import Distribution, ProbabilityHistogram
+from rankseg_med.decode.session import DecodeSession
 from rankseg_med.decode.validation import check_probabilities
 
 __all__ = [
     "ArgmaxDecoder",
     "Decision",
+    "DecodeSession",
     "Decoded",
     "Decoder",
     "Distribution",

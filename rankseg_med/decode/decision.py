@@ -55,7 +55,7 @@ class Decision:
         labels: The labels that make up the region.
         metric: What it was decoded for.
         threshold: Lowest probability that the region keeps by itself, before regions that want the same voxel are
-            reconciled; infinity if it keeps none.
+            reconciled; None if it keeps none.
         voxels: Voxels of the region in the label map.
         expected_score: Expected score of the label map in [0, 1], if the probabilities are right.
         argmax_expected_score: The same of argmax's label map.
@@ -65,7 +65,7 @@ class Decision:
 
     labels: tuple[int, ...]
     metric: Metric
-    threshold: float
+    threshold: float | None
     voxels: int
     expected_score: float
     argmax_expected_score: float

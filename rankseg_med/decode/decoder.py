@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, UInt8
@@ -15,10 +16,12 @@ from rankseg_med.decode.decision import Decision, Objective
 from rankseg_med.decode.decoding import Assignment, decode_blocks
 from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.session import DecodeSession, Store
 from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities
-from rankseg_med.decode.volume import TensorBlocks
+from rankseg_med.decode.volume import Blocks, TensorBlocks
 
 Mode = Literal["multiclass", "multilabel"]
+DecoderName = Literal["dice", "iou", "argmax"]
 Decoder: TypeAlias = Callable[[Float[Tensor, "classes *spatial"]], UInt8[Tensor, "*spatial"]]
 """Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
 
@@ -135,15 +138,59 @@ class RankSEGDecoder:
             ValueError: Not a probability volume, or regions, metrics or peaks that do not fit it; the message says
                 what was found and what was probably meant.
         """
-        if self.mode == "multilabel":
-            return self._decode_channels(probabilities)
-        check_layout(probabilities)
-        regions = Regions.of(probabilities.shape[0], self.regions)
-        objectives = self.objectives(len(regions.labels))
-        labels, decisions = decode_blocks(
-            TensorBlocks(probabilities), regions, objectives, self.assignment, ValueCheck()
-        )
-        return Decoded(labels.reshape(probabilities.shape[1:]), decisions)
+        exclusive = self.mode == "multiclass"
+        check_layout(probabilities, exclusive=exclusive)
+        volumes = [TensorBlocks(probabilities)] if exclusive else [ChannelBlocks(p) for p in probabilities]
+        return self.decode_blocks(volumes, probabilities.shape[1:], check=True)
+
+    def decode_blocks(self, volumes: Sequence[Blocks], spatial_shape: torch.Size, *, check: bool = False) -> Decoded:
+        """Decode volumes that are read in blocks.
+
+        Args:
+            volumes: One of exclusive classes (multiclass), or one of two classes per channel (multilabel).
+            spatial_shape: Of the label map.
+            check: Whether to look for values that are no probabilities on the way.
+        """
+        if self.mode == "multiclass":
+            (blocks,) = volumes
+            regions = Regions.of(blocks.num_classes, self.regions)
+            objectives = self.objectives(len(regions.labels))
+            labels, decisions = decode_blocks(
+                blocks, regions, objectives, self.assignment, ValueCheck() if check else None
+            )
+            return Decoded(labels.reshape(spatial_shape), decisions)
+        masks, decisions = [], ()
+        for channel, (blocks, objective) in enumerate(zip(volumes, self.objectives(len(volumes)), strict=True)):
+            # With one foreground class there is nothing to settle between classes: its threshold is the answer.
+            mask, (decision,) = decode_blocks(
+                blocks, Regions.of(2, [[1]]), [objective], "ascent", ValueCheck(exclusive=False) if check else None
+            )
+            masks.append(mask.reshape(spatial_shape))
+            decisions = (*decisions, replace(decision, labels=(channel,)))
+        return Decoded(torch.stack(masks), decisions)
+
+    def open(
+        self,
+        num_classes: int,
+        spatial_shape: Sequence[int],
+        *,
+        axis: int = 0,
+        store: Store = "memory",
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> DecodeSession:
+        """Start a session that takes the volume slab by slab.
+
+        Args:
+            num_classes: Background included (multilabel: channels).
+            spatial_shape: Of the whole volume.
+            axis: Spatial axis along which slabs follow each other.
+            store: ``"memory"``: two bytes a voxel and foreground class on ``device``. ``"disk"``: as many in a
+                temporary file, for volumes larger than memory.
+            folder: Of the temporary file; by default the system's.
+            device: Where slabs are kept and decoded.
+        """
+        return DecodeSession(self, num_classes, spatial_shape, axis=axis, store=store, folder=folder, device=device)
 
     def objectives(self, regions: int) -> tuple[Objective, ...]:
         """What each of so many regions is decoded for.
@@ -157,20 +204,6 @@ class RankSEGDecoder:
             Objective(metric, self.solver, float(peak), self.smooth, self.empty_score)  # type: ignore[arg-type]
             for metric, peak in zip(metrics, peaks, strict=True)
         )
-
-    def _decode_channels(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
-        """Each channel as a volume of two classes."""
-        check_layout(probabilities, exclusive=False)
-        masks, decisions = [], []
-        for channel, objective in enumerate(self.objectives(len(probabilities))):
-            blocks = ChannelBlocks(probabilities[channel])
-            # With one foreground class there is nothing to settle between classes: its threshold is the answer.
-            mask, (decision,) = decode_blocks(
-                blocks, Regions.of(2, [[1]]), [objective], "ascent", ValueCheck(exclusive=False)
-            )
-            masks.append(mask.reshape(probabilities.shape[1:]))
-            decisions.append(Decision(**{**vars(decision), "labels": (channel,)}))
-        return Decoded(torch.stack(masks), tuple(decisions))
 
 
 class ChannelBlocks(TensorBlocks):
@@ -192,25 +225,33 @@ class ArgmaxDecoder:
     def __repr__(self) -> str:
         return "ArgmaxDecoder()"
 
-    @torch.no_grad()
     def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
-        """Decode a multiclass probability volume; input, output and errors as for [`RankSEGDecoder`][]."""
+        """Label map of a multiclass probability volume; see `decode`."""
+        return self.decode(probabilities).label_map
+
+    @torch.no_grad()
+    def decode(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
+        """Decode a multiclass probability volume; input and errors as for [`RankSEGDecoder`][]. Decides nothing."""
         check_probabilities(probabilities)
         blocks = torch.split(probabilities.flatten(1), 1 << 20, dim=1)
-        return torch.cat([highest(block) for block in blocks]).reshape(probabilities.shape[1:])
+        labels = torch.cat([highest(block) for block in blocks])
+        return Decoded(labels.reshape(probabilities.shape[1:]), ())
 
 
-def make_decoder(name: Literal["dice", "iou", "argmax"] = "dice", **options: object) -> Decoder:
+def make_decoder(
+    name: DecoderName | Sequence[Metric] = "dice",
+    **options: Any,  # noqa: ANN401
+) -> RankSEGDecoder | ArgmaxDecoder:
     """Decoder by the name that configs and the command line use.
 
     Args:
-        name: ``"dice"`` or ``"iou"`` for a [`RankSEGDecoder`][] of that metric, ``"argmax"`` for the usual decoding.
+        name: ``"dice"``, ``"iou"`` or one of them per region for a [`RankSEGDecoder`][] of that metric; ``"argmax"``
+            for the usual decoding.
         options: Further arguments of `RankSEGDecoder`; ``"argmax"`` takes none.
     """
-    _check_choice("decoder", name, ("dice", "iou", "argmax"))
-    if name == "argmax":
-        return ArgmaxDecoder(**options)
-    return RankSEGDecoder(metric=name, **options)  # type: ignore[arg-type]
+    if isinstance(name, str):
+        _check_choice("decoder", name, get_args(DecoderName))
+    return ArgmaxDecoder(**options) if name == "argmax" else RankSEGDecoder(name, **options)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -190,7 +190,7 @@ def _decisions(
         Decision(
             labels=labels,
             metric=objective.metric,
-            threshold=threshold.level / (LEVELS - 1) if threshold.voxels else float("inf"),
+            threshold=threshold.level / (LEVELS - 1) if threshold.voxels else None,
             voxels=int(mask.sum()),
             expected_score=score,
             argmax_expected_score=argmax_score,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from monai.utils.enums import TransformBackends
 
-from rankseg_med.decode import RankSEGDecoder
-from rankseg_med.decode.decoding import Assignment
-from rankseg_med.decode.expected_score import Metric, Solver
+from rankseg_med.decode import make_decoder
+from rankseg_med.decode.decoder import DecoderName
+from rankseg_med.decode.expected_score import Metric
+
+DECISIONS = "rankseg_decisions"
+"""Key of a MetaTensor's metadata under which the decisions behind a label map travel, one dictionary a region."""
 
 
 class RankSEG(Transform):
@@ -23,42 +28,41 @@ class RankSEG(Transform):
     Takes the place of ``AsDiscrete(argmax=True)`` behind ``Activations(softmax=True)``.
 
     Args:
-        metric: ``"dice"`` or ``"iou"``.
-        solver: ``"exact"`` or ``"rma"``.
-        assignment: ``"greedy"``.
-        min_peak: A class whose highest probability does not exceed it stays empty.
-
-    See Also:
-        [`RankSEGDecoder`][rankseg_med.decode.RankSEGDecoder] for what the arguments mean and what is decided.
+        metric: ``"dice"`` or ``"iou"``, or one of them per region; or ``"argmax"``, to compare with the usual decoding
+            by changing one word.
+        options: Further arguments of [`RankSEGDecoder`][rankseg_med.decode.RankSEGDecoder]: ``solver``, ``assignment``,
+            ``min_peak``, ``regions``, ``mode``, ``smooth``, ``empty_score``; none for ``"argmax"``.
     """
 
     backend = (TransformBackends.TORCH,)
 
-    def __init__(
-        self,
-        metric: Metric = "dice",
-        solver: Solver = "exact",
-        assignment: Assignment = "ascent",
-        min_peak: float = 0.5,
-    ) -> None:
-        self.decoder = RankSEGDecoder(metric, solver, assignment, min_peak)
+    def __init__(self, metric: DecoderName | Sequence[Metric] = "dice", **options: Any) -> None:  # noqa: ANN401
+        self.decoder = make_decoder(metric, **options)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Decode one volume.
 
         Args:
-            img: Probabilities ``(classes, *spatial)``, floating point, channel 0 the background.
+            img: Probabilities ``(classes, *spatial)``, floating point, channel 0 the background (unless multilabel).
 
         Returns:
-            Label map ``(1, *spatial)`` uint8, of the same kind (array, tensor, MetaTensor with its metadata) and on
-            the same device.
+            Label map ``(1, *spatial)`` uint8, for multilabel masks ``(classes, *spatial)``, of the same kind (array,
+            tensor, MetaTensor with its metadata) and on the same device. A MetaTensor also carries the decisions
+            (threshold, expected score, expected volume, ...) as dictionaries in its metadata, under
+            ``"rankseg_decisions"``.
 
         Raises:
             ValueError, TypeError: ``img`` is no probability volume.
         """
         probabilities = convert_to_tensor(img, track_meta=False)
-        labels = self.decoder(probabilities)[None]
-        return convert_to_dst_type(labels, dst=img, dtype=torch.uint8)[0]
+        decoded = self.decoder.decode(probabilities)
+        label_map = decoded.label_map
+        if label_map.ndim < probabilities.ndim:
+            label_map = label_map[None]
+        output = convert_to_dst_type(label_map, dst=img, dtype=torch.uint8)[0]
+        if isinstance(output, MetaTensor):
+            output.meta[DECISIONS] = [asdict(decision) for decision in decoded.decisions]
+        return output
 
 
 class RankSEGd(MapTransform):
@@ -67,17 +71,26 @@ class RankSEGd(MapTransform):
     Args:
         keys: Keys of probability volumes ``(classes, *spatial)``; each is replaced by its label map.
         metric: As for `RankSEG`.
-        solver: As for `RankSEG`.
-        assignment: As for `RankSEG`.
-        min_peak: As for `RankSEG`.
         allow_missing_keys: Whether keys may be absent.
+        options: As for `RankSEG`.
 
     Example:
         >>> import torch
+        >>> from monai.data import MetaTensor
         >>> from monai.transforms import Activationsd, Compose
-        >>> decode = Compose([Activationsd("pred", softmax=True), RankSEGd("pred", metric="dice")])
-        >>> decode({"pred": torch.randn(3, 16, 16, 16)})["pred"].shape
+        >>> from rankseg_med.transforms import KeepLargestComponentd
+        >>> decode = Compose(
+        ...     [
+        ...         Activationsd("pred", softmax=True),
+        ...         RankSEGd("pred", metric="dice", regions=[[1, 2], [2]]),  # kidney with tumour, and tumour
+        ...         KeepLargestComponentd("pred", labels=[[1, 2]]),
+        ...     ]
+        ... )
+        >>> label_map = decode({"pred": MetaTensor(torch.randn(3, 16, 16, 16))})["pred"]
+        >>> label_map.shape
         torch.Size([1, 16, 16, 16])
+        >>> [decision["labels"] for decision in label_map.meta["rankseg_decisions"]]
+        [(1, 2), (2,)]
     """
 
     backend = RankSEG.backend
@@ -85,14 +98,12 @@ class RankSEGd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        metric: Metric = "dice",
-        solver: Solver = "exact",
-        assignment: Assignment = "ascent",
-        min_peak: float = 0.5,
+        metric: DecoderName | Sequence[Metric] = "dice",
         allow_missing_keys: bool = False,
+        **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.decode = RankSEG(metric, solver, assignment, min_peak)
+        self.decode = RankSEG(metric, **options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Decode every key; other entries are handed on."""

@@ -2,16 +2,19 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import (
     Activationsd,
     Compose,
     EnsureChannelFirstd,
+    Flip,
     Invertd,
     LoadImaged,
     Orientationd,
@@ -42,8 +45,37 @@ def test_rankseg_gives_back_what_it_got(make):
 
 
 def test_options_reach_the_decoder():
-    decoder = RankSEGd("pred", metric="iou", solver="rma", min_peak=0.7).decode.decoder
-    assert repr(decoder) == repr(RankSEGDecoder("iou", "rma", "greedy", 0.7))
+    options = {"solver": "rma", "assignment": "greedy", "min_peak": 0.7, "smooth": 1.0}
+    assert repr(RankSEGd("pred", metric="iou", **options).decode.decoder) == repr(RankSEGDecoder("iou", **options))
+    per_region = RankSEG(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0).decoder
+    assert repr(per_region) == repr(RankSEGDecoder(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0))
+    with pytest.raises(TypeError, match="ArgmaxDecoder"):
+        RankSEG("argmax", min_peak=0.7)
+
+
+def test_argmax_by_changing_one_word():
+    assert torch.equal(RankSEG("argmax")(PROBABILITIES)[0].long(), PROBABILITIES.argmax(0))
+
+
+def test_a_config_can_name_it():
+    config = {"_target_": "rankseg_med.transforms.RankSEGd", "keys": "pred", "metric": "iou", "min_peak": 0.25}
+    transform = ConfigParser({"decode": config}).get_parsed_content("decode")
+    assert repr(transform.decode.decoder) == repr(RankSEGDecoder("iou", min_peak=0.25))
+
+
+def test_decisions_travel_with_the_label_map():
+    volume = MetaTensor(PROBABILITIES, affine=AFFINE)
+    labels = RankSEGd("pred")({"pred": volume})["pred"]
+    decisions = RankSEGDecoder().decode(PROBABILITIES).decisions
+    assert labels.meta["rankseg_decisions"] == [asdict(decision) for decision in decisions]
+    assert "rankseg_decisions" not in volume.meta
+    assert Flip(0)(labels).meta["rankseg_decisions"][0]["expected_score"] == decisions[0].expected_score
+
+
+def test_multilabel_gives_one_mask_a_channel():
+    masks = RankSEG("dice", mode="multilabel")(torch.sigmoid(PROBABILITIES * 9 - 4))
+    assert masks.shape == PROBABILITIES.shape
+    assert set(masks.unique().tolist()) <= {0, 1}
 
 
 def test_several_keys_missing_keys_and_other_entries():

@@ -1,0 +1,186 @@
+"""Slabs of probabilities in, label map out: a volume that never exists in floating point as a whole."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Float, Int16
+from torch import Tensor
+
+from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.validation import ValueCheck, check_layout
+from rankseg_med.decode.volume import Blocks
+
+if TYPE_CHECKING:
+    from rankseg_med.decode.decoder import Decoded, RankSEGDecoder
+
+Store = Literal["memory", "disk"]
+
+# Levels are kept as int16, the type that every device computes with, shifted by half their range.
+_SHIFT = LEVELS // 2
+
+
+class DecodeSession:
+    """Collects a volume slab by slab and decodes it; made by `RankSEGDecoder.open`.
+
+    Foreground probabilities are kept as 16-bit levels, two bytes a voxel and class, in memory or in a file. The label
+    map is that of a whole-volume call on the rounded probabilities: they are off by at most 1 / 131070, and the
+    background by that times the foreground classes.
+
+    Example:
+        >>> import torch
+        >>> from rankseg_med.decode import RankSEGDecoder
+        >>> probabilities = torch.softmax(torch.randn(3, 40, 16, 16), 0)
+        >>> with RankSEGDecoder("dice").open(3, (40, 16, 16)) as session:
+        ...     session.update(slice(20, 40), probabilities[:, 20:])
+        ...     session.update(slice(0, 20), probabilities[:, :20])
+        ...     label_map = session.finalize().label_map
+        >>> label_map.shape
+        torch.Size([40, 16, 16])
+    """
+
+    def __init__(
+        self,
+        decoder: RankSEGDecoder,
+        num_classes: int,
+        spatial_shape: Sequence[int],
+        *,
+        axis: int = 0,
+        store: Store = "memory",
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.decoder = decoder
+        self.num_classes = num_classes
+        self.spatial_shape = torch.Size(spatial_shape)
+        self.axis = axis % len(self.spatial_shape) if self.spatial_shape else 0
+        self._exclusive = decoder.mode == "multiclass"
+        channels = num_classes - 1 if self._exclusive else num_classes
+        if channels < 1 or not self.spatial_shape or min(self.spatial_shape) < 1 or not -1 <= axis < len(spatial_shape):
+            raise ValueError(
+                "a session needs a foreground class, at least one voxel and an axis of the volume, "
+                f"found num_classes={num_classes}, spatial_shape={tuple(spatial_shape)}, axis={axis}"
+            )
+        self._file = tempfile.NamedTemporaryFile(dir=folder, suffix=".levels") if store == "disk" else None  # noqa: SIM115
+        shape = (channels, *self.spatial_shape)
+        if self._file is None:
+            self._levels: Int16[Tensor, "channels *spatial"] = torch.empty(shape, dtype=torch.int16, device=device)
+        else:
+            number = torch.Size(shape).numel()
+            self._file.truncate(2 * number)
+            self._levels = torch.from_file(self._file.name, shared=True, size=number, dtype=torch.int16).reshape(shape)
+        self._filled = torch.zeros(self.spatial_shape[self.axis], dtype=torch.bool)
+        self._open = True
+
+    def __enter__(self) -> DecodeSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def update(self, slab: slice, probabilities: Float[Tensor, "classes *spatial"]) -> None:
+        """Add a slab.
+
+        Args:
+            slab: Where it lies along the session's axis, as ``slice(start, stop)``.
+            probabilities: ``(classes, *slab shape)``, as `RankSEGDecoder.decode` takes them.
+
+        Raises:
+            ValueError: The slab leaves the volume, has another shape than it says, overlaps what was added before, or
+                holds no probabilities; the session is as it was before.
+        """
+        self._check_open()
+        length = self.spatial_shape[self.axis]
+        if slab.step not in (None, 1) or slab.start is None or slab.stop is None:
+            raise ValueError(f"a slab is slice(start, stop) without a step, found {slab}")
+        if not 0 <= slab.start < slab.stop <= length:
+            raise ValueError(f"a slab must lie within 0 to {length} of axis {self.axis}, found {slab}")
+        check_layout(probabilities, exclusive=self._exclusive)
+        expected = (self.num_classes, *self.spatial_shape)
+        expected = (*expected[: self.axis + 1], slab.stop - slab.start, *expected[self.axis + 2 :])
+        if tuple(probabilities.shape) != expected:
+            raise ValueError(
+                f"slab {slab.start}:{slab.stop} must have shape {expected}, found {tuple(probabilities.shape)}"
+            )
+        self._check_free(slab.start, self._filled[slab].nonzero())
+        check = ValueCheck(exclusive=self._exclusive)
+        check.see(probabilities.flatten(1).to(torch.promote_types(probabilities.dtype, torch.float32)))
+        check.conclude()
+        foreground = probabilities[1:] if self._exclusive else probabilities
+        target = self._levels.narrow(self.axis + 1, slab.start, slab.stop - slab.start)
+        target.copy_(level_of(foreground.float()) - _SHIFT)
+        self._filled[slab] = True
+
+    def merge(self, other: DecodeSession) -> None:
+        """Take over the slabs of another session of the same volume, such as another worker's.
+
+        Raises:
+            ValueError: The volumes differ, or both hold the same slices.
+        """
+        self._check_open()
+        other._check_open()
+        mine, theirs = ((s.num_classes, s.spatial_shape, s.axis, s._exclusive) for s in (self, other))
+        if mine != theirs:
+            raise ValueError(f"sessions to be merged must be of the same volume, found {mine} and {theirs}")
+        self._check_free(0, (self._filled & other._filled).nonzero())
+        slices = other._filled.nonzero().squeeze(1)
+        source = other._levels.index_select(self.axis + 1, slices.to(other._levels.device))
+        self._levels.index_copy_(self.axis + 1, slices.to(self._levels.device), source.to(self._levels.device))
+        self._filled |= other._filled
+
+    def finalize(self) -> Decoded:
+        """Decode the volume and close the session.
+
+        Raises:
+            ValueError: Slices are missing; they are named.
+        """
+        self._check_open()
+        if not bool(self._filled.all()):
+            missing = (~self._filled).nonzero().squeeze(1).tolist()
+            named = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            raise ValueError(
+                f"{len(missing)} of {len(self._filled)} slices along axis {self.axis} are missing: {named}"
+            )
+        channels = self._levels.flatten(1)
+        volumes = [LevelBlocks(channels)] if self._exclusive else [LevelBlocks(channel[None]) for channel in channels]
+        decoded = self.decoder.decode_blocks(volumes, self.spatial_shape)
+        self.close()
+        return decoded
+
+    def close(self) -> None:
+        """Give the store back; a session left without `finalize` loses what it holds."""
+        if self._open:
+            self._open = False
+            self._levels = torch.empty((0,), dtype=torch.int16)
+            if self._file is not None:
+                self._file.close()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise ValueError("this session is closed: it was finalized already, or left")
+
+    def _check_free(self, start: int, taken: Tensor) -> None:
+        if len(taken):
+            raise ValueError(f"slice {start + int(taken[0])} along axis {self.axis} was added before")
+
+
+class LevelBlocks(Blocks):
+    """Blocks of stored levels ``(foreground classes, voxels)``, background being what they leave."""
+
+    def __init__(self, levels: Int16[Tensor, "channels voxels"]) -> None:
+        self.levels = levels
+        self.num_classes, self.num_voxels = levels.shape[0] + 1, levels.shape[1]
+        self.dtype = torch.float32
+        self.device = levels.device
+
+    def read(self, start: int, stop: int) -> Float[Tensor, "classes n"]:
+        """Probabilities of a run of voxels."""
+        foreground = (self.levels[:, start:stop].float() + _SHIFT) / (LEVELS - 1)
+        return torch.cat([(1 - foreground.sum(0, keepdim=True)).clamp_(min=0), foreground])
