@@ -42,6 +42,7 @@ DECODERS: dict[str, Callable[[Tensor], Tensor]] = {
     "rankseg 0.0.8": lambda probabilities: PublishedRankSEG(metric="dice").predict(probabilities[None])[0],
     "ours: greedy, rma": RankSEGDecoder("dice", solver="rma", assignment="greedy"),
     "ours: greedy, exact": RankSEGDecoder("dice", solver="exact", assignment="greedy"),
+    "ours: ascent": RankSEGDecoder("dice", assignment="ascent"),
 }
 DICE_WEIGHTS = {"CE": 0.0, "DiceCE": 1.0}
 LABELLED = (6, 40)

@@ -1,9 +1,11 @@
-"""Decoders side by side: the same probability volume, a fresh process each, median time and extra peak memory.
+"""Decoders side by side: same input, a fresh process each, median time and extra peak memory.
 
-    python benchmarks/decode.py [--volume VOLUME.npy] [--repeats 3]
+    python benchmarks/decode.py [--volume VOLUME.npy] [--cases NAME ...] [--markdown]
 
-VOLUME.npy holds a float32 probability volume (classes, X, Y, Z); without it a blurred phantom of CT-like proportions
-(3 x 128 x 256 x 256) is made. Ratios are to ``torch.clone`` of the volume, since machines differ.
+VOLUME.npy holds a float32 probability volume (3 classes, X, Y, Z) such as a network's output for one CT; without it a
+phantom of CT-like proportions (3 x 128 x 256 x 256) is made. Cases are derived from it: its middle 100 slices or all of
+it; 2, 3 or 15 classes; float32 or float16; "dense", where no voxel is certain background. Ratios are to a warm
+``clone`` of the same input, since machines differ. A method that needs more memory than there is is named, not run.
 """
 
 import argparse
@@ -24,15 +26,57 @@ from torch import Tensor
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 
-METHODS: dict[str, Callable[[Tensor], object]] = {
-    "clone": Tensor.clone,
-    "torch.argmax": lambda p: p.argmax(0),
-    "ours: argmax": ArgmaxDecoder(),
-    "rankseg 0.0.8": lambda p: PublishedRankSEG(metric="dice").predict(p[None]),
-    "rankseg 0.0.8, screened": lambda p: PublishedRankSEG(metric="dice", safe_screening="auto").predict(p[None]),
-    "ours: dice, rma": RankSEGDecoder("dice", solver="rma"),
-    "ours: dice, exact": RankSEGDecoder("dice", solver="exact"),
-    "ours: iou, exact": RankSEGDecoder("iou", solver="exact"),
+# Per method: what it does to a batch (1, classes, X, Y, Z), and the memory it needs in bytes per input byte.
+METHODS: dict[str, tuple[Callable[[Tensor], object], float]] = {
+    "clone": (Tensor.clone, 1),
+    "torch.argmax(dim=1)": (lambda p: p.argmax(1), 1),
+    "max(dim=1)": (lambda p: p.max(1), 1.5),
+    "rankseg": (lambda p: PublishedRankSEG(metric="dice").predict(p), 11),
+    "rankseg, screened": (lambda p: PublishedRankSEG(metric="dice", safe_screening="auto").predict(p), 5),
+    "ours: argmax": (lambda p: ArgmaxDecoder()(p[0]), 0.3),
+    "ours: greedy, rma": (lambda p: RankSEGDecoder(solver="rma", assignment="greedy")(p[0]), 0.3),
+    "ours: ascent, rma": (lambda p: RankSEGDecoder(solver="rma")(p[0]), 0.3),
+    "ours: default (ascent, exact)": (lambda p: RankSEGDecoder()(p[0]), 0.3),
+}
+_ENOUGH_SECONDS = 3.0
+
+
+def two_classes(p: Tensor) -> Tensor:
+    """Background and all foreground."""
+    return torch.stack([p[0], p[1] + p[2]])
+
+
+def fifteen_classes(p: Tensor) -> Tensor:
+    """The organ cut into 13 classes along the first axis, as neighbouring organs are."""
+    classes = p.new_zeros((15, *p.shape[1:]))
+    classes[0], classes[14] = p[0], p[2]
+    for label, section in enumerate(torch.arange(p.shape[1]).tensor_split(13), start=1):
+        classes[label, section] = p[1, section]
+    return classes
+
+
+def dense(p: Tensor) -> Tensor:
+    """Probabilities at temperature 8: nothing is certain."""
+    return torch.softmax(p.clamp_min(1e-7).log_().div_(8), 0)
+
+
+def middle(p: Tensor) -> Tensor:
+    """The middle 100 slices along the first axis."""
+    first = max(0, p.shape[1] // 2 - 50)
+    return p[:, first : first + 100]
+
+
+CASES: dict[str, Callable[[Tensor], Tensor]] = {
+    "100 slices, 2 classes, float32": lambda p: two_classes(middle(p)),
+    "100 slices, 3 classes, float32": lambda p: middle(p).clone(),
+    "100 slices, 3 classes, float16": lambda p: middle(p).half(),
+    "100 slices, 15 classes, float32": lambda p: fifteen_classes(middle(p)),
+    "100 slices, 3 classes, float32, dense": lambda p: dense(middle(p)),
+    "full size, 2 classes, float32": two_classes,
+    "full size, 3 classes, float32": Tensor.clone,
+    "full size, 3 classes, float16": Tensor.half,
+    "full size, 15 classes, float16": lambda p: fifteen_classes(p.half()),
+    "full size, 3 classes, float32, dense": dense,
 }
 
 
@@ -49,17 +93,20 @@ def make_volume(path: Path) -> None:
     np.save(path, torch.softmax(torch.from_numpy(logits), 0).numpy())
 
 
-def measure(name: str, volume: Path, repeats: int) -> tuple[float, int]:
-    """Median seconds and extra peak bytes of one method; meant for a fresh process."""
-    probabilities = torch.from_numpy(np.load(volume))
+def measure(case: str, method: str, volume: Path) -> tuple[float, int, int]:
+    """Median seconds, extra peak bytes and input bytes of one method; meant for a fresh process."""
+    probabilities = CASES[case](torch.from_numpy(np.load(volume, mmap_mode="c")))[None]
+    run, _ = METHODS[method]
     before = resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    seconds = []
-    for _ in range(repeats):
+    seconds: list[float] = []
+    # The first round warms up, unless one round is long enough to drown that.
+    while len(seconds) < 6 and (not seconds or sum(seconds) < _ENOUGH_SECONDS * 3):
         start = time.perf_counter()
-        METHODS[name](probabilities)
+        run(probabilities)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), resident_bytes("VmHWM") - before
+    warm = seconds[1:] or seconds
+    return statistics.median(warm), resident_bytes("VmHWM") - before, probabilities.nbytes
 
 
 def resident_bytes(which: str) -> int:
@@ -68,29 +115,58 @@ def resident_bytes(which: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+def available_bytes() -> int:
+    """Memory that Linux says a new process could have."""
+    (line,) = (line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+    return int(line.split()[1]) * 1024
+
+
+def input_bytes(case: str, voxels: int) -> float:
+    """Size of a case's input, roughly, before it is made."""
+    classes = next(n for n in (15, 2, 3) if f" {n} classes" in case)
+    return voxels * classes * (2 if "float16" in case else 4)
+
+
 def main() -> None:
-    """Run every method and print the table."""
+    """Run every method on every case and print a table a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--volume", type=Path)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
+    console = Console(width=120)
     with tempfile.TemporaryDirectory() as folder:
-        volume = arguments.volume
-        if volume is None:
-            volume = Path(folder) / "volume.npy"
+        volume = arguments.volume or Path(folder) / "volume.npy"
+        if arguments.volume is None:
             make_volume(volume)
-        array = np.load(volume, mmap_mode="r")
-        results = {}
-        for name in METHODS:
-            with multiprocessing.get_context("spawn").Pool(1) as fresh:
-                results[name] = fresh.apply(measure, (name, volume, arguments.repeats))
-    table = Table(
-        "method", "seconds", "x clone", "extra peak MB", "bytes per input byte", title=f"{array.shape} float32"
-    )
-    for name, (seconds, extra) in results.items():
-        ratio = seconds / results["clone"][0]
-        table.add_row(name, f"{seconds:.3f}", f"{ratio:.1f}", f"{extra / 1e6:.0f}", f"{extra / array.nbytes:.2f}")
-    Console(width=120).print(table)
+        shape = np.load(volume, mmap_mode="r").shape
+        console.print(f"{volume.name} {shape}; torch {torch.__version__}, {torch.get_num_threads()} threads")
+        for case in arguments.cases:
+            slices = min(100, shape[1]) if "100 slices" in case else shape[1]
+            show(console, case, volume, slices * shape[2] * shape[3], markdown=arguments.markdown)
+
+
+def show(console: Console, case: str, volume: Path, voxels: int, *, markdown: bool) -> None:
+    """Measure one case and print its table."""
+    columns = ("method", "seconds", "x clone", "extra peak bytes per input byte")
+    rows, clone = [], float("nan")
+    for method, (_, memory) in METHODS.items():
+        needed = input_bytes(case, voxels) * (1 + memory)
+        if needed > 0.95 * available_bytes():
+            rows.append((method, f"needs about {needed / 1e9:.0f} GB", "", ""))
+            continue
+        with multiprocessing.get_context("spawn").Pool(1) as fresh:
+            seconds, extra, size = fresh.apply(measure, (case, method, volume))
+        clone = seconds if method == "clone" else clone
+        rows.append((method, f"{seconds:.3f}", f"{seconds / clone:.2f}", f"{extra / size:.2f}"))
+    if markdown:
+        lines = [f"### {case}", "", f"| {' | '.join(columns)} |", "| --- | ---: | ---: | ---: |"]
+        console.print("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]), highlight=False)
+        return
+    table = Table(*columns, title=case)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 if __name__ == "__main__":

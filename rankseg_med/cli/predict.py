@@ -39,7 +39,10 @@ def predict_command(
     """
     studies = find_studies(source, data_root=data_root, fold=fold)
     settings = load_config("inference", config, device=device)
-    if decoder is not None:
+    if decoder == "argmax":
+        # The config's options are RankSEG's.
+        settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": decoder}
+    elif decoder is not None:
         settings["decoder::name"] = decoder
     prediction = Prediction.from_config(settings, shipped_checkpoint(checkpoint) or Path(checkpoint), output_dir)
     if report_outcomes(predict_with_progress(studies, prediction, overwrite=overwrite), output_dir):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from monai.bundle import ConfigParser
 from monai.transforms import Transform
-from torch import Tensor
 
-from rankseg_med.decode import Decoder
+from rankseg_med import __version__
+from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder
 from rankseg_med.executors import Outcome, run_in_process
 from rankseg_med.inference import ProbabilityModel
 from rankseg_med.networks import load_weights
-from rankseg_med.studies import Study, StudyError, write_label_map
+from rankseg_med.studies import Study, StudyError, atomic_write, write_label_map
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Prediction:
     """
 
     model: ProbabilityModel
-    decoder: Decoder
+    decoder: RankSEGDecoder | ArgmaxDecoder
     cleanup: Transform | None
     output: Path
 
@@ -49,19 +50,34 @@ class Prediction:
         )
         return cls(model, config.get_parsed_content("decoder"), config.get_parsed_content("cleanup"), output)
 
-    def label_map(self, image: Path) -> Tensor:
-        """Label map ``(X, Y, Z)`` uint8 of one image, on its own grid."""
-        labels = self.decoder(self.model(image))
-        return labels if self.cleanup is None else self.cleanup(labels[None])[0]
+    def decode(self, image: Path) -> Decoded:
+        """Label map ``(X, Y, Z)`` uint8 of one image on its own grid, cleaned up, and the decisions behind it."""
+        decoded = self.decoder.decode(self.model(image))
+        if self.cleanup is None:
+            return decoded
+        return replace(decoded, label_map=self.cleanup(decoded.label_map[None])[0])
 
     def path_of(self, study: Study) -> Path:
         """Where a study's label map goes."""
         return self.output / f"{study.case_id}.nii.gz"
 
     def __call__(self, study: Study) -> Path:
-        """Predict one study and write its label map, whole or not at all."""
+        """Predict one study; write its label map and, beside it, ``<case id>.json``, each whole or not at all.
+
+        The sidecar holds the decoder and its decisions (per region: expected score, volume and its standard deviation,
+        ...), which speak of the label map as decoded, before cleanup.
+        """
         path = self.path_of(study)
-        write_label_map(self.label_map(study.image), path, grid_of=study.image)
+        decoded = self.decode(study.image)
+        write_label_map(decoded.label_map, path, grid_of=study.image)
+        sidecar = {
+            "case_id": study.case_id,
+            "package_version": __version__,
+            "decoder": repr(self.decoder),
+            "decisions": [asdict(decision) for decision in decoded.decisions],
+        }
+        with atomic_write(self.output / f"{study.case_id}.json") as temporary:
+            temporary.write_text(json.dumps(sidecar, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         return path
 
 

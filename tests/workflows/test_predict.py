@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import nibabel as nib
@@ -61,11 +62,20 @@ def test_same_anatomy_whatever_the_stored_orientation(phantoms, prediction):
 def test_decoder_and_cleanup_are_used(phantoms, prediction):
     image = phantoms / "images" / "ras.nii.gz"
     probabilities = prediction.model(image)
-    assert torch.equal(prediction.label_map(image), RankSEGDecoder()(probabilities))
-    by_argmax = replace(prediction, decoder=ArgmaxDecoder()).label_map(image)
+    assert torch.equal(prediction.decode(image).label_map, RankSEGDecoder()(probabilities))
+    by_argmax = replace(prediction, decoder=ArgmaxDecoder()).decode(image).label_map
     assert torch.equal(by_argmax.long(), probabilities.argmax(0))
-    cleaned = replace(prediction, decoder=ArgmaxDecoder(), cleanup=KeepLargestComponent()).label_map(image)
+    cleaned = replace(prediction, decoder=ArgmaxDecoder(), cleanup=KeepLargestComponent()).decode(image).label_map
     assert 0 < cleaned.sum() < by_argmax.sum()
+
+
+def test_decisions_are_written_beside_the_label_map(phantoms, prediction):
+    (outcome,) = predict(find_studies(phantoms / "images" / "lps.nii.gz"), prediction)
+    sidecar = json.loads(outcome.result.with_name("lps.json").read_text())
+    (decision,) = sidecar["decisions"]
+    assert decision["voxels"] == np.count_nonzero(nib.load(outcome.result).dataobj)
+    assert 0.5 < decision["argmax_expected_score"] <= decision["expected_score"] <= 1
+    assert sidecar["decoder"] == repr(RankSEGDecoder())
 
 
 def test_a_bad_study_does_not_stop_the_others(phantoms, prediction, tmp_path):
@@ -78,7 +88,7 @@ def test_a_bad_study_does_not_stop_the_others(phantoms, prediction, tmp_path):
     assert isinstance(failed.error, StudyError)
     assert "a_truncated.nii.gz" in str(failed.error)
     assert succeeded.error is None
-    assert sorted(path.name for path in prediction.output.iterdir()) == ["b_good.nii.gz"]
+    assert sorted(path.name for path in prediction.output.iterdir()) == ["b_good.json", "b_good.nii.gz"]
 
 
 def test_existing_label_maps_are_not_replaced_unasked(phantoms, prediction):
