@@ -2,6 +2,7 @@
 
 from rankseg_med.decode.decision import Decision, Objective, Threshold, best_threshold
 from rankseg_med.decode.decoder import ArgmaxDecoder, Decoded, Decoder, RankSEGDecoder, make_decoder
+from rankseg_med.decode.ensemble import decode_ensemble
 from rankseg_med.decode.expected_score import expected_score_of_mask, expected_scores
 from rankseg_med.decode.histogram import Distribution, ProbabilityHistogram
 from rankseg_med.decode.session import DecodeSession
@@ -20,6 +21,7 @@ __all__ = [
     "Threshold",
     "best_threshold",
     "check_probabilities",
+    "decode_ensemble",
     "expected_score_of_mask",
     "expected_scores",
     "make_decoder",

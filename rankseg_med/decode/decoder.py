@@ -17,7 +17,7 @@ from rankseg_med.decode.decoding import Assignment, decode_blocks
 from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.session import DecodeSession, Store
-from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities
+from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities, check_values
 from rankseg_med.decode.volume import Blocks, TensorBlocks
 
 Mode = Literal["multiclass", "multilabel"]
@@ -100,7 +100,7 @@ class RankSEGDecoder:
             raise ValueError(f"smooth must be at least 0 and finite, found {smooth}")
         if smooth and solver != "rma":
             raise ValueError(f"smooth is defined for solver='rma', found smooth={smooth} with solver={solver!r}")
-        if solver == "ba" and metric != "dice":
+        if solver == "ba" and set([metric] if isinstance(metric, str) else metric) != {"dice"}:
             raise ValueError(f"solver 'ba' is defined for Dice, found metric={metric!r}; use 'exact' or 'rma'")
         if mode == "multilabel" and regions is not None:
             raise ValueError("regions are unions of exclusive classes; multilabel channels are regions already")
@@ -140,31 +140,31 @@ class RankSEGDecoder:
         """
         exclusive = self.mode == "multiclass"
         check_layout(probabilities, exclusive=exclusive)
-        volumes = [TensorBlocks(probabilities)] if exclusive else [ChannelBlocks(p) for p in probabilities]
-        return self.decode_blocks(volumes, probabilities.shape[1:], check=True)
+        if exclusive:
+            return self.decode_blocks([TensorBlocks(probabilities)], probabilities.shape[1:], ValueCheck())
+        check_values(probabilities, exclusive=False)
+        return self.decode_blocks([ChannelBlocks(p) for p in probabilities], probabilities.shape[1:])
 
-    def decode_blocks(self, volumes: Sequence[Blocks], spatial_shape: torch.Size, *, check: bool = False) -> Decoded:
+    def decode_blocks(
+        self, volumes: Sequence[Blocks], spatial_shape: torch.Size, check: ValueCheck | None = None
+    ) -> Decoded:
         """Decode volumes that are read in blocks.
 
         Args:
             volumes: One of exclusive classes (multiclass), or one of two classes per channel (multilabel).
             spatial_shape: Of the label map.
-            check: Whether to look for values that are no probabilities on the way.
+            check: Looks for values that are no probabilities on the way (multiclass).
         """
         if self.mode == "multiclass":
             (blocks,) = volumes
             regions = Regions.of(blocks.num_classes, self.regions)
             objectives = self.objectives(len(regions.labels))
-            labels, decisions = decode_blocks(
-                blocks, regions, objectives, self.assignment, ValueCheck() if check else None
-            )
+            labels, decisions = decode_blocks(blocks, regions, objectives, self.assignment, check)
             return Decoded(labels.reshape(spatial_shape), decisions)
         masks, decisions = [], ()
         for channel, (blocks, objective) in enumerate(zip(volumes, self.objectives(len(volumes)), strict=True)):
             # With one foreground class there is nothing to settle between classes: its threshold is the answer.
-            mask, (decision,) = decode_blocks(
-                blocks, Regions.of(2, [[1]]), [objective], "ascent", ValueCheck(exclusive=False) if check else None
-            )
+            mask, (decision,) = decode_blocks(blocks, Regions.of(2, [[1]]), [objective], "ascent")
             masks.append(mask.reshape(spatial_shape))
             decisions = (*decisions, replace(decision, labels=(channel,)))
         return Decoded(torch.stack(masks), decisions)

@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.ascent import Landscape, Point
-from rankseg_med.decode.assignment.rules import GreedyRule, LinearRule, Rule, highest, membership_of
+from rankseg_med.decode.assignment.rules import GreedyRule, HighestInAnyRegion, LinearRule, Rule, highest, membership_of
 from rankseg_med.decode.decision import Decision, Objective, Threshold, best_threshold, may_lie_below
 from rankseg_med.decode.expected_score import empty_score_expected, expected_score_of_mask
 from rankseg_med.decode.histogram import Distribution
@@ -54,7 +54,7 @@ def decode_blocks(
         Flat label map and one decision per region.
     """
     solved = _solve(blocks, regions, tuple(objectives), check)
-    rules: dict[str, Rule] = {"argmax": highest}
+    rules: dict[str, Rule] = {"argmax": highest if regions.are_classes else HighestInAnyRegion(regions)}
     if regions.are_classes and len({replace(objective, min_peak=0.0) for objective in objectives}) == 1:
         solved, rules["greedy"] = _greedy(solved)
     elif assignment == "greedy":
@@ -106,9 +106,7 @@ def _greedy(solved: _Solved) -> tuple[_Solved, GreedyRule]:
     while True:
         uncertain, objective = solved.uncertain, solved.objectives[0]
         background = uncertain.background()
-        peak = float(background.probabilities[0]) if len(background.levels) else 0.0
-        # Which probability is highest matters only against min_peak, and there levels are fine enough.
-        thresholds = (best_threshold(background, peak, objective), *solved.thresholds)
+        thresholds = (best_threshold(background, uncertain.background_peak, objective), *solved.thresholds)
         masses = torch.cat([torch.tensor([background.mean_volume]), uncertain.histogram.mass.cpu()])
         rule = GreedyRule(
             thresholds,
@@ -175,11 +173,16 @@ def _count_masks(uncertain: UncertainVoxels, rules: Mapping[str, Rule]) -> dict[
 def _score_masks(solved: _Solved, counts: Int64[Tensor, "regions levels"]) -> list[float]:
     """Expected score of each region of a label map."""
     return [
-        expected_score_of_mask(distribution, Distribution.of_counts(mask), o.metric, o.solver, o.smooth)
+        expected_score_of_mask(distribution, _of_mask(mask), o.metric, o.solver, o.smooth)
         if bool(mask.any())
         else empty_score_expected(distribution, o.solver, o.empty_score, o.smooth)
         for distribution, mask, o in zip(solved.distributions, counts, solved.objectives, strict=True)
     ]
+
+
+def _of_mask(counts: Int64[Tensor, " levels"]) -> Distribution:
+    """Of the voxels of a mask; those at level 0 have no mass, but they are kept."""
+    return replace(Distribution.of_counts(counts), rest_count=float(counts[0]))
 
 
 def _decisions(

@@ -94,20 +94,21 @@ def expected_score_of_mask(
 
     Args:
         distribution: Of all voxels.
-        kept: Of the voxels of the set; its ``rest`` is not looked at.
+        kept: Of the voxels of the set; its ``rest_count`` further voxels have no mass.
         metric: ``"dice"`` or ``"iou"``.
         solver: ``"rma"``, or anything else for the exact expectation.
         smooth: Smoothing of ``"rma"``.
 
     Returns:
-        Score in [0, 1]; 0 for an empty set (see `empty_scores`).
+        Score in [0, 1]; 0 for an empty set (see `empty_score_expected`).
     """
-    if not len(kept.counts):
-        return 0.0
+    kept_volume, kept_mass = kept.counts.sum() + kept.rest_count, kept.counts @ kept.probabilities
     total = distribution.mean_volume
     if solver == "rma":
-        return float(rma_score(kept.counts.sum(), kept.counts @ kept.probabilities, total, metric, smooth))
-    volume, mass = float(kept.counts.sum()), float(kept.counts @ kept.probabilities)
+        return float(rma_score(kept_volume, kept_mass, total, metric, smooth))
+    volume, mass = float(kept_volume), float(kept_mass)
+    if not mass:
+        return 0.0
     scale = volume + total + 1 if metric == "dice" else volume + total - mass
     v = _one_minus_u(scale)
     everything = _log_survival(distribution.probabilities, distribution.counts, v) + _log_survival_of_rest(

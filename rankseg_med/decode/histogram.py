@@ -139,7 +139,7 @@ class ProbabilityHistogram:
             return counted
         squares = float(self.uncounted_squares[region])
         at_level_0 = float(self.counts[region, 0])
-        if at_level_0:
-            squares = max(squares, rest_mass**2 / at_level_0)
+        if at_level_0 and not squares:
+            squares = rest_mass**2 / at_level_0
         probability = min(squares / rest_mass if squares else 1.0, max(self.floor, 0.5) / (LEVELS - 1))
         return replace(counted, rest_probability=probability, rest_count=rest_mass / probability)

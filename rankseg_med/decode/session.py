@@ -13,7 +13,7 @@ from jaxtyping import Float, Int16
 from torch import Tensor
 
 from rankseg_med.decode.levels import LEVELS, level_of
-from rankseg_med.decode.validation import ValueCheck, check_layout
+from rankseg_med.decode.validation import check_layout, check_values
 from rankseg_med.decode.volume import Blocks
 
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ class DecodeSession:
                 f"slab {slab.start}:{slab.stop} must have shape {expected}, found {tuple(probabilities.shape)}"
             )
         self._check_free(slab.start, self._filled[slab].nonzero())
-        check = ValueCheck(exclusive=self._exclusive)
-        check.see(probabilities.flatten(1).to(torch.promote_types(probabilities.dtype, torch.float32)))
-        check.conclude()
+        check_values(probabilities, exclusive=self._exclusive)
         foreground = probabilities[1:] if self._exclusive else probabilities
         target = self._levels.narrow(self.axis + 1, slab.start, slab.stop - slab.start)
         target.copy_(level_of(foreground.float()) - _SHIFT)

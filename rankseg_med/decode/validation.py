@@ -27,10 +27,7 @@ def check_probabilities(probabilities: Float[Tensor, "classes *spatial"]) -> Non
         ValueError: Anything else; the message says what was found and what was probably meant.
     """
     check_layout(probabilities)
-    check = ValueCheck()
-    for block in torch.split(probabilities.flatten(1), 1 << 20, dim=1):
-        check.see(block.to(torch.promote_types(block.dtype, torch.float32)))
-    check.conclude()
+    check_values(probabilities)
 
 
 def check_layout(probabilities: Float[Tensor, "classes *spatial"], *, exclusive: bool = True) -> None:
@@ -60,8 +57,21 @@ def check_layout(probabilities: Float[Tensor, "classes *spatial"], *, exclusive:
         raise ValueError(f"{_REQUIRED} needs at least one voxel, found shape {shape}")
 
 
+def check_values(probabilities: Float[Tensor, "classes *spatial"], *, exclusive: bool = True) -> None:
+    """The part of `check_probabilities` that looks at values.
+
+    Args:
+        probabilities: ``(classes, *spatial)``.
+        exclusive: Whether the classes must sum to one in every voxel.
+    """
+    check = ValueCheck(exclusive=exclusive)
+    for block in torch.split(probabilities.flatten(1), 1 << 20, dim=1):
+        check.see(block.to(torch.promote_types(block.dtype, torch.float32)))
+    check.conclude()
+
+
 class ValueCheck:
-    """The part of `check_probabilities` that looks at values, block by block; one verdict at the end.
+    """Looks at the values of a volume block by block; one verdict at the end.
 
     Args:
         exclusive: Whether the classes must sum to one in every voxel.

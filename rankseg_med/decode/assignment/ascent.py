@@ -84,7 +84,7 @@ class Landscape:
 
     def follow(self, rule: LinearRule) -> Point:
         """Where a rule leads."""
-        ratio = (rule.costs / rule.weights * (LEVELS - 1)).clamp(self._floor, LEVELS - 1)
+        ratio = (rule.costs / rule.weights.clamp_min(1e-300) * (LEVELS - 1)).clamp(self._floor, LEVELS - 1)
         level = torch.where(self._allowed, ratio.floor().long() + 1, LEVELS)
         kept = self._kept_from.gather(1, level[:, None]).squeeze(1)
         mass = self._mass_from.gather(1, level[:, None]).squeeze(1)

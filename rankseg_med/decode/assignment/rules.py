@@ -13,6 +13,7 @@ from rankseg_med.decode.decision import Threshold
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.levels import lowest_probability_of
 from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.volume import row_sums
 
 Rule: TypeAlias = Callable[[Float[Tensor, "classes n"]], UInt8[Tensor, " n"]]
 
@@ -26,6 +27,23 @@ def highest(scores: Shaped[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         labels.masked_fill_(better, label)
         torch.maximum(best, scores[label], out=best)
     return labels
+
+
+class HighestInAnyRegion:
+    """The most probable class, where it belongs to a region; else background.
+
+    Args:
+        regions: What is scored.
+    """
+
+    def __init__(self, regions: Regions) -> None:
+        scored = {label for region in regions.labels for label in region}
+        labels = [label if label in scored else 0 for label in range(regions.num_classes)]
+        self._labels = torch.tensor(labels, dtype=torch.uint8)
+
+    def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
+        """Labels of voxels ``(classes, n)``."""
+        return self._labels.to(classes.device)[highest(classes).int()]
 
 
 class LinearRule:
@@ -117,9 +135,9 @@ class GreedyRule:
     def note(self, classes: Float[Tensor, "classes n"]) -> None:
         """First round: add up the voxels that exactly one class keeps."""
         wanted = classes >= self._edges
-        alone = wanted & (wanted.sum(0) == 1)
-        self._kept += alone.sum(1)
-        self._kept_mass += torch.where(alone, classes, 0).sum(1, dtype=torch.float64)
+        alone = wanted & (wanted.sum(0, dtype=torch.uint8) == 1)
+        self._kept += alone.count_nonzero(1)
+        self._kept_mass += row_sums(classes * alone)
 
     def note_background(self, voxels: int, mass: float) -> None:
         """First round, for voxels that are background beyond doubt."""
@@ -129,7 +147,7 @@ class GreedyRule:
     def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Second round: labels of voxels ``(classes, n)``."""
         wanted = classes >= self._edges
-        wanting = wanted.sum(0)
+        wanting = wanted.sum(0, dtype=torch.uint8)
         labels = highest(wanted.to(torch.uint8))
         disputed = (wanting != 1).nonzero().squeeze(1)
         eligible = torch.where(wanting[disputed] == 0, self._eligible_if_unwanted, wanted[:, disputed])

@@ -1,0 +1,305 @@
+r"""Decoding for the mean over several models of the expected score.
+
+Each of $M$ models (members) gives the voxels probabilities $p_{ki}$, independent under that member. A mask $A$ is worth
+$J(A) = \frac{1}{M} \sum_k \mathrm{score}_k(A)$, the mean of its expected scores under the members, and a label map the
+mean over its regions. Decoding the mean probability is something else: it takes voxels for independent after the
+members are mixed, and so forgets that the members may disagree about the volume.
+
+For a given volume $t$ the best mask still ranks voxels by a weighted sum of the members, for `rma` Dice with weights
+$1 / (t + m_k + 1)$. So to the [`ascent`][rankseg_med.decode.assignment.ascent] every region of every member is a region
+of its own, a label gains by all that hold it, and weights and costs are computed anew where the rule leads.
+
+- Always: $J$ of the result is at least that of the mean's decoding, of each member's decoding, of argmax of the mean
+  and of the empty map. They are candidates, and $J$ itself chooses.
+- One region, Dice, at most 128 uncertain voxels: no mask of them is better. For a given volume $J$ is linear,
+
+    $$J(A) = \frac{2}{M} \sum_{i \in A} \sum_k p_{ki} \, E_k\left[\frac{1}{t + 1 + G_{-i}}\right],$$
+
+    so that the $t$ largest terms are the best $t$ voxels, and every $t$ is tried.
+- The rest is a search that promises no optimum. IoU of one region as small: for every $t$ the voxels are ranked by the
+  gradient of $J$, anew for the mask so found (for `rma`, convex in the mask for a given $t$, that never lowers $J$),
+  from the mean's and from each member's ranking; then up to two voxels at a time change sides while $J$ rises. Larger
+  volumes and several regions: the ascent from the candidates above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
+from torch import Tensor
+
+from rankseg_med.decode.assignment.ascent import Landscape, Point
+from rankseg_med.decode.assignment.rules import LinearRule, Rule, highest, membership_of
+from rankseg_med.decode.decision import Objective
+from rankseg_med.decode.decoder import Decoded, RankSEGDecoder
+from rankseg_med.decode.decoding import decode_blocks, floor_for
+from rankseg_med.decode.expected_score import empty_score_expected, expected_score_of_mask, rma_score
+from rankseg_med.decode.histogram import Distribution
+from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.validation import ValueCheck, check_layout
+from rankseg_med.decode.volume import Blocks, TensorBlocks, UncertainVoxels
+
+# So few voxels of one region are searched mask by mask; a volume so small has no floor.
+_FEW_VOXELS = 128
+_RANKINGS = 4
+
+_Score: TypeAlias = Callable[[Float64[Tensor, "masks n"], Float64[Tensor, " masks"]], Float64[Tensor, " masks"]]
+
+
+@torch.no_grad()
+def decode_ensemble(
+    members: Sequence[Float[Tensor, "classes *spatial"]] | Float[Tensor, "members classes *spatial"],
+    decoder: RankSEGDecoder,
+) -> Decoded:
+    """Decode several models' probabilities of one study for the mean over models of the expected score.
+
+    Args:
+        members: ``(members, classes, *spatial)``, or as many volumes ``(classes, *spatial)`` of one shape, dtype and
+            device; each as `RankSEGDecoder.decode` takes it. One member gives what the decoder itself gives.
+        decoder: Multiclass, with assignment ``"ascent"``. ``min_peak`` holds for the decodings of the mean and of
+            each member; a region that all of them leave empty is not sought.
+
+    Returns:
+        Label map and decisions. Expected scores and ``expected_volume`` are means over members; ``volume_sd`` is that
+        of the mixture: the members' mean variance and the variance of their expected volumes; ``threshold`` is that
+        of the mean's decoding.
+
+    Raises:
+        TypeError: A member is no floating-point tensor.
+        ValueError: No member, members that differ in shape, dtype or device, a member that is no probability volume,
+            or a decoder that is multilabel or greedy.
+    """
+    volumes = [*members]
+    _check(volumes, decoder)
+    if len(volumes) == 1:
+        return decoder.decode(volumes[0])
+    regions = Regions.of(len(volumes[0]), decoder.regions)
+    objectives = decoder.objectives(len(regions.labels))
+    blocks = [TensorBlocks(volume) for volume in volumes]
+    own = [decode_blocks(member, regions, objectives, "ascent", ValueCheck())[0] for member in blocks]
+    mean, decisions = decode_blocks(_MemberBlocks(blocks, stacked=False), regions, objectives, "ascent")
+    for floor in (floor_for(regions.num_classes) if len(mean) > _FEW_VOXELS else 0, 0):
+        ensemble = _Ensemble(blocks, regions, objectives, floor)
+        starts = [ensemble.evaluate(label_map) for label_map in (mean, *own, torch.zeros_like(mean))]
+        rule = ensemble.climb(starts)
+        if not (ensemble.reaches_below_floor(rule) or any(start.reaches_below_floor for start in starts)):
+            break
+    argmax = ensemble.evaluate(ensemble.label(lambda classes: highest(classes[: regions.num_classes])))
+    found = [ensemble.evaluate(ensemble.label(rule)), *ensemble.search(starts)]
+    best = max([*starts, argmax, *found], key=lambda candidate: float(candidate.scores.sum()))
+    means = ensemble.of_distributions(lambda distribution: distribution.mean_volume)
+    variances = ensemble.of_distributions(lambda distribution: distribution.volume_variance)
+    decisions = tuple(
+        replace(
+            decision,
+            voxels=int(best.kept[region]),
+            expected_score=float(best.scores[:, region].mean()),
+            argmax_expected_score=float(argmax.scores[:, region].mean()),
+            expected_volume=float(means[:, region].mean()),
+            volume_sd=float((variances[:, region].mean() + means[:, region].var(correction=0)).sqrt()),
+        )
+        for region, decision in enumerate(decisions)
+    )
+    return Decoded(best.label_map.reshape(volumes[0].shape[1:]), decisions)
+
+
+class _MemberBlocks(Blocks):
+    """The classes of the members' mean and, if stacked, of the first member, of the second, ..."""
+
+    def __init__(self, members: Sequence[TensorBlocks], *, stacked: bool) -> None:
+        self.members, self.stacked, first = members, stacked, members[0]
+        self.num_classes = first.num_classes * (1 + len(members) if stacked else 1)
+        self.num_voxels, self.dtype, self.device = first.num_voxels, first.dtype, first.device
+
+    def read(self, start: int, stop: int) -> Float[Tensor, "classes n"]:
+        members = torch.stack([member.read(start, stop) for member in self.members])
+        return torch.cat([members.mean(0), members.flatten(0, 1)]) if self.stacked else members.mean(0)
+
+
+@dataclass(frozen=True)
+class _Pairs(Regions):
+    """The regions of the first member, of the second, ...; a label lies in the same regions of each."""
+
+    of_each: Regions
+
+    def probabilities(self, classes: Float[Tensor, "classes *voxels"]) -> Float[Tensor, "regions *voxels"]:
+        members = torch.unflatten(classes, 0, (-1, self.of_each.num_classes))[1:]
+        return torch.cat([self.of_each.probabilities(member) for member in members])
+
+
+class _MemberVoxels(UncertainVoxels):
+    """Voxels that could be foreground to some member: the others have a say in each of them."""
+
+    def contested(self, region: Float[Tensor, "regions n"]) -> Bool[Tensor, " n"]:
+        return torch.ones_like(region[0], dtype=torch.bool)
+
+
+class _PairLandscape(Landscape):
+    """A region that a member gives no mass may have no weight, by which its cost is divided."""
+
+    def follow(self, rule: LinearRule) -> Point:
+        return super().follow(LinearRule(self.regions, rule.weights.clamp_min(1e-300), rule.costs))
+
+
+class _Candidate(NamedTuple):
+    """A label map; volume and mass of each pair, its expected scores, whether it keeps voxels that were set aside."""
+
+    label_map: UInt8[Tensor, " voxels"]
+    kept: Float64[Tensor, " pairs"]
+    mass: Float64[Tensor, " pairs"]
+    scores: Float64[Tensor, "members regions"]
+    reaches_below_floor: bool
+
+
+class _Ensemble:
+    """What label maps are worth to the members, and better ones. A pair is a member and a region."""
+
+    def __init__(
+        self, members: Sequence[TensorBlocks], regions: Regions, objectives: Sequence[Objective], floor: int
+    ) -> None:
+        self.shape = (len(members), len(regions.labels))
+        self.objectives = tuple(objectives) * len(members)
+        blocks = _MemberBlocks(members, stacked=True)
+        self.pairs = _Pairs(blocks.num_classes, regions.labels * len(members), regions)
+        self.voxels = _MemberVoxels(blocks, self.pairs, floor)
+        histogram = self.voxels.histogram.cpu()
+        self.distributions = [histogram.distribution(pair) for pair in range(histogram.regions)]
+
+    def of_distributions(self, value: Callable[[Distribution], float]) -> Float64[Tensor, "members regions"]:
+        values = [value(distribution) for distribution in self.distributions]
+        return torch.tensor(values, dtype=torch.float64).view(self.shape)
+
+    def label(self, rule: Rule) -> UInt8[Tensor, " voxels"]:
+        """Label map of a rule for stacked classes."""
+        blocks = self.voxels.blocks
+        label_map = torch.zeros(blocks.num_voxels, dtype=torch.uint8, device=blocks.device)
+        for index, classes in self.voxels:
+            label_map[index] = rule(classes)
+        return label_map
+
+    def evaluate(self, label_map: UInt8[Tensor, " voxels"]) -> _Candidate:
+        counts = torch.zeros_like(self.voxels.histogram.counts)
+        aside = int(label_map.count_nonzero())
+        for index, classes in self.voxels:
+            labels = label_map[index]
+            aside -= int(labels.count_nonzero())
+            levels, inside = level_of(self.pairs.probabilities(classes)), membership_of(self.pairs, labels)
+            for total, level, kept in zip(counts, levels, inside, strict=True):
+                total += torch.bincount(level[kept], minlength=LEVELS)
+        masks = [_kept(of_levels) for of_levels in counts.cpu()]
+        scores = [
+            expected_score_of_mask(distribution, mask, o.metric, o.solver, o.smooth)
+            if len(mask.counts)
+            else empty_score_expected(distribution, o.solver, o.empty_score, o.smooth)
+            for distribution, mask, o in zip(self.distributions, masks, self.objectives, strict=True)
+        ]
+        kept, mass, worth = (
+            torch.tensor(values, dtype=torch.float64)
+            for values in ([float(mask.counts.sum()) for mask in masks], [mask.mean_volume for mask in masks], scores)
+        )
+        return _Candidate(label_map, kept, mass, worth.view(self.shape), aside > 0)
+
+    def climb(self, starts: Sequence[_Candidate]) -> LinearRule:
+        """The best rule that the ascent finds; a region that a start leaves empty stands as in its best start."""
+        best = torch.stack([start.scores.mean(0) for start in starts]).argmax(0).repeat(self.shape[0])[None]
+        kept, mass = torch.stack([start.kept for start in starts]), torch.stack([start.mass for start in starts])
+        best_kept, best_mass = kept.gather(0, best), mass.gather(0, best)
+        landscape = _PairLandscape(self.voxels, self.objectives, (best_kept[0] > 0).tolist())
+        kept, mass = torch.where(kept > 0, kept, best_kept), torch.where(kept > 0, mass, best_mass)
+        device = self.voxels.blocks.device
+        climbed = (landscape.climb(Point(*point)) for point in zip(kept.to(device), mass.to(device), strict=True))
+        return max(climbed, key=lambda found: found[1])[0]
+
+    def reaches_below_floor(self, rule: LinearRule) -> bool:
+        highest_gain = rule.weights * (self.voxels.floor / (LEVELS - 1)) - rule.costs
+        return self.voxels.floor > 0 and bool((highest_gain.view(self.shape).sum(0) > 0).any())
+
+    def search(self, starts: Sequence[_Candidate]) -> list[_Candidate]:
+        """The best mask found voxel by voxel, if there is one region and few voxels."""
+        few = self.voxels.blocks.num_voxels - self.voxels.certain_voxels <= _FEW_VOXELS
+        if self.shape[1] > 1 or not few or all(float(start.kept[0]) == 0 for start in starts):
+            return []
+        blocks = [classes for _, classes in self.voxels]
+        classes = torch.cat(blocks, 1)
+        p = level_of(self.pairs.probabilities(classes)).cpu().double() / (LEVELS - 1)
+        mask = _best_mask(p, _score_of_masks(p, self.distributions, self.objectives[0])).to(classes.device)
+        region = torch.tensor(self.pairs.labels[0], dtype=torch.uint8, device=classes.device)
+        labels = torch.where(mask, region[highest(classes[region.long()]).long()], 0)
+        parts = iter(torch.split(labels, [block.shape[1] for block in blocks]))
+        return [self.evaluate(self.label(lambda _: next(parts)))]
+
+
+def _best_mask(p: Float64[Tensor, "members n"], score: _Score) -> Bool[Tensor, " n"]:
+    """Rank by the gradient for every volume, then let up to two voxels change sides while it pays."""
+    n = p.shape[1]
+    volumes, first = torch.arange(1.0, n + 1, dtype=torch.float64), torch.ones((n, n), dtype=torch.float64).tril()
+    mask, height = torch.zeros(n, dtype=torch.float64), -torch.inf
+    for ranking in (p.mean(0), *p):
+        ranking = ranking.expand(n, n)
+        for _ in range(_RANKINGS):
+            masks = torch.zeros_like(first).scatter_(1, ranking.argsort(1, descending=True), first)
+            with torch.enable_grad():
+                scores = score(masks.requires_grad_(), volumes)
+                (ranking,) = torch.autograd.grad(scores.sum(), masks)
+            best = int(scores.argmax())
+            if scores[best].item() > height:
+                mask, height = masks[best].detach(), scores[best].item()
+    one = torch.eye(n, dtype=torch.float64)
+    changes = torch.cat([one, *(one[voxel] + one[voxel + 1 :] for voxel in range(n - 1))])
+    while True:
+        neighbours = (mask - changes).abs()
+        scores = score(neighbours, neighbours.sum(1))
+        if float(scores.max()) <= height + 1e-15:
+            return mask > 0
+        mask, height = neighbours[scores.argmax()], float(scores.max())
+
+
+def _score_of_masks(p: Float64[Tensor, "members n"], distributions: Sequence[Distribution], o: Objective) -> _Score:
+    """J of masks and their volumes; over u as it stands the integrand is a polynomial, exact by Gauss-Legendre."""
+    nodes, weights = (torch.from_numpy(array) for array in np.polynomial.legendre.leggauss(p.shape[1] + 32))
+    u = (nodes + 1) / 2
+
+    def score(masks: Float64[Tensor, "masks n"], volumes: Float64[Tensor, " masks"]) -> Float64[Tensor, " masks"]:
+        total = torch.zeros_like(volumes)
+        for own, distribution in zip(p, distributions, strict=True):
+            mass = masks @ own
+            if o.solver == "rma":
+                total = total + rma_score(volumes, mass, distribution.mean_volume, o.metric, o.smooth)
+                continue
+            survival = torch.log1p(-own[:, None] * (1 - u))
+            rest = distribution.rest_count * torch.log1p(-distribution.rest_probability * (1 - u))
+            everything = volumes[:, None] * u.log() + survival.sum(0) + rest
+            if o.metric == "dice":
+                total = total + (everything.exp() * (masks @ (own[:, None] / survival.exp()))) @ weights
+            else:
+                total = total + mass * ((everything - u.log() - masks @ survival).exp() @ (weights / 2))
+        return total / len(p)
+
+    return score
+
+
+def _kept(counts: Int64[Tensor, " levels"]) -> Distribution:
+    """Of a mask's voxels, also those at level 0: a member may know nothing of what others keep."""
+    levels = counts.nonzero().squeeze(1).flip(0)
+    return Distribution(levels, levels.double() / (LEVELS - 1), counts[levels].double())
+
+
+def _check(volumes: Sequence[Tensor], decoder: RankSEGDecoder) -> None:
+    if decoder.mode != "multiclass" or decoder.assignment != "ascent":
+        raise ValueError(
+            "an ensemble needs a decoder with mode='multiclass' and assignment='ascent', "
+            f"found mode={decoder.mode!r} and assignment={decoder.assignment!r}"
+        )
+    if not volumes:
+        raise ValueError("an ensemble needs at least one member, found none")
+    for volume in volumes:
+        check_layout(volume)
+    found = [f"{tuple(volume.shape)} {volume.dtype} on {volume.device}" for volume in volumes]
+    if len(set(found)) > 1:
+        raise ValueError(f"members must agree in shape, dtype and device, found {', '.join(found)}")
