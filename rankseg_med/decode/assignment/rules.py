@@ -53,8 +53,8 @@ class LinearRule:
 
     Args:
         regions: What is scored.
-        weights: ``(regions,)``; minus infinity as cost bars a region.
-        costs: ``(regions,)``.
+        weights: ``(regions,)``.
+        costs: ``(regions,)``; infinite for a region that may not be predicted.
     """
 
     def __init__(
