@@ -69,7 +69,7 @@ def decode_blocks(
         if len(regions.labels) > 1:
             rules["ascent"] = _ascend(solved, counts)
         counts |= _count_masks(solved.uncertain, {name: rule for name, rule in rules.items() if name not in counts})
-    scores = {name: _score_masks(solved, counts[name]) for name in rules}
+    scores = {name: score_masks(solved.distributions, counts[name], solved.objectives) for name in rules}
     # Later entries win ties: what was searched for, then greedy, then argmax.
     chosen = "greedy" if assignment == "greedy" else max(reversed(scores), key=lambda name: sum(scores[name]))
     labels = torch.zeros(blocks.num_voxels, dtype=torch.uint8, device=blocks.device)
@@ -170,19 +170,16 @@ def _count_masks(uncertain: UncertainVoxels, rules: Mapping[str, Rule]) -> dict[
     return counts
 
 
-def _score_masks(solved: _Solved, counts: Int64[Tensor, "regions levels"]) -> list[float]:
-    """Expected score of each region of a label map."""
+def score_masks(
+    distributions: Sequence[Distribution], counts: Int64[Tensor, "regions levels"], objectives: Sequence[Objective]
+) -> list[float]:
+    """Expected score of each region of a label map, from the levels of the voxels that it keeps."""
     return [
-        expected_score_of_mask(distribution, _of_mask(mask), o.metric, o.solver, o.smooth)
+        expected_score_of_mask(distribution, Distribution.of_mask(mask), o.metric, o.solver, o.smooth)
         if bool(mask.any())
         else empty_score_expected(distribution, o.solver, o.empty_score, o.smooth)
-        for distribution, mask, o in zip(solved.distributions, counts, solved.objectives, strict=True)
+        for distribution, mask, o in zip(distributions, counts, objectives, strict=True)
     ]
-
-
-def _of_mask(counts: Int64[Tensor, " levels"]) -> Distribution:
-    """Of the voxels of a mask; those at level 0 have no mass, but they are kept."""
-    return replace(Distribution.of_counts(counts), rest_count=float(counts[0]))
 
 
 def _decisions(

@@ -30,15 +30,15 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.ascent import Landscape, Point
 from rankseg_med.decode.assignment.rules import LinearRule, Rule, highest, membership_of
 from rankseg_med.decode.decision import Objective
 from rankseg_med.decode.decoder import Decoded, RankSEGDecoder
-from rankseg_med.decode.decoding import decode_blocks, floor_for
-from rankseg_med.decode.expected_score import empty_score_expected, expected_score_of_mask, rma_score
+from rankseg_med.decode.decoding import decode_blocks, floor_for, score_masks
+from rankseg_med.decode.expected_score import rma_score
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.regions import Regions
@@ -140,13 +140,6 @@ class _MemberVoxels(UncertainVoxels):
         return torch.ones_like(region[0], dtype=torch.bool)
 
 
-class _PairLandscape(Landscape):
-    """A region that a member gives no mass may have no weight, by which its cost is divided."""
-
-    def follow(self, rule: LinearRule) -> Point:
-        return super().follow(LinearRule(self.regions, rule.weights.clamp_min(1e-300), rule.costs))
-
-
 class _Candidate(NamedTuple):
     """A label map; volume and mass of each pair, its expected scores, whether it keeps voxels that were set aside."""
 
@@ -192,25 +185,17 @@ class _Ensemble:
             levels, inside = level_of(self.pairs.probabilities(classes)), membership_of(self.pairs, labels)
             for total, level, kept in zip(counts, levels, inside, strict=True):
                 total += torch.bincount(level[kept], minlength=LEVELS)
-        masks = [_kept(of_levels) for of_levels in counts.cpu()]
-        scores = [
-            expected_score_of_mask(distribution, mask, o.metric, o.solver, o.smooth)
-            if len(mask.counts)
-            else empty_score_expected(distribution, o.solver, o.empty_score, o.smooth)
-            for distribution, mask, o in zip(self.distributions, masks, self.objectives, strict=True)
-        ]
-        kept, mass, worth = (
-            torch.tensor(values, dtype=torch.float64)
-            for values in ([float(mask.counts.sum()) for mask in masks], [mask.mean_volume for mask in masks], scores)
-        )
-        return _Candidate(label_map, kept, mass, worth.view(self.shape), aside > 0)
+        counts = counts.cpu()
+        kept, mass = counts.sum(1).double(), counts.double() @ torch.arange(LEVELS).double() / (LEVELS - 1)
+        scores = torch.tensor(score_masks(self.distributions, counts, self.objectives), dtype=torch.float64)
+        return _Candidate(label_map, kept, mass, scores.view(self.shape), aside > 0)
 
     def climb(self, starts: Sequence[_Candidate]) -> LinearRule:
         """The best rule that the ascent finds; a region that a start leaves empty stands as in its best start."""
         best = torch.stack([start.scores.mean(0) for start in starts]).argmax(0).repeat(self.shape[0])[None]
         kept, mass = torch.stack([start.kept for start in starts]), torch.stack([start.mass for start in starts])
         best_kept, best_mass = kept.gather(0, best), mass.gather(0, best)
-        landscape = _PairLandscape(self.voxels, self.objectives, (best_kept[0] > 0).tolist())
+        landscape = Landscape(self.voxels, self.objectives, (best_kept[0] > 0).tolist())
         kept, mass = torch.where(kept > 0, kept, best_kept), torch.where(kept > 0, mass, best_mass)
         device = self.voxels.blocks.device
         climbed = (landscape.climb(Point(*point)) for point in zip(kept.to(device), mass.to(device), strict=True))
@@ -282,12 +267,6 @@ def _score_of_masks(p: Float64[Tensor, "members n"], distributions: Sequence[Dis
         return total / len(p)
 
     return score
-
-
-def _kept(counts: Int64[Tensor, " levels"]) -> Distribution:
-    """Of a mask's voxels, also those at level 0: a member may know nothing of what others keep."""
-    levels = counts.nonzero().squeeze(1).flip(0)
-    return Distribution(levels, levels.double() / (LEVELS - 1), counts[levels].double())
 
 
 def _check(volumes: Sequence[Tensor], decoder: RankSEGDecoder) -> None:

@@ -36,6 +36,11 @@ class Distribution:
         levels = counts[1:].nonzero().squeeze(1).flip(0) + 1
         return cls(levels, levels.double() / (LEVELS - 1), counts[levels].double())
 
+    @classmethod
+    def of_mask(cls, counts: Int64[Tensor, " levels"]) -> Distribution:
+        """Of the voxels that a mask keeps; those at level 0 have no mass, but they are kept."""
+        return replace(cls.of_counts(counts), rest_count=float(counts[0]))
+
     @property
     def mean_volume(self) -> float:
         """Expected volume in voxels: the sum of all probabilities."""

@@ -112,7 +112,7 @@ class UncertainVoxels:
 
     def contested(self, region: Float[Tensor, "regions n"]) -> Bool[Tensor, " n"]:
         """Which voxels two regions or more could want, from their region probabilities."""
-        return (region >= self.lowest_assignable).sum(0, dtype=torch.uint8) > 1
+        return (region >= self.lowest_assignable).sum(0, dtype=torch.int16) > 1
 
     def background(self) -> Distribution:
         """Background probabilities, the certain voxels standing at their mean."""

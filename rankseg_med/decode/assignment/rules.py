@@ -135,7 +135,7 @@ class GreedyRule:
     def note(self, classes: Float[Tensor, "classes n"]) -> None:
         """First round: add up the voxels that exactly one class keeps."""
         wanted = classes >= self._edges
-        alone = wanted & (wanted.sum(0, dtype=torch.uint8) == 1)
+        alone = wanted & (wanted.sum(0, dtype=torch.int16) == 1)
         self._kept += alone.count_nonzero(1)
         self._kept_mass += row_sums(classes * alone)
 
@@ -147,7 +147,7 @@ class GreedyRule:
     def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Second round: labels of voxels ``(classes, n)``."""
         wanted = classes >= self._edges
-        wanting = wanted.sum(0, dtype=torch.uint8)
+        wanting = wanted.sum(0, dtype=torch.int16)
         labels = highest(wanted.to(torch.uint8))
         disputed = (wanting != 1).nonzero().squeeze(1)
         eligible = torch.where(wanting[disputed] == 0, self._eligible_if_unwanted, wanted[:, disputed])
