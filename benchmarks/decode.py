@@ -4,8 +4,9 @@
 
 VOLUME.npy holds a float32 probability volume (3 classes, X, Y, Z) such as a network's output for one CT; without it a
 phantom of CT-like proportions (3 x 128 x 256 x 256) is made. Cases are derived from it: its middle 100 slices or all of
-it; 2, 3 or 15 classes; float32 or float16; "dense", where no voxel is certain background. Ratios are to a warm
-``clone`` of the same input, since machines differ. A method that needs more memory than there is is named, not run.
+it; 2, 3 or 15 classes; float32 or float16; "dense", where no voxel is certain background; "flat", where nearly all
+voxels share one probability. Ratios are to a warm ``clone`` of the same input, since machines differ. A method that
+needs more memory than there is is named, not run.
 """
 
 import argparse
@@ -55,9 +56,9 @@ def fifteen_classes(p: Tensor) -> Tensor:
     return classes
 
 
-def dense(p: Tensor) -> Tensor:
-    """Probabilities at temperature 8: nothing is certain."""
-    return torch.softmax(p.clamp_min(1e-7).log_().div_(8), 0)
+def tempered(p: Tensor, temperature: float) -> Tensor:
+    """Probabilities at a temperature: at 3 no voxel is certain background, at 8 nearly all share one probability."""
+    return torch.softmax(p.clamp_min(1e-7).log_().div_(temperature), 0)
 
 
 def middle(p: Tensor) -> Tensor:
@@ -71,12 +72,14 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "100 slices, 3 classes, float32": lambda p: middle(p).clone(),
     "100 slices, 3 classes, float16": lambda p: middle(p).half(),
     "100 slices, 15 classes, float32": lambda p: fifteen_classes(middle(p)),
-    "100 slices, 3 classes, float32, dense": lambda p: dense(middle(p)),
+    "100 slices, 3 classes, float32, dense": lambda p: tempered(middle(p), 3),
+    "100 slices, 3 classes, float32, flat": lambda p: tempered(middle(p), 8),
     "full size, 2 classes, float32": two_classes,
     "full size, 3 classes, float32": Tensor.clone,
     "full size, 3 classes, float16": Tensor.half,
     "full size, 15 classes, float16": lambda p: fifteen_classes(p.half()),
-    "full size, 3 classes, float32, dense": dense,
+    "full size, 3 classes, float32, dense": lambda p: tempered(p, 3),
+    "full size, 3 classes, float32, flat": lambda p: tempered(p, 8),
 }
 
 

@@ -12,13 +12,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import highest
+from rankseg_med.decode.blocks import Blocks, ChannelBlocks, TensorBlocks
 from rankseg_med.decode.decision import Decision, Objective
 from rankseg_med.decode.decoding import Assignment, decode_blocks
 from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.session import DecodeSession, Store
 from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities, check_values
-from rankseg_med.decode.volume import Blocks, TensorBlocks
 
 Mode = Literal["multiclass", "multilabel"]
 DecoderName = Literal["dice", "iou", "argmax"]
@@ -204,19 +204,6 @@ class RankSEGDecoder:
             Objective(metric, self.solver, float(peak), self.smooth, self.empty_score)  # type: ignore[arg-type]
             for metric, peak in zip(metrics, peaks, strict=True)
         )
-
-
-class ChannelBlocks(TensorBlocks):
-    """Blocks of one independent channel ``(*spatial)``: its complement and itself."""
-
-    def __init__(self, channel: Float[Tensor, "*spatial"]) -> None:
-        super().__init__(channel[None])
-        self.num_classes = 2
-
-    def read(self, start: int, stop: int) -> Float[Tensor, "2 n"]:
-        """Complement and probability of a run of voxels."""
-        foreground = super().read(start, stop)
-        return torch.cat([1 - foreground, foreground])
 
 
 class ArgmaxDecoder:

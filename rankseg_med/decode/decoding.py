@@ -4,33 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment.ascent import Landscape, Point
-from rankseg_med.decode.assignment.rules import GreedyRule, HighestInAnyRegion, LinearRule, Rule, highest, membership_of
+from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
+from rankseg_med.decode.assignment.rules import (
+    GreedyRule,
+    HighestInAnyRegion,
+    LinearRule,
+    Rule,
+    highest,
+)
+from rankseg_med.decode.blocks import Blocks, take
 from rankseg_med.decode.decision import Decision, Objective, Threshold, best_threshold, may_lie_below
-from rankseg_med.decode.expected_score import empty_score_expected, expected_score_of_mask
 from rankseg_med.decode.histogram import Distribution
-from rankseg_med.decode.levels import LEVELS, level_of, lowest_probability_of
+from rankseg_med.decode.kept import KeptVoxels
+from rankseg_med.decode.levels import LEVELS, lowest_probability_of
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.validation import ValueCheck
-from rankseg_med.decode.volume import Blocks, UncertainVoxels
+from rankseg_med.decode.scan import Scan
+from rankseg_med.decode.validation import SUM_TOLERANCE, ValueCheck
+from rankseg_med.decode.wanted import WantedVoxels
 
 Assignment = Literal["ascent", "greedy"]
+
+# How far below a region's own threshold the ascent is followed at first; where it leads on, ever further.
+_FIRST_SHARE = 15 / 16
+_NEXT_SHARE = 1 / 4
+# Mean expected score for which another label map is looked at.
+_LEAST_GAIN = 1e-7
 
 
 @dataclass(frozen=True)
 class _Solved:
     """A volume read once, with each region's distribution and threshold."""
 
-    uncertain: UncertainVoxels
+    scan: Scan
+    objectives: tuple[Objective, ...]
     distributions: tuple[Distribution, ...]
     thresholds: tuple[Threshold, ...]
-    objectives: tuple[Objective, ...]
 
 
 def decode_blocks(
@@ -53,29 +69,17 @@ def decode_blocks(
     Returns:
         Flat label map and one decision per region.
     """
-    solved = _solve(blocks, regions, tuple(objectives), check)
-    rules: dict[str, Rule] = {"argmax": highest if regions.are_classes else HighestInAnyRegion(regions)}
-    if regions.are_classes and len({replace(objective, min_peak=0.0) for objective in objectives}) == 1:
-        solved, rules["greedy"] = _greedy(solved)
-    elif assignment == "greedy":
+    greedy_is_defined = regions.are_classes and len({replace(o, min_peak=0.0) for o in objectives}) == 1
+    if assignment == "greedy" and not greedy_is_defined:
         raise ValueError(
             "the greedy rule is defined for plain classes with one metric; "
             "use assignment='ascent' for regions and for different metrics"
         )
-    counts = _count_masks(solved.uncertain, rules)
-    if assignment == "ascent":
-        rules["thresholds"] = _by_thresholds(solved)
-        # One region by itself has nothing to settle: its threshold is the optimum.
-        if len(regions.labels) > 1:
-            rules["ascent"] = _ascend(solved, counts)
-        counts |= _count_masks(solved.uncertain, {name: rule for name, rule in rules.items() if name not in counts})
-    scores = {name: score_masks(solved.distributions, counts[name], solved.objectives) for name in rules}
-    # Later entries win ties: what was searched for, then greedy, then argmax.
-    chosen = "greedy" if assignment == "greedy" else max(reversed(scores), key=lambda name: sum(scores[name]))
-    labels = torch.zeros(blocks.num_voxels, dtype=torch.uint8, device=blocks.device)
-    for index, classes in solved.uncertain:
-        labels[index] = rules[chosen](classes)
-    return labels, _decisions(solved, counts[chosen], scores[chosen], scores["argmax"])
+    floor = floor_for(blocks.num_classes)
+    decoded = _decode(_solve(Scan(blocks, regions, floor, check), objectives), assignment, greedy=greedy_is_defined)
+    while decoded is None:
+        decoded = _decode(_solve(Scan(blocks, regions, 0), objectives), assignment, greedy=greedy_is_defined)
+    return decoded
 
 
 def floor_for(num_classes: int) -> int:
@@ -83,126 +87,177 @@ def floor_for(num_classes: int) -> int:
     return min(256, LEVELS // (4 * num_classes))
 
 
-def _solve(blocks: Blocks, regions: Regions, objectives: tuple[Objective, ...], check: ValueCheck | None) -> _Solved:
-    for floor in (floor_for(blocks.num_classes), 0):
-        uncertain = UncertainVoxels(blocks, regions, floor, check)
-        histogram = uncertain.histogram.cpu()
-        distributions = tuple(histogram.distribution(index) for index in range(histogram.regions))
-        thresholds = tuple(
-            best_threshold(distribution, float(peak), objective)
-            for distribution, peak, objective in zip(distributions, histogram.peak, objectives, strict=True)
-        )
-        below = (
-            may_lie_below(distribution, floor, threshold, objective.metric)
-            for distribution, threshold, objective in zip(distributions, thresholds, objectives, strict=True)
-        )
-        if not any(below):
-            break
-    return _Solved(uncertain, distributions, thresholds, objectives)
+def _solve(scan: Scan, objectives: Sequence[Objective]) -> _Solved:
+    histogram = scan.histogram.cpu()
+    distributions = tuple(histogram.distribution(index) for index in range(histogram.regions))
+    thresholds = tuple(
+        best_threshold(distribution, float(peak), objective)
+        for distribution, peak, objective in zip(distributions, histogram.peak, objectives, strict=True)
+    )
+    return _Solved(scan, tuple(objectives), distributions, thresholds)
 
 
-def _greedy(solved: _Solved) -> tuple[_Solved, GreedyRule]:
-    """The greedy rule, and the volume read anew without a floor should the rule reach below it."""
-    while True:
-        uncertain, objective = solved.uncertain, solved.objectives[0]
-        background = uncertain.background()
-        thresholds = (best_threshold(background, uncertain.background_peak, objective), *solved.thresholds)
-        masses = torch.cat([torch.tensor([background.mean_volume]), uncertain.histogram.mass.cpu()])
-        rule = GreedyRule(
-            thresholds,
-            masses.double().to(uncertain.blocks.device),
-            objective.metric,
-            objective.smooth,
-            uncertain.blocks.dtype,
+def _decode(
+    solved: _Solved, assignment: Assignment, *, greedy: bool
+) -> tuple[UInt8[Tensor, " voxels"], tuple[Decision, ...]] | None:
+    """Label map and decisions; None if the scan has set aside what turns out to matter."""
+    scan, regions = solved.scan, solved.scan.regions
+    rules: dict[str, Rule] = {"argmax": highest if regions.are_classes else HighestInAnyRegion(regions)}
+    if greedy:
+        rules["greedy"] = published = _greedy_rule(solved)
+        background_limit = published.background_limit
+    else:
+        published, background_limit = None, -torch.inf
+    if _threshold_may_lie_below_floor(solved) or (scan.certain_voxels and scan.lowest_certain < background_limit):
+        return None
+    by_thresholds = _by_thresholds(solved)
+    if assignment == "ascent":
+        rules["thresholds"] = by_thresholds
+
+    wanted = WantedVoxels(scan, _limits(solved, _FIRST_SHARE), background_limit)
+    contested = Contested(wanted)
+    for _, classes in wanted:
+        contested.note(classes)
+        if published is not None:
+            published.note(classes)
+    if published is not None:
+        published.note_rest(scan.blocks.num_voxels)
+    # NumPy takes zeros from the system, which need not be written: most of a label map is background.
+    labels = torch.from_numpy(np.zeros(scan.blocks.num_voxels, np.uint8)).to(scan.blocks.device)
+    kept = _paint(labels, wanted, rules)
+    # One region by itself has nothing to settle: its threshold is the optimum.
+    if assignment == "ascent" and len(regions.labels) > 1:
+        climbed = _climb(solved, contested, kept, by_thresholds)
+        if climbed is None:
+            return None
+        rule, wanted = climbed
+        if rule is not by_thresholds:
+            rules["ascent"] = rule
+            kept |= _paint(labels, wanted, {"ascent": rule})
+
+    scores = {name: kept[name].expected_scores(solved.distributions, solved.objectives) for name in rules}
+    # Later entries win ties: what was searched for, then greedy, then argmax.
+    chosen = "greedy" if assignment == "greedy" else max(reversed(scores), key=lambda name: sum(scores[name]))
+    if chosen != list(rules)[-1]:
+        _paint(labels, wanted, {chosen: rules[chosen]})
+    return labels, _decisions(solved, kept[chosen], scores[chosen], scores["argmax"])
+
+
+def _threshold_may_lie_below_floor(solved: _Solved) -> bool:
+    return any(
+        may_lie_below(distribution, solved.scan.floor, threshold, objective.metric)
+        for distribution, threshold, objective in zip(
+            solved.distributions, solved.thresholds, solved.objectives, strict=True
         )
-        certain = 1 - (uncertain.blocks.num_classes - 1) * uncertain.floor / (LEVELS - 1)
-        if not (uncertain.certain_voxels and rule.bars_background(certain)):
-            break
-        solved = replace(solved, uncertain=UncertainVoxels(uncertain.blocks, uncertain.regions, 0))
-    rule.note_background(uncertain.certain_voxels, uncertain.certain_background)
-    for _, classes in uncertain:
-        rule.note(classes)
-    return solved, rule
+    )
+
+
+def _limits(solved: _Solved, share: float) -> Float[Tensor, " regions"]:
+    """Below these no rule gives a voxel to a region, if the ascent stays above this share of its threshold."""
+    blocks = solved.scan.blocks
+    # Argmax takes the highest of classes that sum to one.
+    taken_by_argmax = 0.999 * (1 - SUM_TOLERANCE) / blocks.num_classes
+    edges = torch.tensor([lowest_probability_of(threshold.level, blocks.dtype) for threshold in solved.thresholds])
+    return (share * edges).clamp(solved.scan.lowest_assignable, taken_by_argmax).to(blocks.device, blocks.dtype)
+
+
+def _greedy_rule(solved: _Solved) -> GreedyRule:
+    scan, objective = solved.scan, solved.objectives[0]
+    background = scan.background_distribution()
+    threshold = best_threshold(background, float(scan.background.peak), objective)
+    masses = torch.cat([scan.background.mass, scan.histogram.mass])
+    return GreedyRule((threshold, *solved.thresholds), masses, objective.metric, objective.smooth, scan.blocks.dtype)
 
 
 def _by_thresholds(solved: _Solved) -> LinearRule:
     """Every region keeps what its threshold says; of several the one whose threshold is exceeded by most."""
-    dtype, device = solved.uncertain.blocks.dtype, solved.uncertain.blocks.device
+    dtype, device = solved.scan.blocks.dtype, solved.scan.blocks.device
     edges = [lowest_probability_of(threshold.level, dtype) for threshold in solved.thresholds]
     # A little below, so that the edge itself is a gain.
     costs = torch.nextafter(torch.tensor(edges, dtype=dtype), torch.zeros((), dtype=dtype)).double()
     costs[torch.tensor(edges) == torch.inf] = torch.inf
-    return LinearRule(solved.uncertain.regions, torch.ones_like(costs, device=device), costs.to(device))
+    return LinearRule(solved.scan.regions, torch.ones_like(costs, device=device), costs.to(device))
 
 
-def _ascend(solved: _Solved, counts: Mapping[str, Tensor]) -> LinearRule:
-    """The best rule that the ascent finds from argmax, from greedy and from the thresholds."""
-    device = solved.uncertain.blocks.device
-    allowed = [threshold.voxels > 0 for threshold in solved.thresholds]
+def _climb(
+    solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: LinearRule
+) -> tuple[LinearRule, WantedVoxels] | None:
+    """The best rule that the ascent finds and the voxels it may label; None if that leads below the floor."""
+    share = _FIRST_SHARE
+    while True:
+        wanted = contested.wanted
+        rule = _ascend(solved, contested, kept, by_thresholds)
+        if not rule.reaches_below(wanted.limits):
+            return rule, wanted
+        if bool((wanted.limits <= solved.scan.lowest_assignable).all()):
+            return None if solved.scan.floor else (rule, wanted)
+        share *= _NEXT_SHARE
+        contested = Contested(WantedVoxels(solved.scan, _limits(solved, share), wanted.background_limit))
+        for _, classes in contested.wanted:
+            contested.note(classes)
+
+
+def _ascend(
+    solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: LinearRule
+) -> LinearRule:
+    """The best rule found from argmax, from greedy and from the thresholds; these themselves, if nothing is gained."""
+    device = solved.scan.blocks.device
 
     def tensor(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=device)
 
     thresholds = solved.thresholds
     by_threshold = Point(tensor([t.voxels for t in thresholds]), tensor([t.mass for t in thresholds]))
-    values = torch.arange(LEVELS, dtype=torch.float64, device=device) / (LEVELS - 1)
     starts = [by_threshold]
-    for mask in counts.values():
-        kept, mass = mask.sum(1).double(), mask.double() @ values
+    for voxels in kept.values():
         # From an empty region no slope leads anywhere sensible: its threshold stands in.
-        missing = kept == 0
-        starts.append(
-            Point(torch.where(missing, by_threshold.kept, kept), torch.where(missing, by_threshold.mass, mass))
-        )
-    landscape = Landscape(solved.uncertain, solved.objectives, allowed)
-    return max((landscape.climb(start) for start in starts), key=lambda found: found[1])[0]
+        missing = voxels.volume == 0
+        volume = torch.where(missing, by_threshold.kept, voxels.volume)
+        starts.append(Point(volume, torch.where(missing, by_threshold.mass, voxels.mass)))
+    landscape = Landscape(contested, solved.objectives, [threshold.voxels > 0 for threshold in thresholds])
+    rule, height = max((landscape.climb(start) for start in starts), key=lambda found: found[1])
+    return rule if height > landscape.height(by_thresholds) + _LEAST_GAIN else by_thresholds
 
 
-def _count_masks(uncertain: UncertainVoxels, rules: Mapping[str, Rule]) -> dict[str, Int64[Tensor, "regions levels"]]:
-    """Voxels of each region of each rule's label map, by level of the region's probability."""
-    counts = {name: torch.zeros_like(uncertain.histogram.counts) for name in rules}
-    for _, classes in uncertain:
-        levels = level_of(uncertain.regions.probabilities(classes))
+def _paint(labels: UInt8[Tensor, " voxels"], wanted: WantedVoxels, rules: Mapping[str, Rule]) -> dict[str, KeptVoxels]:
+    """Label the wanted voxels by the last rule; what every rule keeps."""
+    # Rules differ in few voxels: each is counted by what it changes of the one before.
+    changes = {name: KeptVoxels.none(wanted.regions, labels.device) for name in rules}
+    for positions, classes in wanted:
+        probabilities = wanted.regions.probabilities(classes)
+        before = torch.zeros_like(positions, dtype=torch.uint8)
         for name, rule in rules.items():
-            inside = membership_of(uncertain.regions, rule(classes))
-            for total, level, kept in zip(counts[name], levels, inside, strict=True):
-                total += torch.bincount(level[kept], minlength=LEVELS)
-    return counts
-
-
-def score_masks(
-    distributions: Sequence[Distribution], counts: Int64[Tensor, "regions levels"], objectives: Sequence[Objective]
-) -> list[float]:
-    """Expected score of each region of a label map, from the levels of the voxels that it keeps."""
-    return [
-        expected_score_of_mask(distribution, Distribution.of_mask(mask), o.metric, o.solver, o.smooth)
-        if bool(mask.any())
-        else empty_score_expected(distribution, o.solver, o.empty_score, o.smooth)
-        for distribution, mask, o in zip(distributions, counts, objectives, strict=True)
-    ]
+            given = rule(classes)
+            changed = (given != before).nonzero().squeeze(1)
+            of_changed = take(probabilities, changed)
+            changes[name].add(wanted.regions, of_changed, given[changed])
+            changes[name].add(wanted.regions, of_changed, before[changed], -1)
+            before = given
+        labels[positions] = before
+    return dict(zip(rules, accumulate(changes.values()), strict=True))
 
 
 def _decisions(
-    solved: _Solved, counts: Tensor, scores: Sequence[float], argmax_scores: Sequence[float]
+    solved: _Solved, kept: KeptVoxels, scores: Sequence[float], argmax_scores: Sequence[float]
 ) -> tuple[Decision, ...]:
-    histogram = solved.uncertain.histogram
+    histogram = solved.scan.histogram
     return tuple(
         Decision(
             labels=labels,
             metric=objective.metric,
             threshold=threshold.level / (LEVELS - 1) if threshold.voxels else None,
-            voxels=int(mask.sum()),
+            voxels=int(voxels),
             expected_score=score,
             argmax_expected_score=argmax_score,
             expected_volume=float(mass),
             volume_sd=distribution.volume_variance**0.5,
         )
-        for labels, objective, threshold, distribution, mask, mass, score, argmax_score in zip(
-            solved.uncertain.regions.labels,
+        for labels, objective, threshold, distribution, voxels, mass, score, argmax_score in zip(
+            solved.scan.regions.labels,
             solved.objectives,
             solved.thresholds,
             solved.distributions,
-            counts,
+            kept.volume,
             histogram.mass,
             scores,
             argmax_scores,

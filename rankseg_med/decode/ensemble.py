@@ -33,17 +33,20 @@ import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment.ascent import Landscape, Point
-from rankseg_med.decode.assignment.rules import LinearRule, Rule, highest, membership_of
+from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
+from rankseg_med.decode.assignment.rules import LinearRule, Rule, highest
+from rankseg_med.decode.blocks import Blocks, TensorBlocks
 from rankseg_med.decode.decision import Objective
 from rankseg_med.decode.decoder import Decoded, RankSEGDecoder
-from rankseg_med.decode.decoding import decode_blocks, floor_for, score_masks
+from rankseg_med.decode.decoding import decode_blocks, floor_for
 from rankseg_med.decode.expected_score import rma_score
 from rankseg_med.decode.histogram import Distribution
+from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.validation import ValueCheck, check_layout
-from rankseg_med.decode.volume import Blocks, TensorBlocks, UncertainVoxels
+from rankseg_med.decode.wanted import WantedVoxels
 
 # So few voxels of one region are searched mask by mask; a volume so small has no floor.
 _FEW_VOXELS = 128
@@ -133,7 +136,7 @@ class _Pairs(Regions):
         return torch.cat([self.of_each.probabilities(member) for member in members])
 
 
-class _MemberVoxels(UncertainVoxels):
+class _MemberVoxels(WantedVoxels):
     """Voxels that could be foreground to some member: the others have a say in each of them."""
 
     def contested(self, region: Float[Tensor, "regions n"]) -> Bool[Tensor, " n"]:
@@ -160,8 +163,11 @@ class _Ensemble:
         self.objectives = tuple(objectives) * len(members)
         blocks = _MemberBlocks(members, stacked=True)
         self.pairs = _Pairs(blocks.num_classes, regions.labels * len(members), regions)
-        self.voxels = _MemberVoxels(blocks, self.pairs, floor)
-        histogram = self.voxels.histogram.cpu()
+        self.scan = Scan(blocks, self.pairs, floor)
+        # Without a floor also voxels that round to level 0 count.
+        lowest = self.scan.lowest_assignable if floor else -torch.inf
+        self.voxels = _MemberVoxels(self.scan, torch.full((len(self.pairs.labels),), lowest, device=blocks.device))
+        histogram = self.scan.histogram.cpu()
         self.distributions = [histogram.distribution(pair) for pair in range(histogram.regions)]
 
     def of_distributions(self, value: Callable[[Distribution], float]) -> Float64[Tensor, "members regions"]:
@@ -170,44 +176,43 @@ class _Ensemble:
 
     def label(self, rule: Rule) -> UInt8[Tensor, " voxels"]:
         """Label map of a rule for stacked classes."""
-        blocks = self.voxels.blocks
+        blocks = self.scan.blocks
         label_map = torch.zeros(blocks.num_voxels, dtype=torch.uint8, device=blocks.device)
         for index, classes in self.voxels:
             label_map[index] = rule(classes)
         return label_map
 
     def evaluate(self, label_map: UInt8[Tensor, " voxels"]) -> _Candidate:
-        counts = torch.zeros_like(self.voxels.histogram.counts)
+        kept = KeptVoxels.none(self.pairs, label_map.device)
         aside = int(label_map.count_nonzero())
         for index, classes in self.voxels:
             labels = label_map[index]
             aside -= int(labels.count_nonzero())
-            levels, inside = level_of(self.pairs.probabilities(classes)), membership_of(self.pairs, labels)
-            for total, level, kept in zip(counts, levels, inside, strict=True):
-                total += torch.bincount(level[kept], minlength=LEVELS)
-        counts = counts.cpu()
-        kept, mass = counts.sum(1).double(), counts.double() @ torch.arange(LEVELS).double() / (LEVELS - 1)
-        scores = torch.tensor(score_masks(self.distributions, counts, self.objectives), dtype=torch.float64)
-        return _Candidate(label_map, kept, mass, scores.view(self.shape), aside > 0)
+            kept.add(self.pairs, self.pairs.probabilities(classes), labels)
+        scores = torch.tensor(kept.expected_scores(self.distributions, self.objectives), dtype=torch.float64)
+        return _Candidate(label_map, kept.volume.cpu(), kept.mass.cpu(), scores.view(self.shape), aside > 0)
 
     def climb(self, starts: Sequence[_Candidate]) -> LinearRule:
         """The best rule that the ascent finds; a region that a start leaves empty stands as in its best start."""
         best = torch.stack([start.scores.mean(0) for start in starts]).argmax(0).repeat(self.shape[0])[None]
         kept, mass = torch.stack([start.kept for start in starts]), torch.stack([start.mass for start in starts])
         best_kept, best_mass = kept.gather(0, best), mass.gather(0, best)
-        landscape = Landscape(self.voxels, self.objectives, (best_kept[0] > 0).tolist())
+        contested = Contested(self.voxels)
+        for _, classes in self.voxels:
+            contested.note(classes)
+        landscape = Landscape(contested, self.objectives, (best_kept[0] > 0).tolist())
         kept, mass = torch.where(kept > 0, kept, best_kept), torch.where(kept > 0, mass, best_mass)
-        device = self.voxels.blocks.device
+        device = self.scan.blocks.device
         climbed = (landscape.climb(Point(*point)) for point in zip(kept.to(device), mass.to(device), strict=True))
         return max(climbed, key=lambda found: found[1])[0]
 
     def reaches_below_floor(self, rule: LinearRule) -> bool:
-        highest_gain = rule.weights * (self.voxels.floor / (LEVELS - 1)) - rule.costs
-        return self.voxels.floor > 0 and bool((highest_gain.view(self.shape).sum(0) > 0).any())
+        highest_gain = rule.weights * (self.scan.floor / (LEVELS - 1)) - rule.costs
+        return self.scan.floor > 0 and bool((highest_gain.view(self.shape).sum(0) > 0).any())
 
     def search(self, starts: Sequence[_Candidate]) -> list[_Candidate]:
         """The best mask found voxel by voxel, if there is one region and few voxels."""
-        few = self.voxels.blocks.num_voxels - self.voxels.certain_voxels <= _FEW_VOXELS
+        few = self.scan.blocks.num_voxels - self.scan.certain_voxels <= _FEW_VOXELS
         if self.shape[1] > 1 or not few or all(float(start.kept[0]) == 0 for start in starts):
             return []
         blocks = [classes for _, classes in self.voxels]

@@ -88,7 +88,12 @@ def expected_scores(
 
 
 def expected_score_of_mask(
-    distribution: Distribution, kept: Distribution, metric: Metric, solver: Solver, smooth: float = 0.0
+    distribution: Distribution,
+    kept: Distribution,
+    metric: Metric,
+    solver: Solver,
+    smooth: float = 0.0,
+    mass: float | None = None,
 ) -> float:
     """Expected score of any set of voxels, not only of the most probable ones.
 
@@ -98,15 +103,17 @@ def expected_score_of_mask(
         metric: ``"dice"`` or ``"iou"``.
         solver: ``"rma"``, or anything else for the exact expectation.
         smooth: Smoothing of ``"rma"``.
+        mass: Sum of the set's probabilities, if it is known better than by level.
 
     Returns:
         Score in [0, 1]; 0 for an empty set (see `empty_score_expected`).
     """
-    kept_volume, kept_mass = kept.counts.sum() + kept.rest_count, kept.counts @ kept.probabilities
+    by_level = float(kept.counts @ kept.probabilities)
+    volume, mass = float(kept.counts.sum()) + kept.rest_count, by_level if mass is None else mass
     total = distribution.mean_volume
     if solver == "rma":
+        kept_volume, kept_mass = torch.tensor([volume, mass], dtype=torch.float64)
         return float(rma_score(kept_volume, kept_mass, total, metric, smooth))
-    volume, mass = float(kept_volume), float(kept_mass)
     if not mass:
         return 0.0
     scale = volume + total + 1 if metric == "dice" else volume + total - mass
@@ -115,9 +122,10 @@ def expected_score_of_mask(
         distribution, v
     )
     if metric == "dice":
+        odds = _odds(kept.probabilities, kept.counts, v) + (mass - by_level)
         exponent = _NODES * (1 - (volume + 1) / scale) + everything
-        return float(2 / scale * (exponent.exp() * _odds(kept.probabilities, kept.counts, v)) @ _WEIGHTS)
-    missed = everything - _log_survival(kept.probabilities, kept.counts, v)
+        return float(2 / scale * (exponent.exp() * odds) @ _WEIGHTS)
+    missed = everything - (_log_survival(kept.probabilities, kept.counts, v) - (mass - by_level) * v)
     return float(mass / scale * (_NODES * (1 - volume / scale) + missed).exp() @ _WEIGHTS)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from rankseg_med.decode.blocks import TensorBlocks, parts
 from rankseg_med.decode.levels import LEVELS, level_of
 
 
@@ -20,7 +21,8 @@ class Distribution:
         probabilities: ``(n,)`` float64, descending: what the levels stand for.
         counts: ``(n,)`` float64, voxels at each, at least 1.
         rest_probability: Probability of the voxels below, as if all had the same...
-        rest_count: ... and how many that would be (a real number): their mass and their sum of squares are right.
+        rest_count: ... and how many that would be: a real number that makes their mass and sum of squares right, or a
+            negative one that takes back what the levels were rounded up.
     """
 
     levels: Int64[Tensor, " n"]
@@ -64,19 +66,21 @@ class ProbabilityHistogram:
 
     Voxels that are background beyond doubt (every region at most ``floor``) need not be counted one by one: of them
     only the mass and the sum of squares are kept. The rest of the mass, which the counted levels from 1 up do not
-    explain, is theirs and that of the voxels at level 0; giving each of a CT's 10^8 background voxels half a level
-    would conjure up hundreds of phantom voxels.
+    explain, is that of the voxels at level 0; giving each of a CT's 10^8 background voxels half a level would conjure
+    up hundreds of phantom voxels.
 
     Attributes:
         counts: ``(regions, LEVELS)`` int64, voxels whose probability rounds to each level.
         mass: ``(regions,)`` float64, sum of the unrounded probabilities of all voxels: the expected volume.
-        uncounted_squares: ``(regions,)`` float64, sum of the squared probabilities of the voxels not counted.
+        uncounted_mass: ``(regions,)`` float64, sum of the probabilities of the voxels not counted...
+        uncounted_squares: ``(regions,)`` float64, ... and of their squares.
         peak: ``(regions,)`` float64, highest unrounded probability; 0 for a volume without voxels.
         floor: Level up to which voxels may be missing from the counts; 0 if all are counted.
     """
 
     counts: Int64[Tensor, "regions levels"]
     mass: Float64[Tensor, " regions"]
+    uncounted_mass: Float64[Tensor, " regions"]
     uncounted_squares: Float64[Tensor, " regions"]
     peak: Float64[Tensor, " regions"]
     floor: int
@@ -84,9 +88,9 @@ class ProbabilityHistogram:
     @classmethod
     def empty(cls, regions: int, floor: int, device: torch.device) -> ProbabilityHistogram:
         """Histogram of no voxels."""
-        zeros = torch.zeros(regions, dtype=torch.float64, device=device)
         counts = torch.zeros((regions, LEVELS), dtype=torch.int64, device=device)
-        return cls(counts, zeros, zeros.clone(), zeros.clone(), floor)
+        mass, uncounted_mass, uncounted_squares, peak = torch.zeros((4, regions), dtype=torch.float64, device=device)
+        return cls(counts, mass, uncounted_mass, uncounted_squares, peak, floor)
 
     @classmethod
     def of(cls, probabilities: Float[Tensor, "regions *spatial"]) -> ProbabilityHistogram:
@@ -99,17 +103,33 @@ class ProbabilityHistogram:
             The histogram, on the device of ``probabilities``.
         """
         histogram = cls.empty(probabilities.shape[0], 0, probabilities.device)
-        for block in torch.split(probabilities.flatten(1), 1 << 20, dim=1):
-            histogram.count(block.to(torch.promote_types(block.dtype, torch.float32)))
+        blocks = TensorBlocks(probabilities)
+        for run in blocks.runs():
+            tiles = blocks.tiles(*run)
+            for _, some in parts(tiles, torch.ones_like(tiles[0, :, 0], dtype=torch.bool)):
+                histogram.count(some)
         return histogram
 
-    def count(self, voxels: Float[Tensor, "regions n"]) -> None:
+    def count(self, tiles: Float[Tensor, "regions tiles tile"]) -> None:
         """Count further voxels, in place."""
-        if voxels.shape[1]:
-            self.mass.add_(voxels.sum(1, dtype=torch.float64))
-            torch.maximum(self.peak, voxels.amax(1).double(), out=self.peak)
-            for counts, levels in zip(self.counts, level_of(voxels), strict=True):
-                counts += torch.bincount(levels, minlength=LEVELS)
+        self.mass.add_(tiles.sum(2, dtype=torch.float64).sum(1))
+        torch.maximum(self.peak, tiles.amax((1, 2)).double(), out=self.peak)
+        for counts, region in zip(self.counts, tiles, strict=True):
+            counts += torch.bincount(level_of(region).flatten(), minlength=LEVELS)
+
+    def note_uncounted(
+        self,
+        tiles: Float[Tensor, "regions tiles tile"],
+        peaks: Float[Tensor, "regions tiles"],
+        chosen: Bool[Tensor, " tiles"],
+    ) -> None:
+        """Note the chosen ones of some tiles without counting their voxels, in place; ``peaks`` are the tiles'."""
+        mass = torch.where(chosen, tiles.sum(-1).double(), 0).sum(1)
+        squares = torch.where(chosen, torch.linalg.vector_norm(tiles, dim=-1).double().square(), 0).sum(1)
+        self.mass.add_(mass)
+        self.uncounted_mass.add_(mass)
+        self.uncounted_squares.add_(squares)
+        torch.maximum(self.peak, torch.where(chosen, peaks, 0).amax(1).double(), out=self.peak)
 
     @property
     def regions(self) -> int:
@@ -125,6 +145,7 @@ class ProbabilityHistogram:
         return ProbabilityHistogram(
             self.counts + other.counts,
             self.mass + other.mass,
+            self.uncounted_mass + other.uncounted_mass,
             self.uncounted_squares + other.uncounted_squares,
             torch.maximum(self.peak, other.peak),
             max(self.floor, other.floor),
@@ -132,19 +153,20 @@ class ProbabilityHistogram:
 
     def cpu(self) -> ProbabilityHistogram:
         """The same on the CPU, where solvers work."""
-        tensors = ("counts", "mass", "uncounted_squares", "peak")
+        tensors = ("counts", "mass", "uncounted_mass", "uncounted_squares", "peak")
         return replace(self, **{name: getattr(self, name).cpu() for name in tensors})
 
     def distribution(self, region: int) -> Distribution:
         """Probabilities of one region's voxels, most probable first."""
         counted = Distribution.of_counts(self.counts[region])
         rest_mass = float(self.mass[region]) - counted.mean_volume
-        # Rounding of the counted levels and of sums is no evidence of mass.
-        if rest_mass <= 1e-9 * max(1.0, float(self.mass[region])):
+        if abs(rest_mass) <= 1e-9 * max(1.0, float(self.mass[region])):
             return counted
+        half_level = 0.5 / (LEVELS - 1)
+        if rest_mass < 0:  # the counted levels were rounded up
+            return replace(counted, rest_probability=half_level, rest_count=rest_mass / half_level)
         squares = float(self.uncounted_squares[region])
-        at_level_0 = float(self.counts[region, 0])
-        if at_level_0 and not squares:
-            squares = rest_mass**2 / at_level_0
-        probability = min(squares / rest_mass if squares else 1.0, max(self.floor, 0.5) / (LEVELS - 1))
+        if at_level_0 := float(self.counts[region, 0]):
+            squares += max(0.0, rest_mass - float(self.uncounted_mass[region])) ** 2 / at_level_0
+        probability = min(squares / rest_mass if squares else 1.0, max(half_level, self.floor / (LEVELS - 1)))
         return replace(counted, rest_probability=probability, rest_count=rest_mass / probability)

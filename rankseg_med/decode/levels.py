@@ -14,7 +14,8 @@ LEVELS = 65_536
 
 def level_of(probabilities: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
     """Nearest level of each probability, ties upwards; int32. NaN gives 0: it is looked for elsewhere."""
-    return (probabilities.nan_to_num(0).clamp(0, 1) * (LEVELS - 1) + 0.5).to(torch.int32)
+    # Beyond the integers, as NaN is, conversion gives the lowest of them.
+    return (probabilities * (LEVELS - 1)).add_(0.5).to(torch.int32).clamp_(0, LEVELS - 1)
 
 
 def lowest_probability_of(level: int, dtype: torch.dtype) -> float:

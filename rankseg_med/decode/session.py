@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int16
 from torch import Tensor
 
+from rankseg_med.decode.blocks import Blocks
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.validation import check_layout, check_values
-from rankseg_med.decode.volume import Blocks
 
 if TYPE_CHECKING:
     from rankseg_med.decode.decoder import Decoded, RankSEGDecoder
@@ -180,5 +180,8 @@ class LevelBlocks(Blocks):
 
     def read(self, start: int, stop: int) -> Float[Tensor, "classes n"]:
         """Probabilities of a run of voxels."""
-        foreground = (self.levels[:, start:stop].float() + _SHIFT) / (LEVELS - 1)
-        return torch.cat([(1 - foreground.sum(0, keepdim=True)).clamp_(min=0), foreground])
+        probabilities = self.buffer(stop - start)
+        foreground = probabilities[1:].copy_(self.levels[:, start:stop]).add_(_SHIFT).div_(LEVELS - 1)
+        torch.sum(foreground, 0, out=probabilities[0])
+        probabilities[0].neg_().add_(1).clamp_(min=0)
+        return probabilities

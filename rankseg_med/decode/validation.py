@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from rankseg_med.decode.blocks import TensorBlocks, parts
 
 MAX_CLASSES = 256
 RANGE_TOLERANCE = 1e-4
@@ -64,14 +66,16 @@ def check_values(probabilities: Float[Tensor, "classes *spatial"], *, exclusive:
         probabilities: ``(classes, *spatial)``.
         exclusive: Whether the classes must sum to one in every voxel.
     """
-    check = ValueCheck(exclusive=exclusive)
-    for block in torch.split(probabilities.flatten(1), 1 << 20, dim=1):
-        check.see(block.to(torch.promote_types(block.dtype, torch.float32)))
+    check, blocks = ValueCheck(exclusive=exclusive), TensorBlocks(probabilities)
+    for run in blocks.runs():
+        tiles = blocks.tiles(*run)
+        for _, some in parts(tiles, check.see(tiles.amin(-1), tiles.amax(-1))):
+            check.add_up(some)
     check.conclude()
 
 
 class ValueCheck:
-    """Looks at the values of a volume block by block; one verdict at the end.
+    """Looks at the values of a volume tile by tile; one verdict at the end.
 
     Args:
         exclusive: Whether the classes must sum to one in every voxel.
@@ -79,14 +83,26 @@ class ValueCheck:
 
     def __init__(self, *, exclusive: bool = True) -> None:
         self.exclusive = exclusive
-        self._extremes: list[Tensor] = []
+        self._extremes: list[Float[Tensor, " 2"]] = []
+        self._extreme_sums: list[Float[Tensor, " 2"]] = []
 
-    def see(self, block: Float[Tensor, "classes n"]) -> None:
-        """Take note of a block's extremes."""
-        # Row by row: a block of a larger tensor is not contiguous, and would be copied to be looked at as a whole.
-        lows, highs = (torch.stack(extremes) for extremes in zip(*(row.aminmax() for row in block), strict=True))
-        low_sum, high_sum = block.sum(0).aminmax() if self.exclusive else lows.new_ones((2,))
-        self._extremes.append(torch.stack([lows.amin(), -highs.amax(), low_sum, -high_sum]))
+    def see(
+        self, lows: Float[Tensor, "classes tiles"], highs: Float[Tensor, "classes tiles"]
+    ) -> Bool[Tensor, " tiles"]:
+        """Take note of the extremes of each class in some tiles.
+
+        Returns:
+            Which tiles must be added up: where even the extremes of a tile's classes sum to one, so do its voxels.
+        """
+        self._extremes.append(torch.stack([lows.amin(), -highs.amax()]))
+        if not self.exclusive:
+            return torch.zeros_like(lows[0], dtype=torch.bool)
+        return (lows.sum(0) < 1 - SUM_TOLERANCE) | (highs.sum(0) > 1 + SUM_TOLERANCE)
+
+    def add_up(self, tiles: Float[Tensor, "classes tiles tile"]) -> None:
+        """Take note of the sums over classes."""
+        low_sum, high_sum = tiles.sum(0).aminmax()
+        self._extreme_sums.append(torch.stack([low_sum, -high_sum]))
 
     def conclude(self) -> None:
         """Raise if anything seen was no probability volume.
@@ -95,8 +111,8 @@ class ValueCheck:
             ValueError: NaN or infinite values, values outside [0, 1], or classes that do not sum to one.
         """
         # amin hands NaN on, so that one comparison sees it, and one copy serves a volume on a GPU.
-        low, high, low_sum, high_sum = torch.stack(self._extremes).amin(0).tolist()
-        high, high_sum = -high, -high_sum
+        low, high = torch.stack(self._extremes).amin(0).tolist()
+        high = -high
         if not (low > -torch.inf and high < torch.inf):
             raise ValueError(
                 f"{_REQUIRED} must be finite, found NaN or infinite values; "
@@ -107,6 +123,10 @@ class ValueCheck:
                 f"{_REQUIRED} must lie in [0, 1], found values from {low:.6g} to {high:.6g}; "
                 "these look like logits: apply torch.softmax(logits, dim=0) first"
             )
+        if not self._extreme_sums:
+            return
+        low_sum, high_sum = torch.stack(self._extreme_sums).amin(0).tolist()
+        high_sum = -high_sum
         if low_sum < 1 - SUM_TOLERANCE or high_sum > 1 + SUM_TOLERANCE:
             raise ValueError(
                 f"{_REQUIRED} must sum to one over its classes in every voxel, "

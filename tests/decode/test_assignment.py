@@ -13,7 +13,7 @@ from rankseg import RankSEG as PublishedRankSEG
 from scipy.ndimage import zoom
 from scipy.signal import convolve
 
-from rankseg_med.decode import RankSEGDecoder
+from rankseg_med.decode import RankSEGDecoder, decoding
 from rankseg_med.decode.assignment import ascent
 from tests.decode.oracles import overlap, score_of_every_mask
 
@@ -320,3 +320,21 @@ def test_real_anatomy_is_never_below_argmax_or_greedy(shared_data):
             )
             gains.append(of["ascent"] - of["argmax"])
     assert max(gains) > 1e-4, "the volumes must be ones where the metric matters"
+
+
+@pytest.mark.parametrize(("classes", "seed"), [(8, 12), (3, 14), (8, 21)])
+def test_the_ascent_is_followed_below_its_first_limits(classes, seed, monkeypatch):
+    """Near ties: what a class loses to others lowers the probability from which on it gains."""
+    probabilities = volume(adversarial("near ties", classes, 300, seed, lowest=0))
+    shares = []
+    limits = decoding._limits
+
+    def recorded(solved, share):
+        shares.append(share)
+        return limits(solved, share)
+
+    monkeypatch.setattr(decoding, "_limits", recorded)
+    decoded = RankSEGDecoder(min_peak=0).decode(probabilities)
+    assert len(set(shares)) > 1, "the volume must be one that needs it"
+    monkeypatch.setattr(decoding, "_FIRST_SHARE", 0)
+    assert torch.equal(decoded.label_map, RankSEGDecoder(min_peak=0).decode(probabilities).label_map)

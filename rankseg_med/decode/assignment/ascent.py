@@ -9,7 +9,7 @@ Linearised at a point, moving a voxel into a region gains $a\,p - b$, with
 so the best label map for the linearisation gives each voxel the label with the highest sum of gains over its regions:
 a `LinearRule`. Its volumes and masses are the next point; a step that lowers the score is halved.
 
-A voxel that only one region could want (every other is at most ``floor`` there) is settled by that region's threshold
+A voxel that only one region could want (every other stays below its limit there) is settled by that region's threshold
 $b / a$ alone, so a histogram stands for all of them; only contested voxels are looked at one by one.
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from rankseg_med.decode.assignment.rules import LinearRule, membership_of
 from rankseg_med.decode.decision import Objective
 from rankseg_med.decode.levels import LEVELS, level_of
-from rankseg_med.decode.volume import UncertainVoxels
+from rankseg_med.decode.wanted import WantedVoxels
 
 _STEPS = 12
 _HALVINGS = 4
@@ -41,24 +41,65 @@ class Point:
     mass: Float64[Tensor, " regions"]
 
 
+class Contested:
+    """The voxels that several regions could want, or an even sample of them; it is shown all wanted ones.
+
+    Args:
+        wanted: The volume's wanted voxels.
+
+    Attributes:
+        alone: ``(regions, LEVELS)`` counts of all other voxels.
+    """
+
+    def __init__(self, wanted: WantedVoxels) -> None:
+        self.wanted = wanted
+        self.alone = wanted.scan.histogram.counts.clone()
+        blocks = wanted.scan.blocks
+        self._found = [torch.empty((blocks.num_classes, 0), dtype=blocks.dtype, device=blocks.device)]
+        self._number, self._stride = 0, 1
+
+    def note(self, classes: Float[Tensor, "classes n"]) -> None:
+        """Take what is contested of some wanted voxels."""
+        region = self.wanted.regions.probabilities(classes)
+        index = self.wanted.contested(region).nonzero().squeeze(1)
+        for counts, levels in zip(self.alone, level_of(region.index_select(1, index)).long(), strict=True):
+            counts.index_add_(0, levels, torch.full_like(levels, -1))
+        self._found.append(classes.index_select(1, index[-self._number % self._stride :: self._stride]))
+        self._number += len(index)
+        while sum(some.shape[1] for some in self._found) > _MOST_CONTESTED:
+            self._found = [torch.cat(self._found, 1)[:, ::2]]
+            self._stride *= 2
+
+    @property
+    def sample(self) -> Float[Tensor, "classes m"]:
+        """Contested voxels."""
+        return torch.cat(self._found, 1)
+
+    @property
+    def weight(self) -> float:
+        """How many voxels each of the sample stands for."""
+        return self._number / max(1, sum(some.shape[1] for some in self._found))
+
+
 class Landscape:
     """The mean approximate score as a function of the rule.
 
     Args:
-        uncertain: The volume's uncertain voxels.
+        contested: The volume's contested voxels.
         objectives: One per region.
         allowed: Regions that may be predicted.
     """
 
-    def __init__(self, uncertain: UncertainVoxels, objectives: Sequence[Objective], allowed: Sequence[bool]) -> None:
-        self.regions = uncertain.regions
-        device = uncertain.blocks.device
-        self._total = uncertain.histogram.mass
-        self._floor = uncertain.floor
+    def __init__(self, contested: Contested, objectives: Sequence[Objective], allowed: Sequence[bool]) -> None:
+        scan = contested.wanted.scan
+        self.regions = scan.regions
+        device = scan.blocks.device
+        self._total = scan.histogram.mass
+        self._floor = scan.floor
         self._smooth = torch.tensor([o.smooth for o in objectives], dtype=torch.float64, device=device)
         self._is_dice = torch.tensor([o.metric == "dice" for o in objectives], device=device)
         self._allowed = torch.tensor(list(allowed), device=device)
-        self._contested, self._weight, alone = _contested(uncertain)
+        self._contested, self._weight, alone = contested.sample, contested.weight, contested.alone
         values = torch.arange(LEVELS, dtype=torch.float64, device=device) / (LEVELS - 1)
         # At each level, volume and mass of the uncontested voxels from it up; one more level for "none".
         self._kept_from = _from_each_level_up(alone.double())
@@ -95,6 +136,10 @@ class Landscape:
             mass = mass + self._weight * (region * inside).sum(1, dtype=torch.float64)
         return Point(kept, mass)
 
+    def height(self, rule: LinearRule) -> float:
+        """Mean approximate score of a rule."""
+        return float(self.scores(self.follow(rule)).mean())
+
     def climb(self, start: Point) -> tuple[LinearRule, float]:
         """Best rule found from a start, and its mean approximate score."""
         weights, costs = self.linearise(start)
@@ -124,23 +169,6 @@ class Landscape:
             point.kept + self._total + 1 + self._smooth,
             point.kept + self._total - point.mass + self._smooth,
         )
-
-
-def _contested(uncertain: UncertainVoxels) -> tuple[Float[Tensor, "classes m"], float, Tensor]:
-    """Contested voxels (or an even sample), how many each stands for, and the others' counts ``(regions, LEVELS)``."""
-    regions, device = uncertain.regions, uncertain.blocks.device
-    alone = uncertain.histogram.counts.clone()
-    found = [torch.empty((regions.num_classes, 0), dtype=uncertain.blocks.dtype, device=device)]
-    if uncertain.contested_voxels:
-        stride = -(-uncertain.contested_voxels // _MOST_CONTESTED)
-        for _, classes in uncertain:
-            region = regions.probabilities(classes)
-            contested = uncertain.contested(region).nonzero().squeeze(1)
-            for counts, levels in zip(alone, level_of(region[:, contested]), strict=True):
-                counts -= torch.bincount(levels, minlength=LEVELS)
-            found.append(classes[:, contested[::stride]])
-    sample = torch.cat(found, 1)
-    return sample, uncertain.contested_voxels / max(1, sample.shape[1]), alone
 
 
 def _from_each_level_up(values: Float64[Tensor, "regions levels"]) -> Float64[Tensor, "regions levels+1"]:

@@ -13,19 +13,22 @@ from rankseg_med.decode.decision import Threshold
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.levels import lowest_probability_of
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.volume import row_sums
 
 Rule: TypeAlias = Callable[[Float[Tensor, "classes n"]], UInt8[Tensor, " n"]]
 
 
 def highest(scores: Shaped[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
     """Index of the highest of each column, ties to the lowest; several times as fast as ``torch.argmax(dim=0)``."""
-    best = scores[0].clone()
-    labels = torch.zeros_like(best, dtype=torch.uint8)
-    for label in range(1, len(scores)):
-        better = scores[label] > best
-        labels.masked_fill_(better, label)
-        torch.maximum(best, scores[label], out=best)
+    return highest_above(scores[0], scores[1:])
+
+
+def highest_above(base: Shaped[Tensor, " n"], scores: Shaped[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
+    """1 + index of the highest of each column, ties to the lowest; 0 where none is higher than the base."""
+    best, labels = base, torch.zeros_like(base, dtype=torch.uint8)
+    for label, score in enumerate(scores, start=1):
+        # Labels only grow on the way, and bytes are multiplied and compared many at a time; a masked fill is not.
+        labels = torch.maximum(labels, (score > best).view(torch.uint8) * label)
+        best = torch.maximum(best, score)
     return labels
 
 
@@ -70,8 +73,12 @@ class LinearRule:
         costs = self.costs.to(classes.dtype)[:, None]
         gains = self.regions.probabilities(classes) * weights - costs
         if self.regions.are_classes:
-            return highest(torch.cat([torch.zeros_like(gains[:1]), gains]))
+            return highest_above(torch.zeros_like(gains[0]), gains)
         return highest_label(self.regions, gains, classes)
+
+    def reaches_below(self, limits: Float[Tensor, " regions"]) -> bool:
+        """Whether a region gains by a voxel of lower probability than its limit."""
+        return bool((self.weights * limits > self.costs).any())
 
 
 def highest_label(
@@ -131,18 +138,22 @@ class GreedyRule:
         self._eligible_if_unwanted = (active if bool(active.any()) else ~active)[:, None]
         self._kept = torch.zeros_like(masses)
         self._kept_mass = torch.zeros_like(masses)
+        self._noted = 0
+        self._noted_background = torch.zeros_like(masses[0])
 
     def note(self, classes: Float[Tensor, "classes n"]) -> None:
         """First round: add up the voxels that exactly one class keeps."""
         wanted = classes >= self._edges
-        alone = wanted & (wanted.sum(0, dtype=torch.int16) == 1)
+        alone = wanted & (wanted.sum(0, dtype=torch.uint8) == 1)
         self._kept += alone.count_nonzero(1)
-        self._kept_mass += row_sums(classes * alone)
+        self._kept_mass += torch.where(alone, classes, 0).sum(1, dtype=torch.float64)
+        self._noted += classes.shape[1]
+        self._noted_background += classes[0].sum(dtype=torch.float64)
 
-    def note_background(self, voxels: int, mass: float) -> None:
-        """First round, for voxels that are background beyond doubt."""
-        self._kept[0] += voxels
-        self._kept_mass[0] += mass
+    def note_rest(self, voxels: int) -> None:
+        """First round, for all voxels that were not noted, out of so many: background alone keeps them."""
+        self._kept[0] += voxels - self._noted
+        self._kept_mass[0] += self.masses[0] - self._noted_background
 
     def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Second round: labels of voxels ``(classes, n)``."""
@@ -155,9 +166,10 @@ class GreedyRule:
         labels[disputed] = highest(gains)
         return labels
 
-    def bars_background(self, lowest: float) -> bool:
-        """Whether background would not keep a voxel of this background probability."""
-        return lowest < float(self._edges[0, 0])
+    @property
+    def background_limit(self) -> float:
+        """Lowest probability of the voxels that background keeps."""
+        return float(self._edges[0, 0])
 
     def _gains(self, p: Float64[Tensor, "classes n"]) -> Float64[Tensor, "classes n"]:
         s = self.smooth

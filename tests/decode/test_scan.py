@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from rankseg_med.decode import RankSEGDecoder, decoding, volume
+from rankseg_med.decode import RankSEGDecoder, blocks, decoding, wanted
+from rankseg_med.decode.blocks import TensorBlocks
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.volume import TensorBlocks, UncertainVoxels
+from rankseg_med.decode.scan import Scan
+from rankseg_med.decode.wanted import WantedVoxels
 from tests.decode.test_assignment import TOP, large_volume, rma_score_of_mask, score_of_mask
 
 METRICS = ("dice", "iou")
@@ -25,8 +27,8 @@ def sparse_volume(voxels: int = 30_001, lowest: int = 1, seed: int = 0, classes:
     return torch.from_numpy(levels / TOP)
 
 
-def read(probabilities: torch.Tensor, regions=None, floor: int = FLOOR) -> UncertainVoxels:
-    return UncertainVoxels(TensorBlocks(probabilities), Regions.of(len(probabilities), regions), floor)
+def scan(probabilities: torch.Tensor, regions=None, floor: int = FLOOR) -> Scan:
+    return Scan(TensorBlocks(probabilities), Regions.of(len(probabilities), regions), floor)
 
 
 def region_levels(probabilities: torch.Tensor, regions) -> np.ndarray:
@@ -45,41 +47,70 @@ def assert_alike(decoded, other, tolerance: float = 1e-6) -> None:
         assert one.volume_sd == pytest.approx(two.volume_sd, rel=1e-4)
 
 
+@pytest.fixture(params=[(1 << 11, 1 << 20), (1 << 11, 1 << 15), (1 << 6, 1 << 11), (7, 21)], ids=str)
+def tile(request, monkeypatch) -> int:
+    """Voxels a tile, with more or fewer tiles a run."""
+    voxels, run_values = request.param
+    monkeypatch.setattr(blocks, "TILE_VOXELS", voxels)
+    monkeypatch.setattr(blocks, "_RUN_VALUES", run_values)
+    return voxels
+
+
 @pytest.mark.parametrize("regions", [None, NESTED, [[1, 3], [2]]])
-@pytest.mark.parametrize("block_voxels", [1 << 20, 10_000, 4096, 1000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_is_set_aside_is_accounted_for(regions, block_voxels, dtype, monkeypatch):
-    monkeypatch.setattr(volume, "_BLOCK_VOXELS", block_voxels)
+def test_what_is_set_aside_is_accounted_for(regions, tile, dtype):
     probabilities = sparse_volume().to(dtype)
     levels = region_levels(probabilities, regions)
     p = levels / TOP
     precise = {torch.float32: 1e-5, torch.float64: 1e-9}[dtype]
-    found = read(probabilities, regions)
-    certain = (levels <= FLOOR).all(0)
+    found = scan(probabilities, regions)
+    faint = (levels <= FLOOR).all(0)
+    tiles = [slice(start, start + tile) for start in range(0, len(faint), tile)]
+    certain = np.concatenate([np.full(len(faint[at]), faint[at].all()) for at in tiles])
     assert 0 < certain.sum() < len(certain)
     assert found.certain_voxels == certain.sum()
-    background = probabilities[0].double().numpy()[certain].sum()
-    assert found.certain_background == pytest.approx(background, rel=precise)
-    assert found.contested_voxels == ((levels > FLOOR).sum(0) > 1).sum()
+    background = probabilities[0].double().numpy()
+    assert found.certain_background == pytest.approx(background[certain].sum(), rel=precise)
+    assert found.background.mass.item() == pytest.approx(background.sum(), rel=precise)
+    assert found.background.peak.item() == background.max()
     histogram = found.histogram
     for index in range(len(levels)):
         counts = np.bincount(levels[index][~certain], minlength=TOP + 1)
         np.testing.assert_array_equal(histogram.counts[index].numpy(), counts)
-        assert histogram.mass[index].item() == pytest.approx(p[index].sum(), rel=min(precise, 1e-8))
+        assert histogram.mass[index].item() == pytest.approx(p[index].sum(), rel=min(precise, 1e-7))
         assert histogram.peak[index].item() == pytest.approx(p[index].max(), rel=precise)
+        assert histogram.uncounted_mass[index].item() == pytest.approx(p[index][certain].sum(), rel=precise)
         assert histogram.uncounted_squares[index].item() == pytest.approx((p[index][certain] ** 2).sum(), rel=precise)
         distribution = histogram.distribution(index)
         assert distribution.mean_volume == pytest.approx(p[index].sum(), rel=precise)
         assert distribution.volume_variance == pytest.approx((p[index] * (1 - p[index])).sum(), rel=precise)
-    positions, classes = zip(*found, strict=True)
-    positions = torch.cat([torch.arange(len(certain))[at] for at in positions])
-    np.testing.assert_array_equal(positions.numpy(), np.flatnonzero(~certain))
-    assert torch.equal(torch.cat(classes, 1), probabilities[:, positions])
+
+
+@pytest.mark.parametrize("regions", [None, NESTED])
+@pytest.mark.parametrize("background_limit", [-np.inf, 0.3, 0.9999, np.inf])
+@pytest.mark.parametrize("share", [0, 0.002, 100])
+@pytest.mark.parametrize("batch", [1, 100_000])
+def test_wanted_voxels_are_those_at_their_limits(regions, background_limit, share, batch, tile, monkeypatch):
+    """Whether they are kept, kept in part, or read again."""
+    monkeypatch.setattr(wanted, "_KEPT_SHARE", share)
+    monkeypatch.setattr(wanted, "_BATCH_VALUES", batch)
+    probabilities = sparse_volume()
+    limits = torch.tensor([0.2, 0.4, 0.8], dtype=torch.float64)
+    region = region_levels(probabilities, regions) / TOP
+    reached = region >= limits.numpy()[:, None]
+    expected = np.flatnonzero(reached.any(0) | (probabilities[0].numpy() < background_limit))
+    voxels = WantedVoxels(scan(probabilities, regions), limits, background_limit)
+    for _ in range(3):
+        positions, classes = zip(*voxels, strict=True)
+        np.testing.assert_array_equal(torch.cat(positions).numpy(), expected)
+        assert torch.equal(torch.cat(classes, 1), probabilities[:, expected])
+        contested = torch.cat([voxels.contested(voxels.regions.probabilities(some)) for some in classes])
+        np.testing.assert_array_equal(contested.numpy(), reached[:, expected].sum(0) > 1)
 
 
 def test_without_a_floor_every_voxel_is_counted():
     probabilities = sparse_volume(lowest=0)
-    found = read(probabilities, floor=0)
+    found = scan(probabilities, floor=0)
     assert found.certain_voxels == 0
     for index, levels in enumerate(region_levels(probabilities, None)):
         np.testing.assert_array_equal(found.histogram.counts[index].numpy(), np.bincount(levels, minlength=TOP + 1))
@@ -92,7 +123,7 @@ def test_variance_where_uncertain_voxels_round_to_zero():
     foreground[:, 9:11] = torch.tensor([[0], [52_000]])
     foreground /= TOP
     probabilities = torch.cat([1 - foreground.sum(0, keepdim=True), foreground])
-    distribution = read(probabilities).histogram.distribution(0)
+    distribution = scan(probabilities).histogram.distribution(0)
     p = foreground[0].numpy()
     assert distribution.mean_volume == pytest.approx(p.sum(), rel=1e-9)
     assert distribution.volume_variance == pytest.approx((p * (1 - p)).sum(), rel=1e-6)
@@ -101,7 +132,7 @@ def test_variance_where_uncertain_voxels_round_to_zero():
 @pytest.mark.parametrize("lowest", [0, 1])
 def test_background_keeps_its_mass(lowest):
     probabilities = sparse_volume(lowest=lowest)
-    background = read(probabilities).background()
+    background = scan(probabilities).background_distribution()
     assert background.mean_volume == pytest.approx(probabilities[0].sum().item(), rel=1e-10)
     assert (background.probabilities.diff() <= 0).all()
 
@@ -135,12 +166,12 @@ def test_a_floor_changes_no_decision_on_blobs(metric, monkeypatch):
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=repr)
-def test_keeping_the_uncertain_voxels_or_reading_them_again_is_the_same(decoder, monkeypatch):
-    monkeypatch.setattr(volume, "_BLOCK_VOXELS", 9000)
+def test_keeping_the_wanted_voxels_or_reading_them_again_is_the_same(decoder, monkeypatch):
+    monkeypatch.setattr(blocks, "_RUN_VALUES", 1 << 15)
     probabilities = sparse_volume(seed=1)
     decoded = decoder.decode(probabilities)
     for share in (0, 0.02, 100):
-        monkeypatch.setattr(volume, "_KEPT_SHARE", share)
+        monkeypatch.setattr(wanted, "_KEPT_SHARE", share)
         assert_alike(decoder.decode(probabilities), decoded, 0)
 
 
@@ -256,7 +287,7 @@ def test_certain_background_scores_what_empty_scores(empty_score):
 @pytest.mark.parametrize("channel", [0, 3])
 def test_one_wrong_value_is_found_wherever_it_lies(at, dtype, value, message, channel, monkeypatch):
     """In a tile of certain background, in one that is not, in the first and the last voxel."""
-    monkeypatch.setattr(volume, "_BLOCK_VOXELS", 10_000)
+    monkeypatch.setattr(blocks, "_RUN_VALUES", 1 << 15)
     probabilities = sparse_volume().to(dtype)
     probabilities[channel, at] = value
     for decoder in (RankSEGDecoder(), RankSEGDecoder(regions=[[1, 2], [2]])):
