@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from rankseg_med.decode.expected_score import Metric, Solver, empty_score_expected, expected_scores
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.levels import LEVELS
@@ -71,6 +74,19 @@ class Decision:
     argmax_expected_score: float
     expected_volume: float
     volume_sd: float
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A label map and what was decided for each region.
+
+    Attributes:
+        label_map: ``(*spatial)`` uint8; for multilabel ``(classes, *spatial)`` masks of 0 and 1.
+        decisions: One per region: per foreground class, per given region, or per channel (multilabel).
+    """
+
+    label_map: UInt8[Tensor, "..."]
+    decisions: tuple[Decision, ...]
 
 
 def best_threshold(distribution: Distribution, peak: float, objective: Objective) -> Threshold:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -13,30 +13,17 @@ from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import highest
 from rankseg_med.decode.blocks import Blocks, ChannelBlocks, TensorBlocks
-from rankseg_med.decode.decision import Decision, Objective
+from rankseg_med.decode.decision import Decoded, Objective
 from rankseg_med.decode.decoding import Assignment, decode_blocks
 from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.session import DecodeSession, Store
+from rankseg_med.decode.session import ArgmaxSession, DecodeSession, Store
 from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities, check_values
 
 Mode = Literal["multiclass", "multilabel"]
 DecoderName = Literal["dice", "iou", "argmax"]
 Decoder: TypeAlias = Callable[[Float[Tensor, "classes *spatial"]], UInt8[Tensor, "*spatial"]]
 """Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A label map and what was decided for each region.
-
-    Attributes:
-        label_map: ``(*spatial)`` uint8; for multilabel ``(classes, *spatial)`` masks of 0 and 1.
-        decisions: One per region: per foreground class, per given region, or per channel (multilabel).
-    """
-
-    label_map: UInt8[Tensor, "..."]
-    decisions: tuple[Decision, ...]
 
 
 class RankSEGDecoder:
@@ -223,6 +210,19 @@ class ArgmaxDecoder:
         blocks = torch.split(probabilities.flatten(1), 1 << 20, dim=1)
         labels = torch.cat([highest(block) for block in blocks])
         return Decoded(labels.reshape(probabilities.shape[1:]), ())
+
+    def open(
+        self,
+        num_classes: int,
+        spatial_shape: Sequence[int],
+        *,
+        axis: int = 0,
+        store: Store = "memory",
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> ArgmaxSession:
+        """Start a session that takes the volume slab by slab and keeps a byte a voxel; as `RankSEGDecoder.open`."""
+        return ArgmaxSession(num_classes, spatial_shape, axis=axis, store=store, folder=folder, device=device)
 
 
 def make_decoder(

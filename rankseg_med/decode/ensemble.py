@@ -36,8 +36,8 @@ from torch import Tensor
 from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
 from rankseg_med.decode.assignment.rules import LinearRule, Rule, highest
 from rankseg_med.decode.blocks import Blocks, TensorBlocks
-from rankseg_med.decode.decision import Objective
-from rankseg_med.decode.decoder import Decoded, RankSEGDecoder
+from rankseg_med.decode.decision import Decoded, Objective
+from rankseg_med.decode.decoder import RankSEGDecoder
 from rankseg_med.decode.decoding import decode_blocks, floor_for
 from rankseg_med.decode.expected_score import rma_score
 from rankseg_med.decode.histogram import Distribution
@@ -45,6 +45,7 @@ from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
+from rankseg_med.decode.session import DecodeSession
 from rankseg_med.decode.validation import ValueCheck, check_layout
 from rankseg_med.decode.wanted import WantedVoxels
 
@@ -79,13 +80,50 @@ def decode_ensemble(
             or a decoder that is multilabel or greedy.
     """
     volumes = [*members]
-    _check(volumes, decoder)
+    _check_decoder(decoder)
+    _check(volumes)
     if len(volumes) == 1:
         return decoder.decode(volumes[0])
-    regions = Regions.of(len(volumes[0]), decoder.regions)
+    return _decode([TensorBlocks(volume) for volume in volumes], decoder, volumes[0].shape[1:], ValueCheck)
+
+
+@torch.no_grad()
+def finalize_ensemble(sessions: Sequence[DecodeSession]) -> Decoded:
+    """`decode_ensemble` of members that were collected slab by slab, one session each; closes the sessions.
+
+    Args:
+        sessions: Of one volume and one decoder, each filled.
+
+    Raises:
+        ValueError: No session, slices are missing, sessions of different volumes, or a decoder that is multilabel or
+            greedy.
+    """
+    if not sessions:
+        raise ValueError("an ensemble needs at least one member, found none")
+    _check_decoder(sessions[0].decoder)
+    found = [f"{session.num_classes} classes of {tuple(session.spatial_shape)}" for session in sessions]
+    if len(set(found)) > 1:
+        raise ValueError(f"members must be of one volume, found {', '.join(found)}")
+    for session in sessions:
+        session.check_complete()
+    if len(sessions) == 1:
+        return sessions[0].finalize()
+    blocks = [block for session in sessions for block in session.volumes()]
+    decoded = _decode(blocks, sessions[0].decoder, sessions[0].spatial_shape)
+    for session in sessions:
+        session.close()
+    return decoded
+
+
+def _decode(
+    blocks: Sequence[Blocks],
+    decoder: RankSEGDecoder,
+    spatial_shape: torch.Size,
+    check: Callable[[], ValueCheck] | None = None,
+) -> Decoded:
+    regions = Regions.of(blocks[0].num_classes, decoder.regions)
     objectives = decoder.objectives(len(regions.labels))
-    blocks = [TensorBlocks(volume) for volume in volumes]
-    own = [decode_blocks(member, regions, objectives, "ascent", ValueCheck())[0] for member in blocks]
+    own = [decode_blocks(member, regions, objectives, "ascent", check() if check else None)[0] for member in blocks]
     mean, decisions = decode_blocks(_MemberBlocks(blocks, stacked=False), regions, objectives, "ascent")
     for floor in (floor_for(regions.num_classes) if len(mean) > _FEW_VOXELS else 0, 0):
         ensemble = _Ensemble(blocks, regions, objectives, floor)
@@ -109,13 +147,13 @@ def decode_ensemble(
         )
         for region, decision in enumerate(decisions)
     )
-    return Decoded(best.label_map.reshape(volumes[0].shape[1:]), decisions)
+    return Decoded(best.label_map.reshape(spatial_shape), decisions)
 
 
 class _MemberBlocks(Blocks):
     """The classes of the members' mean and, if stacked, of the first member, of the second, ..."""
 
-    def __init__(self, members: Sequence[TensorBlocks], *, stacked: bool) -> None:
+    def __init__(self, members: Sequence[Blocks], *, stacked: bool) -> None:
         self.members, self.stacked, first = members, stacked, members[0]
         self.num_classes = first.num_classes * (1 + len(members) if stacked else 1)
         self.num_voxels, self.dtype, self.device = first.num_voxels, first.dtype, first.device
@@ -157,7 +195,7 @@ class _Ensemble:
     """What label maps are worth to the members, and better ones. A pair is a member and a region."""
 
     def __init__(
-        self, members: Sequence[TensorBlocks], regions: Regions, objectives: Sequence[Objective], floor: int
+        self, members: Sequence[Blocks], regions: Regions, objectives: Sequence[Objective], floor: int
     ) -> None:
         self.shape = (len(members), len(regions.labels))
         self.objectives = tuple(objectives) * len(members)
@@ -274,12 +312,15 @@ def _score_of_masks(p: Float64[Tensor, "members n"], distributions: Sequence[Dis
     return score
 
 
-def _check(volumes: Sequence[Tensor], decoder: RankSEGDecoder) -> None:
+def _check_decoder(decoder: RankSEGDecoder) -> None:
     if decoder.mode != "multiclass" or decoder.assignment != "ascent":
         raise ValueError(
             "an ensemble needs a decoder with mode='multiclass' and assignment='ascent', "
             f"found mode={decoder.mode!r} and assignment={decoder.assignment!r}"
         )
+
+
+def _check(volumes: Sequence[Tensor]) -> None:
     if not volumes:
         raise ValueError("an ensemble needs at least one member, found none")
     for volume in volumes:

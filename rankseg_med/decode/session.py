@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float, Int16
+from jaxtyping import Float, Int, Int16, Shaped, UInt8
 from torch import Tensor
 
+from rankseg_med.decode.assignment.rules import highest
 from rankseg_med.decode.blocks import Blocks
+from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.validation import check_layout, check_values
 
 if TYPE_CHECKING:
-    from rankseg_med.decode.decoder import Decoded, RankSEGDecoder
+    from rankseg_med.decode.decoder import RankSEGDecoder
 
 Store = Literal["memory", "disk"]
 
@@ -25,59 +28,67 @@ Store = Literal["memory", "disk"]
 _SHIFT = LEVELS // 2
 
 
-class DecodeSession:
-    """Collects a volume slab by slab and decodes it; made by `RankSEGDecoder.open`.
+class SlabSession(ABC):
+    """Collects a volume slab by slab and turns it into a label map; made by a decoder's ``open``.
 
-    Foreground probabilities are kept as 16-bit levels, two bytes a voxel and class, in memory or in a file. The label
-    map is that of a whole-volume call on the rounded probabilities: they are off by at most 1 / 131070, and the
-    background by that times the foreground classes.
-
-    Example:
-        >>> import torch
-        >>> from rankseg_med.decode import RankSEGDecoder
-        >>> probabilities = torch.softmax(torch.randn(3, 40, 16, 16), 0)
-        >>> with RankSEGDecoder("dice").open(3, (40, 16, 16)) as session:
-        ...     session.update(slice(20, 40), probabilities[:, 20:])
-        ...     session.update(slice(0, 20), probabilities[:, :20])
-        ...     label_map = session.finalize().label_map
-        >>> label_map.shape
-        torch.Size([40, 16, 16])
+    Args:
+        num_classes: Classes of the slabs.
+        spatial_shape: Of the whole volume.
+        axis: Spatial axis along which slabs follow each other.
+        exclusive: Whether classes sum to one.
+        channels: How many values a voxel are kept...
+        dtype: ... and of which type.
+        store: ``"memory"`` keeps them on ``device``, ``"disk"`` in a temporary file.
+        folder: Of that file; by default the system's.
+        device: Where slabs are kept in memory.
     """
 
     def __init__(
         self,
-        decoder: RankSEGDecoder,
         num_classes: int,
         spatial_shape: Sequence[int],
+        axis: int,
         *,
-        axis: int = 0,
-        store: Store = "memory",
-        folder: Path | None = None,
-        device: torch.device | str = "cpu",
+        exclusive: bool,
+        channels: int,
+        dtype: torch.dtype,
+        store: Store,
+        folder: Path | None,
+        device: torch.device | str,
     ) -> None:
-        self.decoder = decoder
         self.num_classes = num_classes
         self.spatial_shape = torch.Size(spatial_shape)
         self.axis = axis % len(self.spatial_shape) if self.spatial_shape else 0
-        self._exclusive = decoder.mode == "multiclass"
-        channels = num_classes - 1 if self._exclusive else num_classes
-        if channels < 1 or not self.spatial_shape or min(self.spatial_shape) < 1 or not -1 <= axis < len(spatial_shape):
+        self._exclusive = exclusive
+        if (
+            num_classes < 1 + exclusive
+            or not self.spatial_shape
+            or min(self.spatial_shape) < 1
+            or not -len(self.spatial_shape) <= axis < len(self.spatial_shape)
+        ):
             raise ValueError(
                 "a session needs a foreground class, at least one voxel and an axis of the volume, "
                 f"found num_classes={num_classes}, spatial_shape={tuple(spatial_shape)}, axis={axis}"
             )
         self._file = tempfile.NamedTemporaryFile(dir=folder, suffix=".levels") if store == "disk" else None  # noqa: SIM115
-        shape = (channels, *self.spatial_shape)
+        shape = torch.Size((channels, *self.spatial_shape))
         if self._file is None:
-            self._levels: Int16[Tensor, "channels *spatial"] = torch.empty(shape, dtype=torch.int16, device=device)
+            self._values: Shaped[Tensor, "channels *spatial"] = torch.empty(shape, dtype=dtype, device=device)
         else:
-            number = torch.Size(shape).numel()
-            self._file.truncate(2 * number)
-            self._levels = torch.from_file(self._file.name, shared=True, size=number, dtype=torch.int16).reshape(shape)
+            self._file.truncate(dtype.itemsize * shape.numel())
+            self._values = torch.from_file(self._file.name, shared=True, size=shape.numel(), dtype=dtype).reshape(shape)
         self._filled = torch.zeros(self.spatial_shape[self.axis], dtype=torch.bool)
         self._open = True
 
-    def __enter__(self) -> DecodeSession:
+    @abstractmethod
+    def _to_be_kept(self, probabilities: Float[Tensor, "classes *spatial"]) -> Shaped[Tensor, "channels *spatial"]:
+        """What of a slab is kept."""
+
+    @abstractmethod
+    def _decode(self) -> Decoded:
+        """Decode what was kept of the whole volume."""
+
+    def __enter__(self) -> SlabSession:
         return self
 
     def __exit__(
@@ -111,12 +122,11 @@ class DecodeSession:
             )
         self._check_free(slab.start, self._filled[slab].nonzero())
         check_values(probabilities, exclusive=self._exclusive)
-        foreground = probabilities[1:] if self._exclusive else probabilities
-        target = self._levels.narrow(self.axis + 1, slab.start, slab.stop - slab.start)
-        target.copy_(level_of(foreground.float()) - _SHIFT)
+        target = self._values.narrow(self.axis + 1, slab.start, slab.stop - slab.start)
+        target.copy_(self._to_be_kept(probabilities))
         self._filled[slab] = True
 
-    def merge(self, other: DecodeSession) -> None:
+    def merge(self, other: SlabSession) -> None:
         """Take over the slabs of another session of the same volume, such as another worker's.
 
         Raises:
@@ -124,17 +134,28 @@ class DecodeSession:
         """
         self._check_open()
         other._check_open()
-        mine, theirs = ((s.num_classes, s.spatial_shape, s.axis, s._exclusive) for s in (self, other))
+        mine, theirs = ((type(s).__name__, s.num_classes, s.spatial_shape, s.axis, s._exclusive) for s in (self, other))
         if mine != theirs:
             raise ValueError(f"sessions to be merged must be of the same volume, found {mine} and {theirs}")
         self._check_free(0, (self._filled & other._filled).nonzero())
         slices = other._filled.nonzero().squeeze(1)
-        source = other._levels.index_select(self.axis + 1, slices.to(other._levels.device))
-        self._levels.index_copy_(self.axis + 1, slices.to(self._levels.device), source.to(self._levels.device))
+        source = other._values.index_select(self.axis + 1, slices.to(other._values.device))
+        self._values.index_copy_(self.axis + 1, slices.to(self._values.device), source.to(self._values.device))
         self._filled |= other._filled
 
     def finalize(self) -> Decoded:
         """Decode the volume and close the session.
+
+        Raises:
+            ValueError: Slices are missing; they are named.
+        """
+        self.check_complete()
+        decoded = self._decode()
+        self.close()
+        return decoded
+
+    def check_complete(self) -> None:
+        """Raise unless every slice was added.
 
         Raises:
             ValueError: Slices are missing; they are named.
@@ -146,17 +167,12 @@ class DecodeSession:
             raise ValueError(
                 f"{len(missing)} of {len(self._filled)} slices along axis {self.axis} are missing: {named}"
             )
-        channels = self._levels.flatten(1)
-        volumes = [LevelBlocks(channels)] if self._exclusive else [LevelBlocks(channel[None]) for channel in channels]
-        decoded = self.decoder.decode_blocks(volumes, self.spatial_shape)
-        self.close()
-        return decoded
 
     def close(self) -> None:
         """Give the store back; a session left without `finalize` loses what it holds."""
         if self._open:
             self._open = False
-            self._levels = torch.empty((0,), dtype=torch.int16)
+            self._values = torch.empty((0,))
             if self._file is not None:
                 self._file.close()
 
@@ -167,6 +183,97 @@ class DecodeSession:
     def _check_free(self, start: int, taken: Tensor) -> None:
         if len(taken):
             raise ValueError(f"slice {start + int(taken[0])} along axis {self.axis} was added before")
+
+
+class DecodeSession(SlabSession):
+    """Collects a volume slab by slab and decodes it; made by `RankSEGDecoder.open`.
+
+    Foreground probabilities are kept as 16-bit levels, two bytes a voxel and class, in memory or in a file. The label
+    map is that of a whole-volume call on the rounded probabilities: they are off by at most 1 / 131070, and the
+    background by that times the foreground classes.
+
+    Example:
+        >>> import torch
+        >>> from rankseg_med.decode import RankSEGDecoder
+        >>> probabilities = torch.softmax(torch.randn(3, 40, 16, 16), 0)
+        >>> with RankSEGDecoder("dice").open(3, (40, 16, 16)) as session:
+        ...     session.update(slice(20, 40), probabilities[:, 20:])
+        ...     session.update(slice(0, 20), probabilities[:, :20])
+        ...     label_map = session.finalize().label_map
+        >>> label_map.shape
+        torch.Size([40, 16, 16])
+    """
+
+    def __init__(
+        self,
+        decoder: RankSEGDecoder,
+        num_classes: int,
+        spatial_shape: Sequence[int],
+        *,
+        axis: int = 0,
+        store: Store = "memory",
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.decoder = decoder
+        exclusive = decoder.mode == "multiclass"
+        super().__init__(
+            num_classes,
+            spatial_shape,
+            axis,
+            exclusive=exclusive,
+            channels=num_classes - exclusive,
+            dtype=torch.int16,
+            store=store,
+            folder=folder,
+            device=device,
+        )
+
+    def volumes(self) -> list[LevelBlocks]:
+        """The volume as decoders read it: one of exclusive classes, or one per independent channel."""
+        channels = self._values.flatten(1)
+        return [LevelBlocks(channels)] if self._exclusive else [LevelBlocks(channel[None]) for channel in channels]
+
+    def _to_be_kept(self, probabilities: Float[Tensor, "classes *spatial"]) -> Int[Tensor, "channels *spatial"]:
+        foreground = probabilities[1:] if self._exclusive else probabilities
+        return level_of(foreground.float()) - _SHIFT
+
+    def _decode(self) -> Decoded:
+        return self.decoder.decode_blocks(self.volumes(), self.spatial_shape)
+
+
+class ArgmaxSession(SlabSession):
+    """Collects a volume slab by slab for argmax, which needs no more than the labels; made by `ArgmaxDecoder.open`."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        spatial_shape: Sequence[int],
+        *,
+        axis: int = 0,
+        store: Store = "memory",
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(
+            num_classes,
+            spatial_shape,
+            axis,
+            exclusive=True,
+            channels=1,
+            dtype=torch.uint8,
+            store=store,
+            folder=folder,
+            device=device,
+        )
+
+    def _to_be_kept(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "1 *spatial"]:
+        return highest(probabilities.flatten(1)).reshape(1, *probabilities.shape[1:])
+
+    def _decode(self) -> Decoded:
+        # A file's mapping ends with the session; the label map goes on.
+        labels = self._values[0] if self._file is None else self._values[0].clone()
+        return Decoded(labels, ())
 
 
 class LevelBlocks(Blocks):

@@ -4,7 +4,7 @@ import random
 import pytest
 import torch
 
-from rankseg_med.decode import DecodeSession, RankSEGDecoder
+from rankseg_med.decode import ArgmaxDecoder, DecodeSession, RankSEGDecoder, decode_ensemble, finalize_ensemble
 
 SHAPE = (14, 9, 11)
 
@@ -118,4 +118,39 @@ def test_disk_store_leaves_no_file(tmp_path):
 
 def test_memory_is_two_bytes_a_voxel_and_foreground_class():
     session = RankSEGDecoder().open(5, SHAPE)
-    assert session._levels.nbytes == 2 * 4 * torch.Size(SHAPE).numel()
+    assert session._values.nbytes == 2 * 4 * torch.Size(SHAPE).numel()
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_argmax_slab_by_slab_is_argmax(store, axis):
+    probabilities = on_levels(4)
+    session = filled(ArgmaxDecoder(), probabilities, [3, 7], axis, store=store)
+    label_map = session.finalize().label_map
+    assert torch.equal(label_map.long(), probabilities.argmax(0))
+
+
+def test_an_ensemble_of_sessions_is_the_ensemble_of_its_members():
+    members = [on_levels(3, seed=seed) for seed in range(3)]
+    decoder = RankSEGDecoder("dice")
+    whole = decode_ensemble(members, decoder)
+    sessions = [filled(decoder, member, [5], seed=seed) for seed, member in enumerate(members)]
+    decoded = finalize_ensemble(sessions)
+    assert torch.equal(decoded.label_map, whole.label_map)
+    for ours, theirs in zip(decoded.decisions, whole.decisions, strict=True):
+        assert ours.expected_score == pytest.approx(theirs.expected_score, abs=1e-6)
+    with pytest.raises(ValueError, match="closed"):
+        sessions[1].finalize()
+
+
+def test_an_ensemble_needs_filled_sessions_of_one_volume():
+    decoder = RankSEGDecoder()
+    with pytest.raises(ValueError, match="at least one member"):
+        finalize_ensemble([])
+    with pytest.raises(ValueError, match="must be of one volume"):
+        finalize_ensemble([decoder.open(3, (4, 4)), decoder.open(3, (4, 5))])
+    with pytest.raises(ValueError, match="4 of 4 slices"):
+        finalize_ensemble([decoder.open(3, (4, 4)), decoder.open(3, (4, 4))])
+    greedy = RankSEGDecoder(assignment="greedy")
+    with pytest.raises(ValueError, match="assignment='ascent'"):
+        finalize_ensemble([greedy.open(3, (4, 4)), greedy.open(3, (4, 4))])
