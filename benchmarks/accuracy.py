@@ -29,7 +29,7 @@ from rich.table import Table
 from torch import Tensor
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
-from rankseg_med.inference import ProbabilityModel
+from rankseg_med.inference import SegmentationModel
 from rankseg_med.metrics import dice
 from rankseg_med.studies import Study, atomic_write, find_studies, load_label_map
 from rankseg_med.workflows.config import load_config
@@ -93,11 +93,11 @@ class TrainedNetwork:
             model = self._model()
             for study in missing:
                 with atomic_write(self.probabilities_of(study)) as temporary:
-                    np.save(temporary, model(study.image).numpy(), allow_pickle=False)
+                    np.save(temporary, model.probabilities(study.image).numpy(), allow_pickle=False)
 
-    def _model(self) -> ProbabilityModel:
+    def _model(self) -> SegmentationModel:
         config = load_config("inference", "hippocampus")
-        return Prediction.from_config(config, self.folder / LAST, self.folder).model
+        return Prediction.from_config(config, [self.folder / LAST], self.folder).model
 
 
 def dice_by_decoder(network: TrainedNetwork, held_out: Sequence[Study]) -> dict[str, NDArray[np.float64]]:

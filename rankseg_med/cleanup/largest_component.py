@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cc3d
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
-_CC3D_NEIGHBOURS = {2: {1: 4, 2: 8}, 3: {1: 6, 2: 18, 3: 26}}
+from rankseg_med.cleanup._labels import (
+    Labels,
+    bounding_box,
+    cc3d_connectivity,
+    check_label_map,
+    connected_components,
+    groups_of,
+    mask_of,
+)
 
 
 def keep_largest_component(
     label_map: Shaped[np.ndarray, "*spatial"],
-    labels: Sequence[int | Sequence[int]] | None = None,
+    labels: Labels | None = None,
     connectivity: int | None = None,
 ) -> Shaped[np.ndarray, "*spatial"]:
     """Set everything but the largest connected component to background, label by label or group by group.
@@ -35,23 +41,24 @@ def keep_largest_component(
         ValueError: Other than two or three axes, an impossible connectivity, an empty group, or the background label.
         TypeError: Not an integer or boolean label map.
     """
-    if label_map.ndim not in _CC3D_NEIGHBOURS:
-        raise ValueError(f"label_map must be (X, Y) or (X, Y, Z), found shape {label_map.shape}")
-    if not (np.issubdtype(label_map.dtype, np.integer) or label_map.dtype == np.bool_):
-        raise TypeError(f"label_map must hold integers, found {label_map.dtype}; was a probability volume passed?")
-    connectivity = label_map.ndim if connectivity is None else connectivity
-    if connectivity not in _CC3D_NEIGHBOURS[label_map.ndim]:
-        raise ValueError(f"connectivity must be from 1 to {label_map.ndim}, found {connectivity}")
-
+    check_label_map(label_map)
+    neighbours = cc3d_connectivity(connectivity, label_map.ndim)
     cleaned = label_map.copy()
-    targets = [int(label) for label in np.unique(label_map) if label] if labels is None else labels
-    for target in targets:
-        group = [target] if isinstance(target, int) else list(target)
-        if not group or 0 in group:
-            raise ValueError(f"labels must name foreground labels or groups of them, found {target!r}")
-        mask = np.isin(label_map, group)
-        components = cc3d.connected_components(mask, connectivity=_CC3D_NEIGHBOURS[label_map.ndim][connectivity])
-        sizes = np.bincount(components.ravel(order="K"))
-        if len(sizes) > 2:
-            cleaned[mask & (components != sizes[1:].argmax() + 1)] = 0
+    for group in groups_of(labels, label_map):
+        mask = mask_of(label_map, group)
+        box = bounding_box(mask)
+        _keep_largest(cleaned[box], mask[box], neighbours)
     return cleaned
+
+
+def _keep_largest(cleaned: Shaped[np.ndarray, "*box"], mask: Bool[np.ndarray, "*box"], neighbours: int) -> None:
+    """Set to 0, in place, what belongs to the mask but not to its largest component."""
+    if not mask.size:  # the label does not occur
+        return
+    components = connected_components(mask, neighbours)
+    sizes = cc3d.statistics(components, no_slice_conversion=True)["voxel_counts"][1:]
+    if len(sizes) > 1:
+        largest = sizes.argmax() + 1
+        # Slice by slice, for the sake of memory.
+        for labels, pieces in zip(cleaned, components, strict=True):
+            labels[(pieces != 0) & (pieces != largest)] = 0

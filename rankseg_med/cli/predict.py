@@ -22,11 +22,29 @@ log = logging.getLogger(__name__)
 def predict_command(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI file, folder of them, or data list (.json).")],
     config: Annotated[str, typer.Option(help="Config file (trusted: it may hold code) or shipped name, such as demo.")],
-    checkpoint: Annotated[str, typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo.")],
+    checkpoint: Annotated[
+        list[str],
+        typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble."),
+    ],
     output_dir: Annotated[Path, typer.Option("--output", help="Folder of the label maps.")],
     decoder: Annotated[
         Literal["dice", "iou", "argmax"] | None,
         typer.Option(help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
+    ] = None,
+    grid: Annotated[
+        Literal["native", "model"] | None,
+        typer.Option(help="Decode on the image's grid, or on the preprocessed image's: faster, coarser."),
+    ] = None,
+    ensemble: Annotated[
+        Literal["mean", "decode"] | None,
+        typer.Option(help="Of several checkpoints: decode their mean, or for the mean expected score over them."),
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Mean over flips of every axis: eight times the network.")] = False,
+    store: Annotated[
+        Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
+    ] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
@@ -44,18 +62,26 @@ def predict_command(
         settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": decoder}
     elif decoder is not None:
         settings["decoder::name"] = decoder
-    prediction = Prediction.from_config(settings, shipped_checkpoint(checkpoint) or Path(checkpoint), output_dir)
-    if report_outcomes(predict_with_progress(studies, prediction, overwrite=overwrite), output_dir):
+    for name, value in {"grid": grid, "ensemble": ensemble, "store": store}.items():
+        if value is not None:
+            settings[name] = value
+    if tta:
+        settings["inferer::flip_axes"] = "all"
+    checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
+    prediction = Prediction.from_config(settings, checkpoints, output_dir)
+    memory_budget = None if memory_gb is None else int(memory_gb * 1e9)
+    outcomes = predict_with_progress(studies, prediction, overwrite=overwrite, memory_budget=memory_budget)
+    if report_outcomes(outcomes, output_dir):
         raise typer.Exit(1)
 
 
 def predict_with_progress(
-    studies: Sequence[Study], prediction: Prediction, *, overwrite: bool
+    studies: Sequence[Study], prediction: Prediction, *, overwrite: bool, memory_budget: int | None = None
 ) -> list[Outcome[Study, Path]]:
     """Run the prediction with a bar on a terminal and a line per study in a log."""
     outcomes = []
     with progress_bar("predicting", len(studies)) as bar:
-        for outcome in predict(studies, prediction, overwrite=overwrite):
+        for outcome in predict(studies, prediction, overwrite=overwrite, memory_budget=memory_budget):
             outcomes.append(outcome)
             if outcome.error is None:
                 log.info("%s: done in %.1f s", outcome.item.case_id, outcome.seconds)

@@ -1,5 +1,8 @@
-"""Image to class probabilities, on the image's own grid."""
+"""Image to label map, slab by slab, on the image's own grid."""
 
-from rankseg_med.inference.probabilities import InferenceError, ProbabilityModel
+from rankseg_med.inference.errors import InferenceError
+from rankseg_med.inference.model import Predicted, SegmentationModel
+from rankseg_med.inference.slab import Slab
+from rankseg_med.inference.streaming import StreamingInferer
 
-__all__ = ["InferenceError", "ProbabilityModel"]
+__all__ = ["InferenceError", "Predicted", "SegmentationModel", "Slab", "StreamingInferer"]

@@ -3,6 +3,7 @@
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.grid import check_same_grid
+from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_image, load_label_map
 from rankseg_med.studies.label_map import write_label_map
 from rankseg_med.studies.listing import Study, find_studies
@@ -21,5 +22,6 @@ __all__ = [
     "find_studies",
     "load_image",
     "load_label_map",
+    "open_nifti",
     "write_label_map",
 ]

@@ -1,19 +1,25 @@
 """Reading images and label maps as MONAI tensors, refusing whatever would silently spoil a result."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Num, UInt8
 from monai.data import MetaTensor
 from monai.utils import MetaKeys
-from nibabel.arrayproxy import ArrayProxy
+from nibabel.openers import Opener
+from nibabel.volumeutils import apply_read_scaling
 
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.header import open_nifti, reported_as_study_error
 
 _CHUNK_BYTES = 2**20
+# Slices that are read, scaled and checked at a time; a row of so many float32 fills a cache line.
+_SLICES = 16
 _MAX_LABEL = 255
 
 
@@ -34,11 +40,7 @@ def load_image(path: Path) -> Float32[MetaTensor, "1 X Y Z"]:
             or a voxel is NaN or infinite in float32.
     """
     image = open_nifti(path)
-    # A float64 value beyond float32 becomes infinite, which is reported below.
-    with np.errstate(over="ignore"):
-        voxels = np.ascontiguousarray(_read_voxels(image, path), dtype=np.float32)
-    _check_voxels(np.isfinite(voxels), voxels, path, "must be finite")
-    return _meta_tensor(voxels, image, path)
+    return _meta_tensor(_read_voxels(image, path, np.float32, np.isfinite, "must be finite"), image, path)
 
 
 def load_label_map(path: Path) -> UInt8[MetaTensor, "1 X Y Z"]:
@@ -55,38 +57,66 @@ def load_label_map(path: Path) -> UInt8[MetaTensor, "1 X Y Z"]:
         StudyError: as `load_image`, and if a value is not a whole number from 0 to 255.
     """
     image = open_nifti(path)
-    voxels = _read_voxels(image, path)
-    valid = (voxels >= 0) & (voxels <= _MAX_LABEL)
-    if voxels.dtype.kind == "f":
-        # Whatever overflows here is out of range already.
-        with np.errstate(over="ignore"):
-            voxels = voxels.astype(np.float32, copy=False)
-        valid &= voxels == np.rint(voxels)
-    _check_voxels(valid, voxels, path, f"of a label map must be whole numbers from 0 to {_MAX_LABEL}")
-    return _meta_tensor(np.ascontiguousarray(voxels, dtype=np.uint8), image, path)
+    requirement = f"of a label map must be whole numbers from 0 to {_MAX_LABEL}"
+    return _meta_tensor(_read_voxels(image, path, np.uint8, _are_labels, requirement), image, path)
 
 
-def _read_voxels(image: nib.Nifti1Pair, path: Path) -> np.ndarray:
-    """Scaled voxels `(X, Y, Z)` in memory of their own, so that a later change of the file cannot reach them."""
+def _are_labels(voxels: Num[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+    valid: np.ndarray = (voxels >= 0) & (voxels <= _MAX_LABEL)
+    return valid & (voxels == np.rint(voxels)) if voxels.dtype.kind == "f" else valid
+
+
+def _read_voxels(
+    image: nib.Nifti1Pair,
+    path: Path,
+    dtype: type[np.float32 | np.uint8],
+    are_valid: Callable[[np.ndarray], np.ndarray],
+    requirement: str,
+) -> Num[np.ndarray, "X Y Z"]:
+    """Scaled and checked voxels in memory of their own, with a few slices of overhead.
+
+    Raises:
+        StudyError: if the data are damaged, or values are not valid; how many and where the first is, in C order.
+    """
     stored = image.dataobj
-    spec = (stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter)
+    voxels = np.empty(image.shape[:3], dtype)
+    invalid = 0
+    first: tuple[tuple[int, ...], float] | None = None
     with reported_as_study_error(path), image.file_map["image"].get_prepare_fileobj("rb") as stream:
-        voxels = np.asanyarray(ArrayProxy(stream, spec, mmap=False))
+        stream.seek(int(stored.offset))
+        for start in range(0, voxels.shape[2], _SLICES):
+            target = voxels[:, :, start : start + _SLICES]
+            block = apply_read_scaling(_read_block(stream, target.shape, stored.dtype), stored.slope, stored.inter)
+            if block.dtype.kind == "f":
+                # What float32 cannot hold becomes infinite, which is not valid.
+                with np.errstate(over="ignore"):
+                    block = block.astype(np.float32, copy=False)
+            valid = are_valid(block)
+            if not valid.all():
+                place = np.unravel_index(np.argmin(valid), valid.shape)
+                found = (int(place[0]), int(place[1]), int(place[2]) + start), block[place]
+                first = min(first or found, found, key=lambda item: item[0])
+                invalid += int(np.count_nonzero(~valid))
+            elif not invalid:
+                target[:] = block
         # gzip compares the checksum only at the end of the file, where nibabel would not go.
         while stream.read(_CHUNK_BYTES):
             pass
-    volume: np.ndarray = voxels.reshape(image.shape[:3])
-    return volume
+    if first:
+        raise StudyError(
+            f"{path}: voxels {requirement}, but {invalid} of {voxels.size} are not; "
+            f"the first is {first[1]} at {first[0]}"
+        )
+    return voxels
 
 
-def _check_voxels(valid: np.ndarray, voxels: np.ndarray, path: Path, requirement: str) -> None:
-    if valid.all():
-        return
-    first = tuple(int(index) for index in np.unravel_index(np.argmin(valid), valid.shape))
-    raise StudyError(
-        f"{path}: voxels {requirement}, but {valid.size - np.count_nonzero(valid)} of {valid.size} are not; the first "
-        f"is {voxels[first]} at {first}"
-    )
+def _read_block(stream: Opener, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Num[np.ndarray, "X Y slices"]:
+    """The next slices as they are stored."""
+    size = math.prod(shape) * dtype.itemsize
+    data = stream.read(size)
+    if len(data) < size:
+        raise OSError(f"Expected {size} more bytes, got {len(data)}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F")
 
 
 def _meta_tensor(voxels: np.ndarray, image: nib.Nifti1Pair, path: Path) -> MetaTensor:

@@ -50,7 +50,7 @@ def write_label_map(labels: torch.Tensor | np.ndarray, path: Path, grid_of: Path
 
     stored = stored_header(source)
     nifti = nib.Nifti2Image if stored["sizeof_hdr"] == _NIFTI2_HEADER_BYTES else nib.Nifti1Image
-    label_map = nifti(voxels.astype(np.uint8), affine=None)
+    label_map = nifti(voxels.astype(np.uint8, copy=False), affine=None)
     for field in _GEOMETRY_FIELDS:
         label_map.header[field] = stored[field]
     with atomic_write(path) as temporary:

@@ -1,5 +1,6 @@
 """MONAI array and dictionary transforms over the other rooms."""
 
+from rankseg_med.transforms.holes import FillLabelHoles, FillLabelHolesD, FillLabelHolesd, FillLabelHolesDict
 from rankseg_med.transforms.largest_component import (
     KeepLargestComponent,
     KeepLargestComponentD,
@@ -8,12 +9,32 @@ from rankseg_med.transforms.largest_component import (
 )
 from rankseg_med.transforms.load import LoadStudyD, LoadStudyd, LoadStudyDict
 from rankseg_med.transforms.rankseg import RankSEG, RankSEGD, RankSEGd, RankSEGDict
+from rankseg_med.transforms.small_components import (
+    RemoveSmallComponents,
+    RemoveSmallComponentsD,
+    RemoveSmallComponentsd,
+    RemoveSmallComponentsDict,
+)
+from rankseg_med.transforms.spacing import AxisSpacing, AxisSpacingD, AxisSpacingd, AxisSpacingDict
+from rankseg_med.transforms.touching import KeepTouching, KeepTouchingD, KeepTouchingd, KeepTouchingDict
 
 __all__ = [
+    "AxisSpacing",
+    "AxisSpacingD",
+    "AxisSpacingDict",
+    "AxisSpacingd",
+    "FillLabelHoles",
+    "FillLabelHolesD",
+    "FillLabelHolesDict",
+    "FillLabelHolesd",
     "KeepLargestComponent",
     "KeepLargestComponentD",
     "KeepLargestComponentDict",
     "KeepLargestComponentd",
+    "KeepTouching",
+    "KeepTouchingD",
+    "KeepTouchingDict",
+    "KeepTouchingd",
     "LoadStudyD",
     "LoadStudyDict",
     "LoadStudyd",
@@ -21,4 +42,8 @@ __all__ = [
     "RankSEGD",
     "RankSEGDict",
     "RankSEGd",
+    "RemoveSmallComponents",
+    "RemoveSmallComponentsD",
+    "RemoveSmallComponentsDict",
+    "RemoveSmallComponentsd",
 ]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_numpy
 from monai.utils.enums import TransformBackends
 
 from rankseg_med.cleanup import keep_largest_component
+from rankseg_med.transforms.label_map import apply_to_label_map
 
 
 class KeepLargestComponent(Transform):
@@ -37,25 +36,15 @@ class KeepLargestComponent(Transform):
         """Clean one label map.
 
         Args:
-            img: Label map ``(1, *spatial)`` of whole numbers.
+            img: Label map ``(1, *spatial)``: integer, boolean, or floating point with whole numbers from 0 to 255.
 
         Returns:
             A new label map of the same kind, dtype and metadata.
 
         Raises:
-            ValueError: Several channels (one-hot): decode to labels first.
+            ValueError: Several channels (one-hot), or values that are no labels.
         """
-        if img.shape[0] != 1:
-            raise ValueError(
-                f"KeepLargestComponent needs a label map (1, *spatial), found {img.shape[0]} channels; "
-                "clean one-hot volumes before AsDiscrete(to_onehot=...)"
-            )
-        values = convert_to_numpy(img)[0]
-        labels = values.astype(np.int64)
-        if not np.array_equal(labels, values):
-            raise ValueError("KeepLargestComponent needs whole-number labels; was a probability volume passed?")
-        cleaned = keep_largest_component(labels, self.labels, self.connectivity)
-        return convert_to_dst_type(cleaned[None], dst=img)[0]
+        return apply_to_label_map(img, lambda labels: keep_largest_component(labels, self.labels, self.connectivity))
 
 
 class KeepLargestComponentd(MapTransform):

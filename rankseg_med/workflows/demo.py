@@ -53,7 +53,7 @@ def run_demo(output: Path, *, device: Device = "auto") -> dict[str, Evaluation]:
     for name, grid in _STUDIES.items():
         write_phantom(make_phantom(**grid), images / f"{name}.nii.gz", labels / f"{name}.nii.gz")  # type: ignore[arg-type]
     config = load_config("inference", "demo", device=device)
-    prediction = Prediction.from_config(config, SHIPPED_WEIGHTS / "demo.safetensors", output / "predictions")
+    prediction = Prediction.from_config(config, [SHIPPED_WEIGHTS / "demo.safetensors"], output / "predictions")
     label_names = dict(enumerate(config["label_names"]))
     del label_names[0]
 
@@ -61,7 +61,8 @@ def run_demo(output: Path, *, device: Device = "auto") -> dict[str, Evaluation]:
     evaluations = {}
     for name, decoder in DECODERS.items():
         folder = output / "predictions" / decoder
-        _predict_all(studies, replace(prediction, decoder=make_decoder(decoder), output=folder))  # type: ignore[arg-type]
+        model = replace(prediction.model, decoder=make_decoder(decoder))  # type: ignore[arg-type]
+        _predict_all(studies, replace(prediction, model=model, output=folder))
         evaluations[name] = evaluate(folder, labels, label_names, output=output / "scores" / decoder)
     for study in studies:
         _draw(study, output, label_names)
@@ -72,7 +73,7 @@ def _predict_all(studies: Sequence[Study], prediction: Prediction) -> None:
     for outcome in predict(studies, prediction, overwrite=True):
         if outcome.error is not None:
             raise RuntimeError(f"{outcome.item.case_id}: {outcome.error}") from outcome.error
-        log.info("%s, %r: %.1f s", outcome.item.case_id, prediction.decoder, outcome.seconds)
+        log.info("%s, %r: %.1f s", outcome.item.case_id, prediction.model.decoder, outcome.seconds)
 
 
 def _draw(study: Study, output: Path, label_names: Mapping[int, str]) -> None:

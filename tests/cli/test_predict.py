@@ -137,7 +137,7 @@ def test_wrong_channel_count(rankseg_med, small_image, tmp_path):
     save_file(torch.nn.Conv3d(2, 2, 1).state_dict(), weights)
     image = small_image(np.zeros((8, 8, 8), np.float32))
     message = failing(rankseg_med, image, tmp_path / "out", "--config", config, "--checkpoint", weights)
-    assert "the network takes 2 input channels, the study has 1" in message
+    assert "the network takes 2 input channels, the study gives 1" in message
 
 
 def test_wrong_checkpoint(rankseg_med, small_image, tmp_path):

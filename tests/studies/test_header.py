@@ -36,7 +36,7 @@ class TestNotNifti:
             open_nifti(tmp_path / "a.mha")
 
     @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img", "a.hdr"])
-    @pytest.mark.parametrize("content", [b"", b"not an image", b"x" * 1000, gzip.compress(b"x" * 1000)])
+    @pytest.mark.parametrize("content", [b"", b"not an image", b"x" * 1000, gzip.compress(b"x" * 1000)], ids=len)
     def test_other_content(self, tmp_path, name, content):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(StudyError, match=name.replace(".", r"\.")):

@@ -104,6 +104,13 @@ class TestLoadImage:
         with pytest.raises(StudyError, match=r"bad\.nii.*2 of 60.*\(1, 2, 3\)"):
             load_image(save("bad.nii.gz", voxels))
 
+    def test_long_volumes_are_read_and_checked_to_their_end(self, save):
+        voxels = np.arange(3 * 4 * 41, dtype=np.float32).reshape(3, 4, 41)
+        np.testing.assert_array_equal(load_image(save("long.nii.gz", voxels))[0].numpy(), voxels)
+        voxels[2, 0, 1] = voxels[1, 3, 35] = voxels[1, 3, 40] = np.nan
+        with pytest.raises(StudyError, match=r"3 of 492 are not; the first is nan at \(1, 3, 35\)"):
+            load_image(save("bad.nii.gz", voxels))
+
     def test_values_beyond_float32_are_an_error(self, save):
         with pytest.raises(StudyError, match="finite"):
             load_image(save("bad.nii", np.full((2, 2, 2), 1e300)))

@@ -5,14 +5,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.inferers import SimpleInferer
 from monai.transforms import Compose, Orientationd, Spacingd
 
+from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
-from rankseg_med.inference import ProbabilityModel
+from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.studies import StudyError, find_studies
 from rankseg_med.studies.phantom import make_phantom, write_phantom
-from rankseg_med.transforms import KeepLargestComponent, LoadStudyd
+from rankseg_med.transforms import KeepLargestComponent, LoadStudyd, RemoveSmallComponents
 from rankseg_med.workflows.predict import Prediction, predict
 
 
@@ -41,8 +41,9 @@ def prediction(tmp_path):
             Spacingd("image", (5, 5, 5), padding_mode="border"),
         ]
     )
-    model = ProbabilityModel(preprocessing, BrightIsForeground(), SimpleInferer(), 2)
-    return Prediction(model, RankSEGDecoder(), None, tmp_path / "out")
+    inferer = StreamingInferer((24, 32, 32), overlap=0.5)
+    model = SegmentationModel(preprocessing, [BrightIsForeground()], inferer, 2, RankSEGDecoder())
+    return Prediction(model, None, tmp_path / "out")
 
 
 def test_same_anatomy_whatever_the_stored_orientation(phantoms, prediction):
@@ -59,14 +60,25 @@ def test_same_anatomy_whatever_the_stored_orientation(phantoms, prediction):
     np.testing.assert_array_equal(canonical["sal"], canonical["ras"])
 
 
-def test_decoder_and_cleanup_are_used(phantoms, prediction):
-    image = phantoms / "images" / "ras.nii.gz"
-    probabilities = prediction.model(image)
-    assert torch.equal(prediction.decode(image).label_map, RankSEGDecoder()(probabilities))
-    by_argmax = replace(prediction, decoder=ArgmaxDecoder()).decode(image).label_map
-    assert torch.equal(by_argmax.long(), probabilities.argmax(0))
-    cleaned = replace(prediction, decoder=ArgmaxDecoder(), cleanup=KeepLargestComponent()).decode(image).label_map
-    assert 0 < cleaned.sum() < by_argmax.sum()
+def test_cleanup_is_used(phantoms, prediction):
+    prediction = replace(prediction, model=replace(prediction.model, decoder=ArgmaxDecoder()))
+    (study,) = find_studies(phantoms / "images" / "ras.nii.gz")
+
+    def labels(prediction: Prediction) -> np.ndarray:
+        (outcome,) = predict([study], prediction, overwrite=True)
+        return np.asarray(nib.load(outcome.result).dataobj)
+
+    everything, cleaned = labels(prediction), labels(replace(prediction, cleanup=KeepLargestComponent()))
+    np.testing.assert_array_equal(cleaned, keep_largest_component(everything))
+    assert 0 < cleaned.sum() < everything.sum()
+
+
+def test_cleanup_knows_the_size_of_a_voxel(phantoms, prediction):
+    """More than the whole phantom: nothing is left."""
+    prediction = replace(prediction, cleanup=RemoveSmallComponents(minimum_ml=1e6))
+    (outcome,) = predict(find_studies(phantoms / "images" / "ras.nii.gz"), prediction)
+    assert outcome.error is None
+    assert not np.asarray(nib.load(outcome.result).dataobj).any()
 
 
 def test_decisions_are_written_beside_the_label_map(phantoms, prediction):
@@ -106,3 +118,19 @@ def test_images_are_never_replaced(phantoms, prediction):
     studies = find_studies(phantoms / "images")
     with pytest.raises(StudyError, match="the label map would replace an image"):
         predict(studies, replace(prediction, output=phantoms / "images"), overwrite=True)
+
+
+def test_a_memory_budget_admits_one_study_after_another(phantoms, prediction):
+    """Smaller than any study needs: each runs alone."""
+    outcomes = list(predict(find_studies(phantoms / "images"), prediction, memory_budget=1))
+    assert [outcome.error for outcome in outcomes] == [None, None, None]
+
+
+def test_a_study_whose_header_cannot_be_read_fails_alone_under_a_budget(phantoms, prediction, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a_bad.nii.gz").write_bytes(b"not a NIfTI file")
+    (images / "b_good.nii.gz").write_bytes((phantoms / "images" / "ras.nii.gz").read_bytes())
+    failed, succeeded = predict(find_studies(images), prediction, memory_budget=10**9)
+    assert "a_bad.nii.gz" in str(failed.error)
+    assert succeeded.error is None

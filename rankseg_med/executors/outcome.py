@@ -1,0 +1,28 @@
+"""What became of an item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item, Result]):
+    """What became of one item: a result or the error that stopped it.
+
+    Attributes:
+        item: What the job was given.
+        result: What the job returned; None if it failed.
+        error: What it raised; None if it succeeded. Its traceback names every line, but the local variables are gone.
+        seconds: Wall time from the start of the item's first stage to the end of its last, waits in between included.
+        stage_seconds: Wall time within each stage that the item entered, in seconds.
+    """
+
+    item: Item
+    result: Result | None
+    error: Exception | None
+    seconds: float
+    stage_seconds: tuple[float, ...]

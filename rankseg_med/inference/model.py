@@ -1,0 +1,186 @@
+"""A trained network with everything around it: image file in, label map on the image's own grid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from monai.data import MetaTensor
+from monai.transforms import Compose
+from torch import Tensor
+
+from rankseg_med.decode import ArgmaxDecoder, Decoded, DecodeSession, RankSEGDecoder, SlabSession, finalize_ensemble
+from rankseg_med.decode.session import Store
+from rankseg_med.inference.errors import InferenceError
+from rankseg_med.inference.native_grid import NativeGrid
+from rankseg_med.inference.slab import Slab
+from rankseg_med.inference.streaming import StreamingInferer
+from rankseg_med.transforms.errors import own_errors_of_transforms
+
+Grid = Literal["native", "model"]
+Ensemble = Literal["mean", "decode"]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Probabilities of one study, waiting to be decoded; use it once.
+
+    Attributes:
+        sessions: One, or one per network of an ensemble that is decoded as such.
+        grid: Of the image.
+    """
+
+    sessions: tuple[SlabSession, ...]
+    grid: NativeGrid
+
+
+@dataclass(frozen=True)
+class SegmentationModel:
+    """A network, or several, from image file to label map, with memory that does not grow with the number of classes.
+
+    The three steps (`preprocess`, `predict`, `decode`) may run in different threads, each for another study.
+
+    Attributes:
+        preprocessing: Dictionary transforms; from ``{"image": path}`` they make ``{"image": (channels, *model grid)}``.
+            Of spatial transforms those that keep axes aligned; see `NativeGrid`.
+        networks: Each maps ``(batch, channels, *window)`` to logits ``(batch, num_classes, *window)``. Several are an
+            ensemble.
+        inferer: Takes a network over a volume.
+        num_classes: Background included.
+        decoder: Probabilities to label map.
+        grid: ``"native"`` carries probabilities to the image's grid and decodes there. ``"model"`` decodes on the grid
+            of the preprocessed image and carries labels (nearest neighbour), which is faster, coarser, and gives
+            decisions in the model grid's voxels.
+        ensemble: ``"mean"`` decodes the mean of the networks' probabilities, ``"decode"`` decodes for the mean over
+            networks of the expected score (`decode_ensemble`), at a session's memory per network.
+        store: Where probabilities wait: ``"memory"``, or ``"disk"`` for volumes that memory does not hold.
+        store_folder: Of the temporary file on disk; by default the system's.
+    """
+
+    preprocessing: Compose
+    networks: Sequence[torch.nn.Module]
+    inferer: StreamingInferer
+    num_classes: int
+    decoder: RankSEGDecoder | ArgmaxDecoder
+    grid: Grid = "native"
+    ensemble: Ensemble = "mean"
+    store: Store = "memory"
+    store_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise ValueError("a model needs at least one network, found none")
+        if self.ensemble == "decode" and not isinstance(self.decoder, RankSEGDecoder):
+            raise ValueError("ensemble 'decode' needs a decoder for dice or iou, found argmax; use ensemble 'mean'")
+        independent = isinstance(self.decoder, RankSEGDecoder) and self.decoder.mode == "multilabel"
+        if independent or self.inferer.activation != "softmax":
+            raise ValueError(
+                "a label map needs exclusive classes: activation 'softmax' and a decoder with mode 'multiclass'; "
+                f"found activation {self.inferer.activation!r} and {self.decoder!r}"
+            )
+
+    def __call__(self, image: Path) -> Decoded:
+        """Label map ``(X, Y, Z)`` uint8 of one image on the voxel grid of its file, and the decisions behind it.
+
+        Raises:
+            StudyError: The image cannot be used.
+            InferenceError: The network returns something else than finite logits per class, or the preprocessing cannot
+                be undone axis by axis.
+        """
+        return self.decode(self.predict(self.preprocess(image)))
+
+    def preprocess(self, image: Path) -> Float[MetaTensor, "channels *model"]:
+        """The image as networks take it, with its history."""
+        with own_errors_of_transforms():
+            preprocessed: MetaTensor = self.preprocessing({"image": image})["image"]
+        return preprocessed
+
+    def predict(self, image: Float[MetaTensor, "channels *model"]) -> Predicted:
+        """Run the networks over a preprocessed image, slab by slab."""
+        grid = NativeGrid.of(image)
+        shape = grid.native_shape if self.grid == "native" else grid.model_shape
+        sessions = []
+        for axis, slabs in self._streams(image, grid):
+            session = self.decoder.open(self.num_classes, shape, axis=axis, store=self.store, folder=self.store_folder)
+            sessions.append(session)
+            for slab in slabs:
+                session.update(slice(slab.start, slab.stop), slab.probabilities.cpu())
+        return Predicted(tuple(sessions), grid)
+
+    def probabilities(self, image: Path) -> Float[Tensor, "classes *native"]:
+        """Mean probabilities of the networks, all at once, for those who want to keep them.
+
+        Args:
+            image: An image file.
+
+        Returns:
+            ``(num_classes, X, Y, Z)`` float32 in main memory, on the voxel grid of the file (``grid`` "native") or of
+            the preprocessed image.
+        """
+        preprocessed = self.preprocess(image)
+        grid = NativeGrid.of(preprocessed)
+        shape = grid.native_shape if self.grid == "native" else grid.model_shape
+        values = torch.empty((self.num_classes, *shape))
+        ((axis, slabs),) = replace(self, ensemble="mean")._streams(preprocessed, grid)
+        for slab in slabs:
+            values.narrow(axis + 1, slab.start, slab.stop - slab.start).copy_(slab.probabilities)
+        return values
+
+    def decode(self, predicted: Predicted) -> Decoded:
+        """Label map on the image's grid and the decisions behind it."""
+        first = predicted.sessions[0]
+        if self.ensemble == "decode":
+            decoded = finalize_ensemble([s for s in predicted.sessions if isinstance(s, DecodeSession)])
+        else:
+            decoded = first.finalize()
+        if self.grid == "native":
+            return decoded
+        return replace(decoded, label_map=predicted.grid.labels(decoded.label_map))
+
+    def _streams(
+        self, image: Float[MetaTensor, "channels *model"], grid: NativeGrid
+    ) -> Iterator[tuple[int, Iterator[Slab]]]:
+        """Axis and slabs of what is decoded: of the mean, or of each network, one after the other."""
+        axis = self.inferer.axis_of(image.ndim - 1)
+        for network in self.networks:
+            _check_channels(network, image.shape[0] * (1 + 2 * self.inferer.neighbours), len(self.inferer.roi_size))
+        streams = [self.inferer(image.as_tensor(), network, self.num_classes) for network in self.networks]
+        for slabs in [_mean(streams)] if self.ensemble == "mean" else streams:
+            if self.grid == "native":
+                yield grid.native_axis(axis), _on_native_grid(slabs, grid, axis)
+            else:
+                yield axis, slabs
+
+
+def _mean(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:
+    """Mean probabilities of networks that go over the same windows."""
+    for slabs in zip(*streams, strict=True):
+        if len(slabs) == 1:
+            yield slabs[0]
+        else:
+            total = sum((slab.probabilities for slab in slabs[1:]), slabs[0].probabilities)
+            yield replace(slabs[0], probabilities=total / len(slabs))
+
+
+def _on_native_grid(slabs: Iterator[Slab], grid: NativeGrid, axis: int) -> Iterator[Slab]:
+    """Probabilities on the image's grid.
+
+    Background is what the other classes leave. Interpolation keeps sums, so this only differs where cropping cut the
+    volume: there nothing was found, which is certain background.
+    """
+    foreground = (replace(slab, probabilities=slab.probabilities[1:]) for slab in slabs)
+    for slab in grid.carry(foreground, axis):
+        values = slab.probabilities.clamp(0, 1)
+        background = (1 - values.sum(0, keepdim=True)).clamp_(min=0)
+        yield replace(slab, probabilities=torch.cat([background, values]))
+
+
+def _check_channels(network: torch.nn.Module, channels: int, spatial: int) -> None:
+    """Compare with the first convolution, where there is one (as in MONAI's networks)."""
+    first = next((m for m in network.modules() if isinstance(m, torch.nn.modules.conv._ConvNd)), None)
+    if first is not None and first.weight.ndim == spatial + 2 and first.in_channels != channels:
+        raise InferenceError(f"the network takes {first.in_channels} input channels, the study gives {channels}")
