@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from rankseg_med import __version__
+from rankseg_med.cli.cleanup_search import cleanup_search_command
+from rankseg_med.cli.compare import compare_command
 from rankseg_med.cli.console import complain, configure_logging, say
 from rankseg_med.cli.demo import demo_command
 from rankseg_med.cli.evaluate import evaluate_command
@@ -20,6 +22,8 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 app.command("demo")(demo_command)
 app.command("predict")(predict_command)
 app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
+app.command("cleanup-search")(cleanup_search_command)
 app.command("manifest")(manifest_command)
 app.command("train")(train_command)
 

@@ -124,5 +124,5 @@ def test_demo(rankseg_med, tmp_path):
     assert np.count_nonzero(np.abs(oblique) > 0.05) == 9
     summary = json.loads((tmp_path / "demo" / "scores" / "dice" / "summary.json").read_text())
     assert summary["n_scored"] == 3
-    assert summary["labels"]["1"]["dice"]["mean"] > 0.9
-    assert summary["labels"]["2"]["dice"]["mean"] > 0.5
+    assert summary["regions"]["organ"]["dice"]["mean"] > 0.9
+    assert summary["regions"]["tumour"]["dice"]["mean"] > 0.5

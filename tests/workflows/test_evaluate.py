@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rankseg_med
-from rankseg_med.metrics import METRICS, EmptyPolicy, score_label_maps
+from rankseg_med.metrics import METRICS, EmptyPolicy, EmptyRule, Scoring, label_regions, score_label_maps
 from rankseg_med.studies import StudyError
 from rankseg_med.workflows.evaluate import evaluate
 
@@ -42,7 +42,7 @@ def test_scores_are_those_of_the_label_maps(folders):
     evaluation = evaluate(*folders, LABELS, on_case=visited.append)
     assert visited == list(evaluation.scores) == ["a", "b", "c"]
     for seed, rows in enumerate(evaluation.scores.values()):
-        assert rows == score_label_maps(label_map(seed + 1), label_map(seed), LABELS, SPACING_MM)
+        assert rows == score_label_maps(label_map(seed + 1), label_map(seed), label_regions(LABELS), SPACING_MM)
     assert not evaluation.failures
     assert not evaluation.warnings
 
@@ -56,7 +56,7 @@ def test_spacing_comes_from_the_file_whatever_its_orientation(tmp_path):
         nib.save(nib.Nifti1Image(volume, affine), tmp_path / f"{name}.nii.gz")
     evaluation = evaluate(tmp_path / "prediction.nii.gz", tmp_path / "reference.nii.gz", {1: "liver"})
     ((liver,),) = evaluation.scores.values()
-    assert liver.hd_mm == pytest.approx(4.0)
+    assert liver.values["hd_mm"] == pytest.approx(4.0)
     assert liver.prediction_volume_ml == pytest.approx(2 * 24 / 1000)
 
 
@@ -95,9 +95,9 @@ class TestFailures:
         with pytest.raises(StudyError, match="no NIfTI files"):
             evaluate(tmp_path / "empty", folders[1], LABELS)
 
-    @pytest.mark.parametrize("labels", [{}, {0: "background"}])
-    def test_labels_that_cannot_be_scored(self, folders, labels):
-        with pytest.raises(ValueError, match="positive value"):
+    @pytest.mark.parametrize(("labels", "required"), [({}, "at least one region"), ({0: "air"}, "positive value")])
+    def test_labels_that_cannot_be_scored(self, folders, labels, required):
+        with pytest.raises(ValueError, match=required):
             evaluate(*folders, labels)
 
     def test_values_without_a_label_are_reported(self, folders):
@@ -117,7 +117,7 @@ class TestFailures:
 
 def test_single_files_are_paired_whatever_their_names(folders):
     evaluation = evaluate(folders[0] / "b.nii.gz", folders[1] / "a.nii.gz", LABELS)
-    assert evaluation.scores == {"b": score_label_maps(label_map(2), label_map(0), LABELS, SPACING_MM)}
+    assert evaluation.scores == {"b": score_label_maps(label_map(2), label_map(0), label_regions(LABELS), SPACING_MM)}
 
 
 class TestDataList:
@@ -169,19 +169,22 @@ class TestFiles:
         for path in (predictions / "b.nii.gz", references / "b.nii.gz", predictions / "c.nii.gz"):
             save(np.minimum(label_map(0), 1), path)
         save(label_map(0), predictions / "d.nii.gz")
-        policy = EmptyPolicy(one_empty_distance_mm=99.0)
-        return evaluate(*folders, LABELS, output=tmp_path / "new" / "result", empty_policy=policy)
+        policy = EmptyPolicy("ours", distance=EmptyRule("skip", 99.0, 99.0))
+        scoring = Scoring(empty_policy=policy)
+        return evaluate(*folders, LABELS, output=tmp_path / "new" / "result", scoring=scoring)
 
     def test_scores_csv(self, evaluation, tmp_path):
         with (tmp_path / "new" / "result" / "scores.csv").open(newline="") as stream:
             written = list(csv.DictReader(stream))
-        assert [(row["case_id"], row["label"], row["name"]) for row in written] == [
-            (case_id, label, name) for case_id in "abc" for label, name in (("1", "liver"), ("2", "tumour"))
+        assert [(row["case_id"], row["name"]) for row in written] == [
+            (case_id, name) for case_id in "abc" for name in ("liver", "tumour")
         ]
         scores = [row for rows in evaluation.scores.values() for row in rows]
         for row, expected in zip(written, scores, strict=True):
-            for column in (*METRICS, "prediction_volume_ml", "reference_volume_ml"):
-                assert float(row[column]) == pytest.approx(getattr(expected, column), rel=0, abs=0, nan_ok=True)
+            for metric in METRICS:
+                assert float(row[metric]) == pytest.approx(expected.values[metric], rel=0, abs=0, nan_ok=True)
+            assert float(row["prediction_volume_ml"]) == expected.prediction_volume_ml
+            assert float(row["reference_volume_ml"]) == expected.reference_volume_ml
 
     def test_summary_json(self, evaluation, tmp_path):
         def refuse(constant):
@@ -190,29 +193,35 @@ class TestFiles:
         text = (tmp_path / "new" / "result" / "summary.json").read_text()
         summary = json.loads(text, parse_constant=refuse)
 
-        tumour = [rows[1] for rows in evaluation.scores.values()]
-        assert math.isnan(tumour[1].dice)
-        assert summary["labels"]["2"]["name"] == "tumour"
-        assert summary["labels"]["2"]["dice"] == {
-            "mean": pytest.approx(tumour[0].dice / 2),  # the missed tumour of c counts as 0
-            "median": pytest.approx(tumour[0].dice / 2),
-            "sd": pytest.approx(tumour[0].dice / 2**0.5),
+        dice = [rows[1].values["dice"] for rows in evaluation.scores.values()]
+        assert math.isnan(dice[1])
+        assert summary["regions"]["tumour"]["labels"] == [2]
+        assert summary["regions"]["tumour"]["dice"] == {
+            "mean": pytest.approx(dice[0] / 2),  # the missed tumour of c counts as 0
+            "median": pytest.approx(dice[0] / 2),
+            "sd": pytest.approx(dice[0] / 2**0.5),
             "min": 0,
-            "max": tumour[0].dice,
+            "max": dice[0],
             "n": 2,
             "n_undefined": 1,
         }
-        assert summary["labels"]["2"]["hd95_mm"]["max"] == 99
-        liver, tumour = (summary["labels"][label]["dice"]["mean"] for label in "12")
+        assert summary["regions"]["tumour"]["hd95_mm"]["max"] == 99
+        liver, tumour = (summary["regions"][name]["dice"]["mean"] for name in ("liver", "tumour"))
         assert summary["foreground_mean"]["dice"] == pytest.approx((liver + tumour) / 2)
         assert (summary["n_scored"], summary["n_failed"]) == (3, 1)
         assert "no reference" in summary["failures"]["d"]
         assert summary["package_version"] == rankseg_med.__version__
-        assert summary["empty_policy"] == {
-            "both_empty_overlap": None,
-            "one_empty_overlap": 0,
-            "both_empty_distance_mm": None,
-            "one_empty_distance_mm": 99,
+        worst_unless_both = {"both_empty": "skip", "prediction_empty": "worst", "reference_empty": "worst"}
+        assert summary["scoring"] == {
+            "metrics": list(METRICS),
+            "surface": "voxels",
+            "empty_policy": {
+                "name": "ours",
+                "overlap": worst_unless_both,
+                "distance": {"both_empty": "skip", "prediction_empty": 99, "reference_empty": 99},
+                "surface_dice": worst_unless_both,
+                "volume": {"both_empty": "skip", "prediction_empty": -1, "reference_empty": "skip"},
+            },
         }
 
     def test_only_complete_files_lie_in_the_folder(self, evaluation, tmp_path):
@@ -221,5 +230,5 @@ class TestFiles:
     def test_a_class_without_any_defined_score_is_null(self, folders, tmp_path):
         evaluate(*folders, {9: "spleen"}, output=tmp_path)
         summary = json.loads((tmp_path / "summary.json").read_text())
-        assert summary["labels"]["9"]["dice"]["mean"] is None
+        assert summary["regions"]["spleen"]["dice"]["mean"] is None
         assert summary["foreground_mean"]["dice"] is None

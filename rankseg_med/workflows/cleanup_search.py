@@ -1,0 +1,232 @@
+"""Choose the cleanup that raises Dice on a validation set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jaxtyping import UInt8
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.transforms import Compose
+
+from rankseg_med import __version__
+from rankseg_med.metrics import dice, summarise
+from rankseg_med.metrics.boxes import bounding_box
+from rankseg_med.studies import StudyError, atomic_write, check_same_grid, find_studies, load_label_map
+from rankseg_med.workflows.config import ConfigError, load_config
+
+log = logging.getLogger(__name__)
+
+MINIMUM_VOLUMES_ML = (0.03, 0.1, 0.5, 2.0, 10.0)
+"""Spheres of about 4, 6, 10, 16 and 27 mm in diameter."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A cleanup that may be accepted.
+
+    Attributes:
+        description: in words.
+        config: the transform's entry in a config.
+    """
+
+    description: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A step tried on top of those that were accepted before.
+
+    Attributes:
+        step: what was tried.
+        before: label to mean Dice over the cases without the step; NaN where no case has one.
+        after: the same with it.
+        accepted: whether it was taken.
+    """
+
+    step: Step
+    before: Mapping[int, float]
+    after: Mapping[int, float]
+    accepted: bool = False
+
+    @property
+    def mean_before(self) -> float:
+        """Mean over the classes without the step."""
+        return summarise(self.before.values()).mean
+
+    @property
+    def mean_after(self) -> float:
+        """Mean over the classes with the step."""
+        return summarise(self.after.values()).mean
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the mean rises and no class falls."""
+        return self.mean_after > self.mean_before and not any(
+            self.after[label] < self.before[label] for label in self.before
+        )
+
+
+@dataclass(frozen=True)
+class CleanupSearch:
+    """What was tried, and what came of it.
+
+    Attributes:
+        labels: value to name of the classes.
+        n_cases: number of validation cases.
+        trials: all steps, in the order in which they were tried.
+    """
+
+    labels: Mapping[int, str]
+    n_cases: int
+    trials: Sequence[Trial]
+
+    @property
+    def cleanup(self) -> dict[str, Any] | None:
+        """The accepted steps as the ``cleanup`` entry of a config; None if there are none."""
+        accepted = [trial.step.config for trial in self.trials if trial.accepted]
+        return {"_target_": "Compose", "transforms": accepted} if accepted else None
+
+
+def search_cleanup(
+    predictions: Path,
+    references: Path,
+    overlay: Path,
+    output: Path,
+    *,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    minimum_volumes_ml: Sequence[float] = MINIMUM_VOLUMES_ML,
+) -> CleanupSearch:
+    """Find the cleanup steps that raise the mean Dice and lower no class, and write them into a config.
+
+    As in nnU-Net (Isensee et al., Nature Methods 18, 2021), steps are tried one after the other, each on top of those
+    accepted before, and accepted if the mean over the classes of their mean Dice over the cases rises and no class's
+    falls: the largest component of all foreground as one body, then the largest component of each class. Beyond
+    nnU-Net, then follow for each class the best of several minimum volumes, and filled holes. A class that neither
+    prediction nor reference of a case has is left out of the means, as in `evaluate`.
+
+    Cases are read one at a time, once for each step (once for all minimum volumes of a class).
+
+    Args:
+        predictions: folder of NIfTI label maps, predicted with ``cleanup: null``, of cases that the network was not
+            trained on.
+        references: folder of NIfTI label maps, or a data list (``.json``) whose labels are meant; each needs a
+            prediction of its case id. Predictions of other cases are passed over.
+        overlay: config overlay of the inference job that made the predictions, a YAML or JSON file; names the classes.
+        output: YAML file to write: ``overlay`` with its ``cleanup`` replaced. Comments are not carried over.
+        data_root: what a data list's paths are relative to; by default the list's own folder.
+        fold: only the cases of a data list that are held out in this fold.
+        minimum_volumes_ml: what to try as smallest volume of a component, in millilitres.
+
+    Raises:
+        ConfigError: the overlay cannot be used.
+        StudyError: a case lacks its prediction, cannot be read, or has prediction and reference on different grids: a
+            choice on part of the cases would be another one.
+        OSError: ``output`` cannot be written.
+    """
+    if not overlay.is_file():
+        raise ConfigError(f"{overlay}: no such config file; cleanup-search needs one to write its copy")
+    names = load_config("inference", overlay).get_parsed_content("label_names")
+    labels = dict(enumerate(names))
+    del labels[0]
+    cases = _pair(predictions, references, data_root, fold)
+    trials: list[Trial] = []
+    for alternatives in _stages(labels, minimum_volumes_ml):
+        accepted = [trial.step for trial in trials if trial.accepted]
+        before, *after = _mean_dice(cases, labels, accepted, [[], *([step] for step in alternatives)])
+        tried = [Trial(step, before, dices) for step, dices in zip(alternatives, after, strict=True)]
+        best = max((trial for trial in tried if trial.is_better), key=lambda trial: trial.mean_after, default=None)
+        trials += [replace(trial, accepted=trial is best) for trial in tried]
+        for trial in trials[-len(tried) :]:
+            verdict = "accepted" if trial.accepted else "rejected"
+            log.info(
+                "%s: mean Dice %.4f to %.4f, %s", trial.step.description, trial.mean_before, trial.mean_after, verdict
+            )
+    search = CleanupSearch(labels, len(cases), trials)
+    _write(search, overlay, output)
+    return search
+
+
+def _pair(predictions: Path, references: Path, data_root: Path | None, fold: int | None) -> list[tuple[Path, Path]]:
+    """Prediction and reference of every case, checked to be of one grid."""
+    predicted = {study.case_id: study.image for study in find_studies(predictions)}
+    studies = find_studies(references, data_root=data_root, fold=fold)
+    is_data_list = references.suffix.lower() == ".json"
+    expected = {study.case_id: study.label if is_data_list else study.image for study in studies}
+    cases = {case_id: reference for case_id, reference in expected.items() if reference is not None}
+    missing = sorted(cases.keys() - predicted.keys())
+    if missing:
+        raise StudyError(f"{predictions}: has no prediction of {', '.join(missing)}; predict every validation case")
+    pairs = [(predicted[case_id], reference) for case_id, reference in cases.items()]
+    for prediction, reference in pairs:
+        check_same_grid(prediction, reference)
+    return pairs
+
+
+def _stages(labels: Mapping[int, str], minimum_volumes_ml: Sequence[float]) -> Iterator[list[Step]]:
+    """Alternatives to try together, of which the best is accepted; stage after stage."""
+
+    def step(description: str, target: str, **arguments: object) -> Step:
+        return Step(description, {"_target_": f"rankseg_med.transforms.{target}", **arguments})
+
+    if len(labels) > 1:
+        yield [step("largest component of all foreground", "KeepLargestComponent", labels=[list(labels)])]
+    for label, name in labels.items():
+        yield [step(f"largest component of {name}", "KeepLargestComponent", labels=[label])]
+    for label, name in labels.items():
+        yield [
+            step(f"{name} of at least {volume:g} ml", "RemoveSmallComponents", minimum_ml=volume, labels=[label])
+            for volume in minimum_volumes_ml
+        ]
+    for label, name in labels.items():
+        yield [step(f"holes of {name} filled", "FillLabelHoles", labels=[label])]
+
+
+def _mean_dice(
+    cases: Sequence[tuple[Path, Path]],
+    labels: Mapping[int, str],
+    accepted: Sequence[Step],
+    alternatives: Sequence[Sequence[Step]],
+) -> list[dict[int, float]]:
+    """Label to mean Dice over the cases, with each of several additions to the steps accepted so far."""
+    common, *additions = (_compose(steps) for steps in (accepted, *alternatives))
+    dices: list[dict[int, list[float]]] = [{label: [] for label in labels} for _ in alternatives]
+    for prediction_file, reference_file in cases:
+        prediction, reference = _load_case(prediction_file, reference_file)
+        prediction = common(prediction)
+        for addition, by_label in zip(additions, dices, strict=True):
+            cleaned = addition(prediction)[0].numpy()
+            for label, values in by_label.items():
+                values.append(dice(cleaned == label, reference == label))
+    return [{label: summarise(values).mean for label, values in by_label.items()} for by_label in dices]
+
+
+def _load_case(
+    prediction_file: Path, reference_file: Path
+) -> tuple[UInt8[MetaTensor, "1 *box"], UInt8[np.ndarray, "*box"]]:
+    """Both label maps, cut to the box around their structures: what lies outside takes no part in any step."""
+    prediction, reference = load_label_map(prediction_file), load_label_map(reference_file)[0].numpy()
+    box = bounding_box(prediction[0].numpy(), reference) or (slice(0),) * 3
+    return prediction[(slice(None), *box)], reference[box]
+
+
+def _compose(steps: Sequence[Step]) -> Compose:
+    """Built from the very entries that are written, so that what is written is what was tried."""
+    return Compose([ConfigParser({"step": step.config}).get_parsed_content("step") for step in steps])
+
+
+def _write(search: CleanupSearch, overlay: Path, output: Path) -> None:
+    content = ConfigParser.load_config_file(overlay)
+    kept = {key: value for key, value in content.items() if key.split("::")[0] != "cleanup"}
+    head = f"# {overlay.name} with the cleanup that rankseg-med {__version__} chose on {search.n_cases} cases.\n"
+    with atomic_write(output) as temporary:
+        text = yaml.safe_dump({**kept, "cleanup": search.cleanup}, sort_keys=False, allow_unicode=True, width=120)
+        temporary.write_text(head + text, encoding="utf-8")
