@@ -59,7 +59,7 @@ def run_overlapped(
     needs it enters it itself.
 
     At most one item waits between two stages, so no more than ``2 * len(stages) - 1`` are held at once, the consumer's
-    aside. What a stage returned is let go of as soon as the next one has taken it.
+    aside. What a stage returned is the next one's alone: a function or method that deletes its argument frees it.
 
     ``KeyboardInterrupt``, ``SystemExit`` and the like, in a stage or while the consumer waits, end the run, and so does
     closing the iterator, as leaving a ``for`` loop over it does: nothing new is started, every thread finishes the

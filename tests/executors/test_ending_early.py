@@ -142,23 +142,35 @@ def test_interrupts_of_the_iterable_end_the_run():
         list(run_overlapped((same, same), items()))
 
 
-def test_an_interrupt_goes_before_an_error_of_the_iterable():
-    failing = threading.Event()
+@pytest.mark.parametrize("error_delay", [0.0, 0.1])
+def test_an_interrupt_goes_before_an_error_of_the_iterable(error_delay):
+    drawing = threading.Event()
 
     def items() -> Iterator[int]:
         yield 1
-        failing.set()
+        drawing.set()
+        time.sleep(error_delay)
         raise OSError
 
     def stop(_: object) -> None:
-        wait_for(failing)
+        wait_for(drawing)
+        time.sleep(0.05)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         list(run_overlapped((same, stop, same), items()))
 
 
+@pytest.fixture
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """Also where the tests run in the background of a shell, which has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal for one thread")
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_ctrl_c_reaches_the_caller_wherever_the_items_are(stage):
     finished = threading.Event()
