@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint format bench bench-decode clean
+.PHONY: setup demo test test-all lint format bench bench-decode bench-memory clean
 
 setup: .venv/installed
 
@@ -30,10 +30,13 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-decode
+bench: bench-decode bench-memory
 
 bench-decode: setup
 	$(BIN)/python benchmarks/decode.py $(if $(VOLUME),--volume $(VOLUME))
+
+bench-memory: setup
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf .venv dist build demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

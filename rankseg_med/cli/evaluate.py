@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from rankseg_med.cli.console import complain, output
-from rankseg_med.cli.options import parse_labels
-from rankseg_med.report.tables import evaluation_table
+from rankseg_med.cli.options import parse_labels, parse_regions
+from rankseg_med.report.lits import evaluation_tables
 from rankseg_med.workflows.evaluate import evaluate
+from rankseg_med.workflows.evaluation_plan import plan_evaluation
 
 log = logging.getLogger(__name__)
 
@@ -19,27 +20,56 @@ log = logging.getLogger(__name__)
 def evaluate_command(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps, or one file.")],
     references: Annotated[Path, typer.Argument(help="Folder of reference label maps, one file, or a data list.")],
-    labels: Annotated[str, typer.Option(help="Classes to score, as in 1=anterior,2=posterior.")],
+    labels: Annotated[str | None, typer.Option(help="Classes to score, as in 1=anterior,2=posterior.")] = None,
+    regions: Annotated[
+        str | None, typer.Option(help="Unions of labels to score, as in kidney=1+2,tumour=2; instead of --labels.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Rules of a challenge: nnunet and bcp (with --labels or --regions), kits19, kits23, lits, brats."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With lits: the official script's values, defects too.")
+    ] = False,
+    metrics: Annotated[
+        str | None, typer.Option(help="Metrics to compute, as in dice,hd95_mm; default: the preset's, or all.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that score cases; each holds one case.")] = 1,
+    resample_to_reference: Annotated[
+        bool, typer.Option("--resample-to-reference", help="Bring predictions on another grid to the reference's.")
+    ] = False,
     output_dir: Annotated[Path | None, typer.Option("--output", help="Folder for scores.csv and summary.json.")] = None,
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
 ) -> None:
-    """Score label maps: Dice, Jaccard, Hausdorff distances and average surface distances (mm) per case and class.
+    """Score label maps: overlap, surface distances (mm) and volumes per case and class, or by a challenge's rules.
 
     Exit code 0 only if every case on either side was scored.
     """
+    plan = plan_evaluation(
+        preset=preset,
+        labels=None if labels is None else parse_labels(labels),
+        regions=None if regions is None else parse_regions(regions),
+        metrics=None if metrics is None else [name.strip() for name in metrics.split(",")],
+        strict=strict,
+    )
     result = evaluate(
         predictions,
         references,
-        parse_labels(labels),
+        plan,
         output=output_dir,
         data_root=data_root,
         fold=fold,
+        workers=workers,
+        resample_to_reference=resample_to_reference,
         on_case=lambda case_id: log.debug("scoring %s", case_id),
     )
     for warning in result.warnings:
         complain(f"warning: {warning}")
-    output.print(evaluation_table(result))
+    for table in evaluation_tables(result):
+        output.print(table)
     for case_id, reason in result.failures.items():
         complain(f"failed: {case_id}: {reason}")
     if result.failures:

@@ -22,3 +22,23 @@ def parse_labels(text: str) -> dict[int, str]:
             raise typer.BadParameter(f"labels and names must differ, {entry.strip()!r} repeats one")
         names[int(value)] = name
     return names
+
+
+def parse_regions(text: str) -> dict[str, tuple[int, ...]]:
+    """``"kidney=1+2,tumour=2"`` to ``{"kidney": (1, 2), "tumour": (2,)}``.
+
+    Raises:
+        typer.BadParameter: Not of that form, a label that is not 1 to 255, or a name twice.
+    """
+    regions: dict[str, tuple[int, ...]] = {}
+    for entry in text.split(","):
+        name, separator, values = (part.strip() for part in entry.partition("="))
+        labels = [value.strip() for value in values.split("+")]
+        if not separator or not name or not all(label.isdigit() for label in labels):
+            raise typer.BadParameter(f"regions are given as kidney=1+2,tumour=2; cannot read {entry.strip()!r}")
+        if not all(1 <= int(label) <= 255 for label in labels):
+            raise typer.BadParameter(f"labels are 1 to 255 (0 is the background), found {values}")
+        if name in regions:
+            raise typer.BadParameter(f"names of regions must differ, {entry.strip()!r} repeats one")
+        regions[name] = tuple(map(int, labels))
+    return regions

@@ -1,22 +1,53 @@
-"""Label maps to numbers."""
+"""Label maps to numbers.
 
-from rankseg_med.metrics.case import METRICS, LabelScores, score_label_maps
-from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EmptyPolicy
+`score_label_maps` scores the regions of one case and `Evaluation` gathers many cases; `score_masks` scores one pair of
+masks. What lies beneath, such as `dice` and `surface_distances`, can be used by itself. `rankseg_med.metrics.monai` has
+the same numbers as a MONAI metric; it is not imported here because it needs torch.
+"""
+
+from rankseg_med.metrics.case import RegionScores, score_label_maps
+from rankseg_med.metrics.catalogue import METRICS
+from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.evaluation import Evaluation, MetricSummary, summarise
-from rankseg_med.metrics.overlap import dice, jaccard
-from rankseg_med.metrics.surface import SurfaceDistances, surface_distances
+from rankseg_med.metrics.lesions import LesionScores, score_lesions
+from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
+from rankseg_med.metrics.paired import PairedComparison, compare_paired
+from rankseg_med.metrics.presets import PRESETS, Preset, find_preset
+from rankseg_med.metrics.regions import Region, label_regions
+from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
+from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
+from rankseg_med.metrics.volume import relative_volume_difference, volume_ml
 
 __all__ = [
     "DEFAULT_EMPTY_POLICY",
+    "DEFAULT_SCORING",
+    "EMPTY_POLICIES",
     "METRICS",
+    "PRESETS",
     "EmptyPolicy",
+    "EmptyRule",
     "Evaluation",
-    "LabelScores",
+    "LesionScores",
     "MetricSummary",
+    "PairedComparison",
+    "Preset",
+    "Region",
+    "RegionScores",
+    "Scoring",
+    "Surface",
     "SurfaceDistances",
+    "compare_paired",
     "dice",
+    "find_preset",
     "jaccard",
+    "label_regions",
+    "precision",
+    "relative_volume_difference",
     "score_label_maps",
+    "score_lesions",
+    "score_masks",
+    "sensitivity",
     "summarise",
     "surface_distances",
+    "volume_ml",
 ]

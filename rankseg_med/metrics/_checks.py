@@ -39,3 +39,9 @@ def check_spacing(spacing_mm: Sequence[float], ndim: int) -> None:
             f"spacing_mm must give one positive number of millimetres for each of the {ndim} axes, "
             f"got {tuple(spacing_mm)}."
         )
+
+
+def check_tolerance(tolerance_mm: float) -> None:
+    """Raise ValueError unless a tolerance is a finite distance that is not negative."""
+    if not 0 <= tolerance_mm < np.inf:
+        raise ValueError(f"tolerance_mm must be zero or a positive number of millimetres, got {tolerance_mm}.")

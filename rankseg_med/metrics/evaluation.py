@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rankseg_med.metrics.case import LabelScores
-from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EmptyPolicy
+from rankseg_med.metrics.case import RegionScores
+from rankseg_med.metrics.regions import Region
+from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring
 
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """One metric of one class over the cases. Statistics are of the defined values, NaN where there is none.
+    """One metric of one region over the cases. Statistics are of the defined values, NaN where there is none.
 
     Attributes:
         mean: arithmetic mean.
@@ -55,33 +56,35 @@ class Evaluation:
     """Scores of many cases. Every case of the evaluation is in ``scores`` or in ``failures``, never in neither.
 
     Attributes:
-        labels: positive value to name of the classes scored.
-        scores: case id to the scores of its classes, in the order of ``labels``.
+        regions: what was scored.
+        scores: case id to the scores of its regions, in the order of ``regions``.
         failures: case id to the reason why the case could not be scored (missing, unreadable, another grid). They
             have no scores, so they are in no mean: say so wherever a mean is shown.
-        warnings: findings that do not prevent scoring, each naming its case, such as a value outside ``labels``.
-        empty_policy: what classes scored that were absent from prediction, reference or both.
+        warnings: findings that do not prevent scoring, each naming its case, such as a value outside all regions.
+        scoring: which metrics, and by which definitions, the policy for empty masks among them.
     """
 
-    labels: Mapping[int, str]
-    scores: Mapping[str, Sequence[LabelScores]]
+    regions: Sequence[Region]
+    scores: Mapping[str, Sequence[RegionScores]]
     failures: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
-    empty_policy: EmptyPolicy = DEFAULT_EMPTY_POLICY
+    scoring: Scoring = DEFAULT_SCORING
 
-    def summary(self, label: int, metric: str) -> MetricSummary:
-        """Summarise one metric of one class over the scored cases.
+    def summary(self, region: str, metric: str) -> MetricSummary:
+        """Summarise one metric of one region over the scored cases.
 
         Args:
-            label: one of ``labels``.
-            metric: one of `METRICS`.
+            region: name of one of ``regions``.
+            metric: one of ``scoring.metrics``.
         """
-        return summarise(getattr(row, metric) for rows in self.scores.values() for row in rows if row.label == label)
+        return summarise(
+            row.values[metric] for rows in self.scores.values() for row in rows if row.region.name == region
+        )
 
     def foreground_mean(self, metric: str) -> float:
-        """Mean over the classes of their mean over cases, as nnU-Net reports it; NaN where no class has one.
+        """Mean over the regions of their mean over cases, as nnU-Net reports it; NaN where no region has one.
 
         Args:
-            metric: one of `METRICS`.
+            metric: one of ``scoring.metrics``.
         """
-        return summarise(self.summary(label, metric).mean for label in self.labels).mean
+        return summarise(self.summary(region.name, metric).mean for region in self.regions).mean

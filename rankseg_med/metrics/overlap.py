@@ -1,4 +1,9 @@
-"""Overlap of two masks: Dice and Jaccard."""
+"""Overlap of two masks: Dice, Jaccard, sensitivity and precision.
+
+With P and R the predicted and the reference voxels, all are ratios of counts; where the denominator is 0 they are NaN,
+and `rankseg_med.metrics.empty.EmptyPolicy` says what a benchmark makes of that. MONAI, MedPy and SimpleITK define them
+alike, but for empty masks.
+"""
 
 import math
 
@@ -18,16 +23,14 @@ def dice(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray, "..."]
         reference: boolean mask of the same shape.
 
     Returns:
-        A score in [0, 1]; 1 is identity. 0 when exactly one mask is empty; NaN (0/0) when both are:
-        `EmptyPolicy` says what a benchmark makes of that.
+        A score in [0, 1]; 1 is identity. 0 when exactly one mask is empty; NaN (0/0) when both are.
 
     Raises:
         TypeError: a mask is not boolean.
         ValueError: the shapes differ, or are not of two or three axes.
     """
     check_masks(prediction, reference)
-    total = np.count_nonzero(prediction) + np.count_nonzero(reference)
-    return float(2 * np.count_nonzero(prediction & reference) / total) if total else math.nan
+    return _ratio(2 * _count(prediction & reference), _count(prediction) + _count(reference))
 
 
 def jaccard(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray, "..."]) -> float:
@@ -40,13 +43,61 @@ def jaccard(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray, "..
         reference: boolean mask of the same shape.
 
     Returns:
-        A score in [0, 1]; 1 is identity. 0 when exactly one mask is empty; NaN (0/0) when both are:
-        `EmptyPolicy` says what a benchmark makes of that.
+        A score in [0, 1]; 1 is identity. 0 when exactly one mask is empty; NaN (0/0) when both are.
 
     Raises:
         TypeError: a mask is not boolean.
         ValueError: the shapes differ, or are not of two or three axes.
     """
     check_masks(prediction, reference)
-    union = np.count_nonzero(prediction | reference)
-    return float(np.count_nonzero(prediction & reference) / union) if union else math.nan
+    return _ratio(_count(prediction & reference), _count(prediction | reference))
+
+
+def sensitivity(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray, "..."]) -> float:
+    """Share of the reference that was found, also known as recall or true positive rate.
+
+    ``Sensitivity = |P and R| / |R|``.
+
+    Args:
+        prediction: boolean mask ``(X, Y)`` or ``(X, Y, Z)``.
+        reference: boolean mask of the same shape.
+
+    Returns:
+        A score in [0, 1]; 1 when all of the reference was found. 0 when only the prediction is empty; NaN (0/0) when
+        the reference is.
+
+    Raises:
+        TypeError: a mask is not boolean.
+        ValueError: the shapes differ, or are not of two or three axes.
+    """
+    check_masks(prediction, reference)
+    return _ratio(_count(prediction & reference), _count(reference))
+
+
+def precision(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray, "..."]) -> float:
+    """Share of the prediction that is right, also known as positive predictive value.
+
+    ``Precision = |P and R| / |P|``.
+
+    Args:
+        prediction: boolean mask ``(X, Y)`` or ``(X, Y, Z)``.
+        reference: boolean mask of the same shape.
+
+    Returns:
+        A score in [0, 1]; 1 when nothing outside the reference was predicted. 0 when only the reference is empty; NaN
+        (0/0) when the prediction is.
+
+    Raises:
+        TypeError: a mask is not boolean.
+        ValueError: the shapes differ, or are not of two or three axes.
+    """
+    check_masks(prediction, reference)
+    return _ratio(_count(prediction & reference), _count(prediction))
+
+
+def _count(mask: Bool[np.ndarray, "..."]) -> int:
+    return int(np.count_nonzero(mask))
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator else math.nan

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
+from rankseg_med.metrics.bootstrap import bootstrap_interval
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -129,7 +131,7 @@ def compare_paired(
         mean_a=_mean(a),
         mean_b=_mean(b),
         mean_difference=_mean(differences),
-        interval=_bootstrap_interval(totals, sizes, confidence, resamples, seed),
+        interval=bootstrap_interval(totals, sizes, confidence, resamples, seed),
         confidence=confidence,
         wilcoxon_p=_wilcoxon_p(totals / sizes),
         sign_test_p=_sign_test_p(totals / sizes),
@@ -183,22 +185,6 @@ def _by_patient(
 
 def _mean(values: Float64[np.ndarray, " cases"]) -> float:
     return float(values.mean()) if values.size else math.nan
-
-
-def _bootstrap_interval(
-    totals: Float64[np.ndarray, " patients"],
-    sizes: Float64[np.ndarray, " patients"],
-    confidence: float,
-    resamples: int,
-    seed: int,
-) -> tuple[float, float]:
-    count = len(totals)
-    if count < 2:
-        return math.nan, math.nan
-    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count), dtype=np.int32)
-    means = totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
 
 
 def _wilcoxon_p(differences: Float64[np.ndarray, " patients"]) -> float:

@@ -10,19 +10,22 @@ from rankseg_med.metrics import Evaluation
 HEADINGS = {
     "dice": "Dice",
     "jaccard": "Jaccard",
+    "surface_dice": "surface\nDice",
     "hd95_mm": "HD95 mm",
     "hd_mm": "HD mm",
     "asd_prediction_to_reference_mm": "ASD mm\npred to ref",
     "asd_reference_to_prediction_mm": "ASD mm\nref to pred",
 }
+"""The metrics that tables show, of those that were scored, in this order."""
 COMPARED = ("dice", "jaccard", "hd95_mm", "asd_prediction_to_reference_mm")
+"""Those that tables with several evaluations have room for."""
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """Means of every metric, one row a class and one for the foreground.
+    """Means of the usual metrics, one row a region and one for the foreground.
 
-    Means are over the cases with a defined value. The cases that are in no mean are counted: those with an undefined
-    overlap or distance beside their class, those that failed below the table.
+    Means are over the cases with a defined score, whose number stands behind the mean where it is not all of those
+    scored. Failed cases are counted below the table, and the policy for empty masks is named there.
 
     Args:
         evaluation: scores of any number of cases, none included.
@@ -30,58 +33,68 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     Returns:
         A table to print with rich. A mean over no value is shown as a dash.
     """
-    table = _table(tuple(HEADINGS), caption=_coverage(evaluation))
-    for label, name in evaluation.labels.items():
-        table.add_row(name, *_class_cells(evaluation, label, tuple(HEADINGS)))
+    metrics = [metric for metric in HEADINGS if metric in evaluation.scoring.metrics]
+    table = _table(metrics, caption=f"{_coverage(evaluation)}\n{_explanation(evaluation)}")
+    for region in evaluation.regions:
+        table.add_row(region.name, *_region_cells(evaluation, region.name, metrics))
     table.add_section()
-    table.add_row("foreground", *_foreground_cells(evaluation, tuple(HEADINGS)))
+    table.add_row("foreground", *_foreground_cells(evaluation, metrics))
     return table
 
 
 def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
-    """Means of several evaluations of the same cases, class by class, such as argmax against RankSEG.
+    """Means of several evaluations of the same cases, region by region, such as argmax against RankSEG.
 
     Args:
         evaluations: name of what is compared (a decoder) to its evaluation. At least one.
 
     Returns:
-        A table to print with rich: for every class, and for the foreground, one row for each evaluation. Undefined and
+        A table to print with rich: for every region, and for the foreground, one row for each evaluation. Undefined and
         failed cases are counted as in `evaluation_table`, since means over different cases do not compare.
 
     Raises:
-        ValueError: there is nothing to compare, or the evaluations are of different classes.
+        ValueError: there is nothing to compare, or the evaluations are of different regions or scored differently.
     """
     if not evaluations:
         raise ValueError("A comparison needs at least one evaluation, got none.")
-    labels, *others = (dict(evaluation.labels) for evaluation in evaluations.values())
+    first, *others = evaluations.values()
     for other in others:
-        if other != labels:
-            raise ValueError(f"A comparison needs evaluations of the same classes, got {labels} and {other}.")
+        if list(other.regions) != list(first.regions):
+            raise ValueError(
+                f"A comparison needs evaluations of the same regions, got {first.regions} and {other.regions}."
+            )
+        if other.scoring != first.scoring:
+            raise ValueError(f"A comparison needs the same scoring, got {first.scoring} and {other.scoring}.")
 
-    caption = "\n".join(f"{name}: {_coverage(evaluation)}" for name, evaluation in evaluations.items())
-    table = _table(COMPARED, caption, "decoder")
-    for label, class_name in labels.items():
+    metrics = [metric for metric in COMPARED if metric in first.scoring.metrics]
+    coverage = [f"{name}: {_coverage(evaluation)}" for name, evaluation in evaluations.items()]
+    caption = "\n".join([*coverage, _explanation(first)])
+    table = _table(metrics, caption, "decoder")
+    for region in first.regions:
         for name, evaluation in evaluations.items():
-            table.add_row(class_name, name, *_class_cells(evaluation, label, COMPARED))
+            table.add_row(region.name, name, *_region_cells(evaluation, region.name, metrics))
         table.add_section()
     for name, evaluation in evaluations.items():
-        table.add_row("foreground", name, *_foreground_cells(evaluation, COMPARED))
+        table.add_row("foreground", name, *_foreground_cells(evaluation, metrics))
     return table
 
 
 def _table(metrics: Sequence[str], caption: str, *more_keys: str) -> Table:
     table = Table(title="Mean over cases", caption=caption)
-    for heading in ("class", *more_keys):
+    for heading in ("region", *more_keys):
         table.add_column(heading)
-    for heading in (*(HEADINGS[metric] for metric in metrics), "undefined\noverlap", "undefined\ndistance"):
-        table.add_column(heading, justify="right")
+    for metric in metrics:
+        table.add_column(HEADINGS[metric], justify="right")
     return table
 
 
-def _class_cells(evaluation: Evaluation, label: int, metrics: Sequence[str]) -> list[str]:
-    means = [_format(metric, evaluation.summary(label, metric).mean) for metric in metrics]
-    # Emptiness decides what is undefined, so all overlaps share one count and all distances another.
-    return means + [str(evaluation.summary(label, metric).n_undefined) for metric in ("dice", "hd_mm")]
+def _region_cells(evaluation: Evaluation, region: str, metrics: Sequence[str]) -> list[str]:
+    cells = []
+    for metric in metrics:
+        summary = evaluation.summary(region, metric)
+        mean = _format(metric, summary.mean)
+        cells.append(f"{mean} ({summary.n})" if summary.n_undefined else mean)
+    return cells
 
 
 def _foreground_cells(evaluation: Evaluation, metrics: Sequence[str]) -> list[str]:
@@ -90,6 +103,13 @@ def _foreground_cells(evaluation: Evaluation, metrics: Sequence[str]) -> list[st
 
 def _coverage(evaluation: Evaluation) -> str:
     return f"{len(evaluation.scores)} cases scored, {len(evaluation.failures)} failed (in no mean)"
+
+
+def _explanation(evaluation: Evaluation) -> str:
+    policy = evaluation.scoring.empty_policy.name
+    return (
+        f"Empty masks score by the policy {policy!r}. (n): undefined in all but n of the cases, which the mean is of."
+    )
 
 
 def _format(metric: str, value: float) -> str:

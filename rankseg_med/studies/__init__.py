@@ -1,7 +1,7 @@
 """A study on disk: manifests, NIfTI in and out, geometry checks, atomic writes."""
 
 from rankseg_med.studies.atomic import atomic_write
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import GridError, StudyError
 from rankseg_med.studies.grid import check_same_grid
 from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_image, load_label_map
@@ -9,8 +9,10 @@ from rankseg_med.studies.label_map import write_label_map
 from rankseg_med.studies.listing import Study, find_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id
+from rankseg_med.studies.resampling import resample_label_map
 
 __all__ = [
+    "GridError",
     "ImageEntry",
     "LabelledEntry",
     "Manifest",
@@ -23,5 +25,6 @@ __all__ = [
     "load_image",
     "load_label_map",
     "open_nifti",
+    "resample_label_map",
     "write_label_map",
 ]

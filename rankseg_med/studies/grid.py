@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import GridError
 from rankseg_med.studies.header import GRID_TOLERANCE_MM, format_vector, open_nifti
 
 
@@ -20,8 +20,8 @@ def check_same_grid(first: Path, second: Path) -> None:
         second: another, such as its label map.
 
     Raises:
-        StudyError: if either header is unusable (see `open_nifti`), or if the grids differ; the message names both
-            files, each property that differs, and both of its values.
+        StudyError: if either header is unusable (see `open_nifti`).
+        GridError: if the grids differ; the message names both files, each property that differs, and both its values.
     """
     images = [open_nifti(first), open_nifti(second)]
     shapes = [image.shape[:3] for image in images]
@@ -40,7 +40,7 @@ def check_same_grid(first: Path, second: Path) -> None:
     if np.linalg.norm(origins_mm[0] - origins_mm[1]) > GRID_TOLERANCE_MM:
         differences.append(f"origin {format_vector(origins_mm[0])} and {format_vector(origins_mm[1])} mm")
     if differences:
-        raise StudyError(f"{first} and {second} must share one grid, but differ in {'; '.join(differences)}")
+        raise GridError(f"{first} and {second} must share one grid, but differ in {'; '.join(differences)}")
 
 
 def _axes(directions: np.ndarray) -> str:

@@ -1,92 +1,134 @@
 """Score the label maps of one folder against those of another."""
 
-import csv
-import json
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scipy import ndimage
 
-from rankseg_med import __version__
-from rankseg_med.metrics import (
-    DEFAULT_EMPTY_POLICY,
-    METRICS,
-    EmptyPolicy,
-    Evaluation,
-    LabelScores,
-    MetricSummary,
-    score_label_maps,
+from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, RegionScores, Scoring, label_regions, score_label_maps
+from rankseg_med.metrics.lits import LitsCase, LitsEvaluation, score_lits_case, summarise_lits
+from rankseg_med.studies import (
+    GridError,
+    StudyError,
+    check_same_grid,
+    find_studies,
+    load_label_map,
+    resample_label_map,
 )
-from rankseg_med.studies import StudyError, atomic_write, check_same_grid, find_studies, load_label_map
+from rankseg_med.workflows.case_pool import map_cases
+from rankseg_med.workflows.evaluation_files import write_scores, write_summary
+from rankseg_med.workflows.evaluation_plan import EvaluationPlan
 
 
 def evaluate(
     predictions: Path,
     references: Path,
-    labels: Mapping[int, str],
+    labels: Mapping[int, str] | EvaluationPlan,
     *,
     output: Path | None = None,
     data_root: Path | None = None,
     fold: int | None = None,
-    empty_policy: EmptyPolicy = DEFAULT_EMPTY_POLICY,
+    scoring: Scoring = DEFAULT_SCORING,
+    workers: int = 1,
+    resample_to_reference: bool = False,
     on_case: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score predicted label maps against references, case by case.
 
     Files are paired by case id, the file name without its NIfTI suffix; two single files are paired whatever their
-    names. A case that cannot be scored (no prediction, no reference, unreadable, on another grid) becomes a failure
-    of the evaluation with its reason; it neither stops the others nor drops out. Cases run in the order of their ids.
+    names. A case that cannot be scored (no prediction, no reference, unreadable, on another grid, a crash) becomes a
+    failure of the evaluation with its reason; it neither stops the others nor drops out. Results are in the order of
+    the case ids.
 
-    With ``output``, writes there, each file complete or not at all:
+    With ``output``, writes there, each file complete or not at all, see `write_scores` and `write_summary`:
 
-    - ``scores.csv``: one row a case and class with all of `LabelScores`; an undefined score is ``nan``.
-    - ``summary.json``: per class the `MetricSummary` of every metric, the foreground means, failures, warnings, the
-      policy for empty masks and the version of this package; an undefined number is ``null``.
+    - ``scores.csv``: one row a case and region with a column for each metric.
+    - ``summary.json``: statistics of every metric and region, failures, warnings, and how it was scored.
 
     Args:
         predictions: folder of NIfTI label maps, or one such file.
         references: folder of NIfTI label maps, one such file, or a data list (``.json``) whose labels are meant.
-        labels: positive value to name of the classes to score.
+        labels: positive value to name of the labels to score, each as a region of its own; or a plan, see
+            `plan_evaluation`, whose scoring holds.
         output: folder for the result files, created if it is missing; None writes nothing.
         data_root: what a data list's paths are relative to; by default the list's own folder.
         fold: evaluate only the cases of a data list that are held out in this fold; predictions of its other cases
             are passed over.
-        empty_policy: what a class scores that is absent from the prediction, the reference or both.
-        on_case: called with each case id before the case is scored, e.g. to show progress.
+        scoring: which metrics, and by which definitions, for ``labels``.
+        workers: number of processes that score cases, each with the memory of a case; 1 scores in this process.
+        resample_to_reference: bring predictions on another grid onto that of their reference, each voxel taking the
+            label of the nearest; else another grid is a failure.
+        on_case: called with each case id before its scores are waited for, e.g. to show progress.
 
     Returns:
-        Scores, failures and warnings of every case on either side.
+        Scores, failures and warnings of every case on either side; for LiTS a `LitsEvaluation`.
 
     Raises:
         StudyError: a folder or the data list cannot be used (see `find_studies`), or predictions and references have
             no case in common.
-        ValueError: a label is not positive, or there is none.
+        ValueError: a label is not positive, there is none, or ``workers`` is not positive.
         OSError: ``output`` cannot be written to.
     """
+    plan = labels if isinstance(labels, EvaluationPlan) else EvaluationPlan(label_regions(labels), scoring)
     predicted, expected = _pair(predictions, references, data_root, fold)
-    scores: dict[str, list[LabelScores]] = {}
+    cases = [
+        _Case(case_id, predicted[case_id], expected[case_id], plan, resample_to_reference)
+        for case_id in sorted(predicted.keys() & expected.keys())
+    ]
+    results = map_cases(_score_case, cases, workers)
+    scored: dict[str, _CaseScores] = {}
     failures: dict[str, str] = {}
-    warnings: list[str] = []
     for case_id in sorted(predicted.keys() | expected.keys()):
         if on_case is not None:
             on_case(case_id)
-        try:
-            if case_id not in predicted:
-                raise StudyError(f"no prediction: {predictions} has no file for this case")
-            if case_id not in expected:
-                raise StudyError(f"no reference: {references} has none for this case")
-            scores[case_id], unscored = _score_case(predicted[case_id], expected[case_id], labels, empty_policy)
-        except StudyError as error:
-            failures[case_id] = str(error)
+        if case_id not in predicted:
+            failures[case_id] = f"no prediction: {predictions} has no file for this case"
+        elif case_id not in expected:
+            failures[case_id] = f"no reference: {references} has none for this case"
+        elif isinstance(result := next(results), Exception):
+            failures[case_id] = str(result) if isinstance(result, StudyError) else f"{type(result).__name__}: {result}"
         else:
-            warnings += [f"{case_id}: {finding}" for finding in unscored]
-    evaluation = Evaluation(labels, scores, failures, warnings, empty_policy)
+            scored[case_id] = result
+    evaluation = _gather(plan, scored, failures)
     if output is not None:
-        _write_scores(evaluation, output / "scores.csv")
-        _write_summary(evaluation, output / "summary.json")
+        write_scores(evaluation, output / "scores.csv")
+        write_summary(evaluation, output / "summary.json", plan, resample_to_reference=resample_to_reference)
     return evaluation
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a process must know to score one case."""
+
+    case_id: str
+    prediction: Path
+    reference: Path
+    plan: EvaluationPlan
+    resample_to_reference: bool
+
+
+@dataclass(frozen=True)
+class _CaseScores:
+    """The scores of one case, what it adds to the results of LiTS, and what of it deserves a warning."""
+
+    scores: list[RegionScores]
+    lits: LitsCase | None
+    findings: list[str]
+
+
+def _gather(plan: EvaluationPlan, scored: Mapping[str, _CaseScores], failures: Mapping[str, str]) -> Evaluation:
+    scores = {case_id: case.scores for case_id, case in scored.items()}
+    warnings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
+    if plan.lits is None:
+        return Evaluation(plan.regions, scores, failures, warnings, plan.scoring)
+    strict = plan.lits == "strict"
+    lits = [case.lits for case in scored.values() if case.lits is not None]
+    results = summarise_lits(lits, strict=strict) if lits else {}
+    return LitsEvaluation(plan.regions, scores, failures, warnings, plan.scoring, strict, results)
 
 
 def _pair(
@@ -120,54 +162,42 @@ def _some(case_ids: Mapping[str, Path]) -> str:
     return f"{shown}, ... ({len(case_ids)} in all)" if len(case_ids) > 3 else shown
 
 
-def _score_case(
-    prediction_file: Path, reference_file: Path, labels: Mapping[int, str], empty_policy: EmptyPolicy
-) -> tuple[list[LabelScores], list[str]]:
-    """The scores of a case, and what of it was left unscored."""
-    check_same_grid(prediction_file, reference_file)
-    prediction, reference = load_label_map(prediction_file), load_label_map(reference_file)
-    spacing_mm = [float(step) for step in reference.pixdim]
-    label_maps = {"prediction": prediction[0].numpy(), "reference": reference[0].numpy()}
-    scores = score_label_maps(label_maps["prediction"], label_maps["reference"], labels, spacing_mm, empty_policy)
-    unscored = [
+def _score_case(case: _Case) -> _CaseScores:
+    plan = case.plan
+    findings: list[str] = []
+    reference_map = load_label_map(case.reference)
+    reference = reference_map[0].numpy()
+    try:
+        check_same_grid(case.prediction, case.reference)
+        prediction = load_label_map(case.prediction)[0].numpy()
+    except GridError as error:
+        if not case.resample_to_reference:
+            raise
+        prediction = resample_label_map(case.prediction, case.reference)
+        findings.append(f"the prediction was resampled (nearest voxel), since {error}")
+    spacing_mm = [float(step) for step in reference_map.pixdim]
+    if plan.unit_spacing:
+        in_voxels = score_label_maps(prediction, reference, plan.regions, [1.0] * 3, plan.scoring)
+        scores = [_with_volumes_in_ml(row, spacing_mm) for row in in_voxels]
+    else:
+        scores = score_label_maps(prediction, reference, plan.regions, spacing_mm, plan.scoring)
+    strict = plan.lits == "strict"
+    lits = None if plan.lits is None else score_lits_case(prediction, reference, spacing_mm, strict=strict)
+    labels = {label for region in plan.regions for label in region.labels}
+    findings += [
         f"value {value} occurs in the {side} but is not among the labels {sorted(labels)}, so it was not scored"
-        for side, label_map in label_maps.items()
+        for side, label_map in (("prediction", prediction), ("reference", reference))
         for value, box in enumerate(ndimage.find_objects(label_map), start=1)
         if box is not None and value not in labels
     ]
-    return scores, unscored
+    return _CaseScores(scores, lits, findings)
 
 
-def _write_scores(evaluation: Evaluation, path: Path) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["case_id", *(field.name for field in fields(LabelScores))])
-        writer.writeheader()
-        for case_id, rows in evaluation.scores.items():
-            writer.writerows({"case_id": case_id, **asdict(row)} for row in rows)
-
-
-def _write_summary(evaluation: Evaluation, path: Path) -> None:
-    summary = {
-        "package_version": __version__,
-        "n_scored": len(evaluation.scores),
-        "n_failed": len(evaluation.failures),
-        "foreground_mean": {metric: _null_if_nan(evaluation.foreground_mean(metric)) for metric in METRICS},
-        "labels": {
-            label: {"name": name, **{metric: _as_json(evaluation.summary(label, metric)) for metric in METRICS}}
-            for label, name in evaluation.labels.items()
-        },
-        "failures": dict(evaluation.failures),
-        "warnings": list(evaluation.warnings),
-        "empty_policy": _as_json(evaluation.empty_policy),
-    }
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _as_json(numbers: MetricSummary | EmptyPolicy) -> dict[str, int | float | str | None]:
-    return {key: _null_if_nan(value) for key, value in asdict(numbers).items()}
-
-
-def _null_if_nan(value: int | float | str) -> int | float | str | None:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _with_volumes_in_ml(row: RegionScores, spacing_mm: Sequence[float]) -> RegionScores:
+    """Scores that were measured with voxels of 1 mm."""
+    voxel_mm3 = math.prod(spacing_mm)
+    return replace(
+        row,
+        prediction_volume_ml=row.prediction_volume_ml * voxel_mm3,
+        reference_volume_ml=row.reference_volume_ml * voxel_mm3,
+    )

@@ -157,7 +157,7 @@ def predict(
         (prediction.load, prediction.predict, prediction.write),
         studies,
         memory_budget=memory_budget,
-        memory_needed=None if memory_budget is None else _memory_needed,
+        memory_needed=_memory_needed,
     )
 
 

@@ -23,7 +23,7 @@ def test_python_dash_m_is_the_program():
 def test_help_lists_the_commands(rankseg_med):
     result = rankseg_med("--help")
     assert result.code == 0
-    for command in ("demo", "predict", "evaluate", "manifest", "train"):
+    for command in ("demo", "predict", "evaluate", "compare", "cleanup-search", "manifest", "train"):
         assert command in result.out
 
 
@@ -86,6 +86,28 @@ def test_evaluate_names_missing_and_mismatching_cases(rankseg_med, pairs, tmp_pa
     assert "spacing" in result.err
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
     assert (summary["n_scored"], summary["n_failed"]) == (3, 4)
+
+
+def test_evaluate_by_a_preset(rankseg_med, pairs):
+    result = rankseg_med("evaluate", pairs.labels, pairs.labels, "--preset", "lits")
+    assert result.code == 0
+    for text in ("liver", "lesion_recall", "LiTS (corrected)"):
+        assert text in result.out
+
+
+def test_evaluate_regions_and_metrics(rankseg_med, pairs):
+    options = ("--regions", "whole=1+2,part=2", "--metrics", "dice,assd_mm")
+    result = rankseg_med("evaluate", pairs.labels, pairs.labels, *options)
+    assert result.code == 0
+    assert "whole" in result.out
+    assert "HD95" not in result.out
+
+
+@pytest.mark.parametrize("regions", ["whole", "whole=", "whole=1+x", "whole=0+1", "a=1,a=2", "a=256"])
+def test_regions_that_cannot_be_read(rankseg_med, pairs, regions):
+    result = rankseg_med("evaluate", pairs.labels, pairs.labels, "--regions", regions)
+    assert result.code == 2
+    assert "regions" in result.err or "labels" in result.err
 
 
 def test_manifest_names_every_bad_pair_and_writes_nothing(rankseg_med, pairs, tmp_path):

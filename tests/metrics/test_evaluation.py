@@ -2,15 +2,13 @@ import math
 
 import pytest
 
-from rankseg_med.metrics import METRICS, Evaluation, LabelScores, summarise
+from rankseg_med.metrics import METRICS, Evaluation, Region, RegionScores, label_regions, summarise
 
-LABELS = {1: "liver", 2: "tumour"}
+LIVER, TUMOUR = REGIONS = label_regions({1: "liver", 2: "tumour"})
 
 
-def scores(label, value):
-    return LabelScores(
-        label, LABELS[label], **dict.fromkeys(METRICS, value), prediction_volume_ml=0.0, reference_volume_ml=0.0
-    )
+def scores(region, value):
+    return RegionScores(region, dict.fromkeys(METRICS, value), prediction_volume_ml=0.0, reference_volume_ml=0.0)
 
 
 def test_statistics_by_hand():
@@ -31,15 +29,26 @@ def test_one_value_has_no_standard_deviation():
     assert math.isnan(summarise([0.5]).sd)
 
 
-def test_foreground_mean_is_the_mean_over_classes_of_the_means_over_cases():
+def test_foreground_mean_is_the_mean_over_regions_of_the_means_over_cases():
     # Liver 0.9 and 0.7, tumour 0.2 and undefined: (0.8 + 0.2) / 2, not (0.9 + 0.7 + 0.2) / 3.
-    evaluation = Evaluation(LABELS, {"a": [scores(1, 0.9), scores(2, 0.2)], "b": [scores(1, 0.7), scores(2, math.nan)]})
-    assert evaluation.summary(1, "dice").mean == pytest.approx(0.8)
-    assert evaluation.summary(2, "dice").n_undefined == 1
+    cases = {
+        "a": [scores(LIVER, 0.9), scores(TUMOUR, 0.2)],
+        "b": [scores(LIVER, 0.7), scores(TUMOUR, math.nan)],
+    }
+    evaluation = Evaluation(REGIONS, cases)
+    assert evaluation.summary("liver", "dice").mean == pytest.approx(0.8)
+    assert evaluation.summary("tumour", "dice").n_undefined == 1
     assert evaluation.foreground_mean("dice") == pytest.approx(0.5)
 
 
-def test_class_without_a_defined_value_is_not_in_the_foreground_mean():
-    evaluation = Evaluation(LABELS, {"a": [scores(1, 0.9), scores(2, math.nan)]})
+def test_region_without_a_defined_value_is_not_in_the_foreground_mean():
+    evaluation = Evaluation(REGIONS, {"a": [scores(LIVER, 0.9), scores(TUMOUR, math.nan)]})
     assert evaluation.foreground_mean("dice") == pytest.approx(0.9)
-    assert math.isnan(Evaluation(LABELS, {}).foreground_mean("dice"))
+    assert math.isnan(Evaluation(REGIONS, {}).foreground_mean("dice"))
+
+
+def test_nested_regions_are_summarised_by_name():
+    organ = Region("organ", (1, 2))
+    evaluation = Evaluation([organ, TUMOUR], {"a": [scores(organ, 0.9), scores(TUMOUR, 0.4)]})
+    assert evaluation.summary("organ", "hd95_mm").mean == 0.9
+    assert evaluation.summary("tumour", "hd95_mm").mean == 0.4

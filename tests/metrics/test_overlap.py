@@ -4,17 +4,14 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis import given
 from medpy.metric import binary as medpy
-from monai.metrics import compute_dice, compute_iou
+from monai.metrics import compute_dice, compute_iou, get_confusion_matrix
 
-from rankseg_med.metrics import dice, jaccard
+from rankseg_med.metrics import dice, jaccard, precision, sensitivity
+from tests.metrics.shapes import SETTINGS, masks
 
-pairs = array_shapes(min_dims=2, max_dims=3, max_side=6).flatmap(
-    lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape))
-)
+OVERLAPS = [dice, jaccard, sensitivity, precision]
 
 
 def square(start, stop):
@@ -24,9 +21,9 @@ def square(start, stop):
 
 
 def test_squares_sharing_one_voxel():
-    # 4 + 4 voxels, 1 shared: Dice 2/8, Jaccard 1/7.
-    assert dice(square(0, 2), square(1, 3)) == 0.25
-    assert jaccard(square(0, 2), square(1, 3)) == pytest.approx(1 / 7)
+    # 4 and 9 voxels, 1 shared.
+    pair = square(0, 2), square(1, 4)
+    assert [overlap(*pair) for overlap in OVERLAPS] == pytest.approx([2 / 13, 1 / 12, 1 / 9, 1 / 4])
 
 
 def test_equals_simpleitk_medpy_and_monai():
@@ -34,52 +31,57 @@ def test_equals_simpleitk_medpy_and_monai():
     prediction, reference = generator.random((2, 9, 7, 5)) < 0.4
 
     itk = SimpleITK.LabelOverlapMeasuresImageFilter()
-    itk.Execute(
-        SimpleITK.GetImageFromArray(reference.astype(np.uint8)),
-        SimpleITK.GetImageFromArray(prediction.astype(np.uint8)),
-    )
-    as_batch = [torch.from_numpy(mask)[None, None] for mask in (prediction, reference)]
+    itk.Execute(*[SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in (prediction, reference)])
+    as_batch = [torch.from_numpy(mask).float()[None, None] for mask in (prediction, reference)]
+    true_positives, false_positives, _, false_negatives = get_confusion_matrix(*as_batch)[0, 0].tolist()
 
-    for oracle in (
-        itk.GetDiceCoefficient(),
-        medpy.dc(prediction, reference),
-        compute_dice(*as_batch).item(),
-    ):
-        assert dice(prediction, reference) == pytest.approx(oracle)
-    for oracle in (
-        itk.GetJaccardCoefficient(),
-        medpy.jc(prediction, reference),
-        compute_iou(*as_batch).item(),
-    ):
-        assert jaccard(prediction, reference) == pytest.approx(oracle)
+    for overlap, oracles in {
+        dice: (itk.GetDiceCoefficient(), medpy.dc(prediction, reference), compute_dice(*as_batch).item()),
+        jaccard: (itk.GetJaccardCoefficient(), medpy.jc(prediction, reference), compute_iou(*as_batch).item()),
+        sensitivity: (
+            1 - itk.GetFalseNegativeError(),
+            medpy.sensitivity(prediction, reference),
+            true_positives / (true_positives + false_negatives),
+        ),
+        precision: (
+            1 - itk.GetFalseDiscoveryRate(),
+            medpy.precision(prediction, reference),
+            true_positives / (true_positives + false_positives),
+        ),
+    }.items():
+        assert [overlap(prediction, reference)] * 3 == pytest.approx(oracles)
 
 
-@settings(deadline=None)
-@given(pairs)
+@SETTINGS
+@given(masks(2, non_empty=False))
 def test_symmetric_bounded_and_related(pair):
     prediction, reference = pair
     overlap = dice(prediction, reference)
     assert dice(reference, prediction) == pytest.approx(overlap, nan_ok=True)
     assert jaccard(reference, prediction) == pytest.approx(jaccard(prediction, reference), nan_ok=True)
     assert jaccard(prediction, reference) == pytest.approx(overlap / (2 - overlap), nan_ok=True)
+    assert precision(prediction, reference) == pytest.approx(sensitivity(reference, prediction), nan_ok=True)
     if prediction.any():
-        assert 0 <= overlap <= 1
-        assert dice(prediction, prediction) == jaccard(prediction, prediction) == 1
+        assert all(0 <= metric(prediction, reference) <= 1 for metric in (dice, jaccard, precision))
+        assert all(metric(prediction, prediction) == 1 for metric in OVERLAPS)
+    if (prediction & reference).any():
+        harmonic_mean = 2 / (1 / sensitivity(prediction, reference) + 1 / precision(prediction, reference))
+        assert overlap == pytest.approx(harmonic_mean)
 
 
-@pytest.mark.parametrize("metric", [dice, jaccard])
-def test_empty_masks(metric):
+def test_empty_masks():
     empty, full = np.zeros((3, 3), dtype=bool), np.ones((3, 3), dtype=bool)
-    assert math.isnan(metric(empty, empty))
-    assert metric(empty, full) == metric(full, empty) == 0
+    assert all(math.isnan(overlap(empty, empty)) for overlap in OVERLAPS)
+    assert [overlap(empty, full) for overlap in OVERLAPS] == pytest.approx([0, 0, 0, math.nan], nan_ok=True)
+    assert [overlap(full, empty) for overlap in OVERLAPS] == pytest.approx([0, 0, math.nan, 0], nan_ok=True)
 
 
-@pytest.mark.parametrize("metric", [dice, jaccard])
-def test_rejects_what_is_not_a_pair_of_masks(metric):
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_rejects_what_is_not_a_pair_of_masks(overlap):
     mask = np.ones((3, 3), dtype=bool)
     with pytest.raises(ValueError, match=r"\(3, 3\).*\(3, 4\)"):
-        metric(mask, np.ones((3, 4), dtype=bool))
+        overlap(mask, np.ones((3, 4), dtype=bool))
     with pytest.raises(ValueError, match=r"2 or 3 spatial axes"):
-        metric(mask[None, None], mask[None, None])
+        overlap(mask[None, None], mask[None, None])
     with pytest.raises(TypeError, match=r"(?i)bool"):
-        metric(mask, mask.astype(np.uint8))
+        overlap(mask, mask.astype(np.uint8))

@@ -3,23 +3,23 @@ import math
 import pytest
 from rich.console import Console
 
-from rankseg_med.metrics import METRICS, Evaluation, LabelScores
+from rankseg_med.metrics import METRICS, Evaluation, RegionScores, Scoring, label_regions
 from rankseg_med.report.tables import comparison_table, evaluation_table
 
-LABELS = {1: "liver", 2: "tumour"}
+LIVER, TUMOUR = REGIONS = label_regions({1: "liver", 2: "tumour"})
 
 
-def scores(label, overlap, distance_mm):
-    measured = {metric: distance_mm if metric.endswith("_mm") else overlap for metric in METRICS}
-    return LabelScores(label, LABELS[label], **measured, prediction_volume_ml=1.0, reference_volume_ml=1.0)
+def scores(region, overlap, distance_mm):
+    values = {metric: distance_mm if metric.endswith("_mm") else overlap for metric in METRICS}
+    return RegionScores(region, values, prediction_volume_ml=1.0, reference_volume_ml=1.0)
 
 
 def evaluation(shift=0.0, failures=()):
     return Evaluation(
-        LABELS,
+        REGIONS,
         {
-            "a": [scores(1, 0.9 + shift, 4.0), scores(2, 0.5 + shift, 10.0)],
-            "b": [scores(1, 0.7 + shift, 8.0), scores(2, math.nan, math.nan)],
+            "a": [scores(LIVER, 0.9 + shift, 4.0), scores(TUMOUR, 0.5 + shift, 10.0)],
+            "b": [scores(LIVER, 0.7 + shift, 8.0), scores(TUMOUR, math.nan, math.nan)],
         },
         failures=dict.fromkeys(failures, "no prediction"),
     )
@@ -40,36 +40,48 @@ def printed(table):
 def test_evaluation_table_shows_means_undefined_and_failures():
     table = evaluation_table(evaluation(failures=["c"]))
     assert rows(table) == [
-        ["liver", "0.8000", "0.8000", "6.00", "6.00", "6.00", "6.00", "0", "0"],
-        ["tumour", "0.5000", "0.5000", "10.00", "10.00", "10.00", "10.00", "1", "1"],
-        ["foreground", "0.6500", "0.6500", "8.00", "8.00", "8.00", "8.00", "", ""],
+        ["liver", *["0.8000"] * 3, *["6.00"] * 4],
+        ["tumour", *["0.5000 (1)"] * 3, *["10.00 (1)"] * 4],
+        ["foreground", *["0.6500"] * 3, *["8.00"] * 4],
     ]
-    assert "2 cases scored, 1 failed" in printed(table)
+    text = printed(table)
+    assert "2 cases scored, 1 failed" in text
+    assert "policy 'default'" in text
+
+
+def test_evaluation_table_has_the_metrics_that_were_scored():
+    only_distances = Scoring(("hd99_mm", "hd_mm", "assd_mm"))
+    row = RegionScores(LIVER, {"hd99_mm": 2.0, "hd_mm": 3.0, "assd_mm": 1.0}, 1.0, 1.0)
+    table = evaluation_table(Evaluation([LIVER], {"a": [row]}, scoring=only_distances))
+    assert [column.header for column in table.columns] == ["region", "HD mm"]
+    assert rows(table) == [["liver", "3.00"], ["foreground", "3.00"]]
 
 
 def test_evaluation_table_without_any_score():
-    table = evaluation_table(Evaluation({1: "liver"}, {}, failures={"a": "no prediction"}))
-    assert rows(table)[0] == ["liver", *["-"] * 6, "0", "0"]
+    table = evaluation_table(Evaluation([LIVER], {}, failures={"a": "no prediction"}))
+    assert rows(table)[0] == ["liver", *["-"] * 7]
     assert "0 cases scored, 1 failed" in printed(table)
 
 
 def test_comparison_table_sets_decoders_side_by_side():
     table = comparison_table({"argmax": evaluation(), "rankseg": evaluation(shift=0.05, failures=["c"])})
     assert rows(table) == [
-        ["liver", "argmax", "0.8000", "0.8000", "6.00", "6.00", "0", "0"],
-        ["liver", "rankseg", "0.8500", "0.8500", "6.00", "6.00", "0", "0"],
-        ["tumour", "argmax", "0.5000", "0.5000", "10.00", "10.00", "1", "1"],
-        ["tumour", "rankseg", "0.5500", "0.5500", "10.00", "10.00", "1", "1"],
-        ["foreground", "argmax", "0.6500", "0.6500", "8.00", "8.00", "", ""],
-        ["foreground", "rankseg", "0.7000", "0.7000", "8.00", "8.00", "", ""],
+        ["liver", "argmax", "0.8000", "0.8000", "6.00", "6.00"],
+        ["liver", "rankseg", "0.8500", "0.8500", "6.00", "6.00"],
+        ["tumour", "argmax", "0.5000 (1)", "0.5000 (1)", "10.00 (1)", "10.00 (1)"],
+        ["tumour", "rankseg", "0.5500 (1)", "0.5500 (1)", "10.00 (1)", "10.00 (1)"],
+        ["foreground", "argmax", "0.6500", "0.6500", "8.00", "8.00"],
+        ["foreground", "rankseg", "0.7000", "0.7000", "8.00", "8.00"],
     ]
     text = printed(table)
     assert "argmax: 2 cases scored, 0 failed" in text
     assert "rankseg: 2 cases scored, 1 failed" in text
 
 
-def test_comparison_of_nothing_or_of_different_classes():
+def test_comparison_of_nothing_or_of_different_things():
     with pytest.raises(ValueError, match="at least one"):
         comparison_table({})
-    with pytest.raises(ValueError, match=r"same classes.*kidney"):
-        comparison_table({"a": evaluation(), "b": Evaluation({1: "kidney"}, {})})
+    with pytest.raises(ValueError, match=r"same regions.*kidney"):
+        comparison_table({"a": evaluation(), "b": Evaluation(label_regions({1: "kidney"}), {})})
+    with pytest.raises(ValueError, match=r"same scoring.*surfels"):
+        comparison_table({"a": evaluation(), "b": Evaluation(REGIONS, {}, scoring=Scoring(surface="surfels"))})

@@ -10,6 +10,7 @@ import rankseg_med
 from rankseg_med.metrics import METRICS, EmptyPolicy, EmptyRule, Scoring, label_regions, score_label_maps
 from rankseg_med.studies import StudyError
 from rankseg_med.workflows.evaluate import evaluate
+from rankseg_med.workflows.evaluation_plan import plan_evaluation
 
 LABELS = {1: "liver", 2: "tumour"}
 SPACING_MM = (1.0, 2.0, 3.0)
@@ -204,6 +205,9 @@ class TestFiles:
             "max": dice[0],
             "n": 2,
             "n_undefined": 1,
+            **{f"q{percent:02}": pytest.approx(dice[0] * percent / 100) for percent in (5, 25, 75, 95)},
+            "mean_low": 0,  # a quarter of all samples of two draw one of them twice
+            "mean_high": dice[0],
         }
         assert summary["regions"]["tumour"]["hd95_mm"]["max"] == 99
         liver, tumour = (summary["regions"][name]["dice"]["mean"] for name in ("liver", "tumour"))
@@ -232,3 +236,64 @@ class TestFiles:
         summary = json.loads((tmp_path / "summary.json").read_text())
         assert summary["regions"]["spleen"]["dice"]["mean"] is None
         assert summary["foreground_mean"]["dice"] is None
+
+
+class TestPlans:
+    def test_regions_and_metrics(self, folders):
+        plan = plan_evaluation(regions={"organ": (1, 2)}, metrics=["dice"])
+        ((organ,), *_) = evaluate(*folders, plan).scores.values()
+        assert organ.region.labels == (1, 2)
+        assert list(organ.values) == ["dice"]
+
+    def test_in_voxels(self, tmp_path):
+        # One voxel beyond the end of a line, 2 mm long: 1 voxel, and the volume stays in ml.
+        for name, length in (("prediction", 2), ("reference", 1)):
+            volume = np.zeros((3, 4, 3), dtype=np.uint8)
+            volume[1, 1 : 1 + length, 1] = 1
+            save(volume, tmp_path / f"{name}.nii.gz")
+        plan = plan_evaluation(preset="bcp", labels={1: "liver"})
+        ((liver,),) = evaluate(tmp_path / "prediction.nii.gz", tmp_path / "reference.nii.gz", plan).scores.values()
+        assert liver.values["asd_prediction_to_reference_mm"] == pytest.approx(1 / 2)
+        assert liver.prediction_volume_ml == pytest.approx(2 * 6 / 1000)
+
+    def test_lits_adds_its_results_and_names_what_it_cannot_score(self, folders, tmp_path):
+        save(np.minimum(label_map(0), 1), folders[1] / "b.nii.gz")
+        evaluation = evaluate(*folders, plan_evaluation(preset="lits", strict=True), output=tmp_path)
+        assert list(evaluation.scores) == ["a", "c"]
+        assert "strict mode needs 1 to 255 reference lesions" in evaluation.failures["b"]
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert summary["lits"]["mode"] == "strict"
+        assert summary["lits"]["lesion_recall_greater_zero"] == 1
+
+    @pytest.mark.parametrize(
+        ("wrong", "required"),
+        [
+            ({}, "needs labels or regions"),
+            ({"preset": "nnunet"}, "needs labels or regions"),
+            ({"labels": {1: "a"}, "regions": {"a": (1,)}}, "one of them"),
+            ({"preset": "lits", "labels": {1: "a"}}, "leave out labels"),
+            ({"preset": "kits19", "strict": True}, "Only the preset lits"),
+            ({"labels": {1: "a"}, "metrics": ["dise"]}, "dise"),
+        ],
+    )
+    def test_what_does_not_go_together(self, wrong, required):
+        with pytest.raises(ValueError, match=required):
+            plan_evaluation(**wrong)
+
+
+def test_processes_give_the_same_in_the_same_order(folders):
+    (folders[0] / "b.nii.gz").write_bytes(b"not a NIfTI file")
+    assert evaluate(*folders, LABELS, workers=2) == evaluate(*folders, LABELS)
+
+
+def test_resampling_to_the_reference_is_explicit_and_said(folders, tmp_path):
+    fine = np.repeat(label_map(0), 2, axis=0)
+    affine = np.diag([0.5, 2.0, 3.0, 1.0])
+    affine[0, 3] = -0.25  # both grids cover the same places
+    nib.save(nib.Nifti1Image(fine, affine), folders[0] / "a.nii.gz")
+    assert "spacing" in evaluate(*folders, LABELS).failures["a"]
+    evaluation = evaluate(*folders, LABELS, resample_to_reference=True, output=tmp_path)
+    assert not evaluation.failures
+    assert evaluation.scores["a"][0].values["dice"] == 1
+    assert any(text.startswith("a: the prediction was resampled") for text in evaluation.warnings)
+    assert json.loads((tmp_path / "summary.json").read_text())["resampled_to_reference"] == "nearest voxel"

@@ -1,0 +1,91 @@
+"""Every metric of a pair of masks, by name."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool
+
+from rankseg_med.metrics.empty import Kind
+from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
+from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
+from rankseg_med.metrics.volume import relative_volume_difference
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPair:
+    """Two masks that are not empty, whose surface distances are measured once, when a metric first asks for them.
+
+    Attributes:
+        prediction: boolean mask ``(X, Y)`` or ``(X, Y, Z)``.
+        reference: boolean mask of the same shape.
+        spacing_mm: distance of neighbouring voxels along each axis, in mm.
+        surface: what the surface of a mask is, see `Surface`.
+        tolerance_mm: distance in mm up to which a surface counts as right in surface Dice.
+    """
+
+    prediction: Bool[np.ndarray, "..."]
+    reference: Bool[np.ndarray, "..."]
+    spacing_mm: Sequence[float]
+    surface: Surface
+    tolerance_mm: float
+
+    @cached_property
+    def distances(self) -> SurfaceDistances:
+        """The distances between the surfaces."""
+        return surface_distances(self.prediction, self.reference, self.spacing_mm, self.surface)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that compares a prediction with a reference.
+
+    Attributes:
+        kind: says which rule of an `EmptyPolicy` holds where a mask is empty.
+        measure: the number where neither is.
+    """
+
+    kind: Kind
+    measure: Callable[[MaskPair], float]
+
+
+def _hausdorff(percentile: float) -> Metric:
+    return Metric("distance", lambda pair: pair.distances.hausdorff_percentile_mm(percentile))
+
+
+METRICS: Mapping[str, Metric] = {
+    "dice": Metric("overlap", lambda pair: dice(pair.prediction, pair.reference)),
+    "jaccard": Metric("overlap", lambda pair: jaccard(pair.prediction, pair.reference)),
+    "sensitivity": Metric("overlap", lambda pair: sensitivity(pair.prediction, pair.reference)),
+    "precision": Metric("overlap", lambda pair: precision(pair.prediction, pair.reference)),
+    "surface_dice": Metric("surface_dice", lambda pair: pair.distances.surface_dice(pair.tolerance_mm)),
+    "hd_mm": Metric("distance", lambda pair: pair.distances.hausdorff_mm()),
+    "hd95_mm": _hausdorff(95),
+    "asd_prediction_to_reference_mm": Metric("distance", lambda pair: pair.distances.asd_prediction_to_reference_mm()),
+    "asd_reference_to_prediction_mm": Metric("distance", lambda pair: pair.distances.asd_reference_to_prediction_mm()),
+    "assd_mm": Metric("distance", lambda pair: pair.distances.assd_mm()),
+    "rmsd_mm": Metric("distance", lambda pair: pair.distances.rmsd_mm()),
+    "relative_volume_difference": Metric(
+        "volume", lambda pair: relative_volume_difference(pair.prediction, pair.reference)
+    ),
+}
+"""Metrics by name; those in millimetres end in ``_mm``. `find_metric` knows other percentiles."""
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of a name: one of `METRICS`, or a Hausdorff distance at any percentile, such as ``"hd99.5_mm"``.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    percentile = re.fullmatch(r"hd(\d+(?:\.\d+)?)_mm", name)
+    if percentile is None or not 0 <= float(percentile[1]) <= 100:
+        raise ValueError(
+            f"The metrics are {', '.join(METRICS)}, and the Hausdorff distance at any percentile up to 100, such as "
+            f"'hd99_mm'; got {name!r}."
+        )
+    return _hausdorff(float(percentile[1]))

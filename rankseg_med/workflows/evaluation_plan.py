@@ -1,0 +1,78 @@
+"""What an evaluation scores, and by which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rankseg_med.metrics import DEFAULT_SCORING, Region, Scoring, label_regions
+from rankseg_med.metrics.presets import Preset, find_preset
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is scored in every case.
+
+    Attributes:
+        regions: the structures, at least one, of different names.
+        scoring: metrics, surface and policy for empty masks.
+        preset: name of the preset that this is of, for reports.
+        unit_spacing: measure in voxels, whatever the spacing; columns keep the ending ``_mm``.
+        lits: which results of LiTS are added for the data set; None adds none.
+
+    Raises:
+        ValueError: there is no region, or two share a name.
+    """
+
+    regions: tuple[Region, ...]
+    scoring: Scoring = DEFAULT_SCORING
+    preset: str | None = None
+    unit_spacing: bool = False
+    lits: Literal["strict", "corrected"] | None = None
+
+    def __post_init__(self) -> None:
+        names = [region.name for region in self.regions]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"There must be at least one region to score, and their names must differ, got {names}.")
+
+
+def plan_evaluation(
+    *,
+    preset: str | None = None,
+    labels: Mapping[int, str] | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
+    metrics: Sequence[str] | None = None,
+    strict: bool = False,
+) -> EvaluationPlan:
+    """The plan that a user asks for.
+
+    Args:
+        preset: one of `rankseg_med.metrics.presets.PRESETS`; None scores all metrics.
+        labels: positive value to name, each a region of its own; instead of the preset's regions.
+        regions: name to labels of regions; instead of the preset's regions.
+        metrics: instead of the preset's.
+        strict: with the preset ``lits``, the values of the official script with its defects.
+
+    Raises:
+        ValueError: there is no such preset or metric, it is not said what to score or said twice, or an option does
+            not go with the preset.
+    """
+    if labels is not None and regions is not None:
+        raise ValueError("Labels and regions both say what to score; give one of them.")
+    chosen = Preset("", "", DEFAULT_SCORING) if preset is None else find_preset(preset)
+    if preset == "lits" and (labels is not None or regions is not None):
+        raise ValueError("LiTS scores label 1 as liver and 2 as tumour; leave out labels and regions, or the preset.")
+    if strict and preset != "lits":
+        raise ValueError(f"Only the preset lits has a strict mode, got the preset {preset}.")
+    if regions is not None:
+        structures = tuple(Region(name, tuple(values)) for name, values in regions.items())
+    elif labels is not None:
+        structures = label_regions(labels)
+    elif chosen.regions is not None:
+        structures = chosen.regions
+    else:
+        raise ValueError("An evaluation needs labels or regions to score, or a preset that has them (not nnunet, bcp).")
+    lits: Literal["strict", "corrected"] | None = ("strict" if strict else "corrected") if preset == "lits" else None
+    scoring = chosen.scoring if metrics is None else replace(chosen.scoring, metrics=tuple(metrics))
+    return EvaluationPlan(structures, scoring, preset, chosen.unit_spacing, lits)

@@ -1,0 +1,78 @@
+"""Expected values: the challenges' public rules, applied by hand to a line of voxels."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rankseg_med.metrics import score_label_maps
+from rankseg_med.metrics.presets import PRESETS, find_preset
+
+
+def line(*labels):
+    return np.array(labels, dtype=np.uint8).reshape(-1, 1, 1)
+
+
+def scores(name, prediction, reference):
+    preset = find_preset(name)
+    return {
+        row.region.name: row.values
+        for row in score_label_maps(prediction, reference, preset.regions, (1.0, 1.0, 1.0), preset.scoring)
+    }
+
+
+def test_an_unknown_preset_is_named_with_those_there_are():
+    with pytest.raises(ValueError, match=r"nnunet, kits19, kits23, lits, brats, bcp, got 'kits20'"):
+        find_preset("kits20")
+
+
+def test_every_preset_is_listed_under_its_name():
+    assert all(name == preset.name for name, preset in PRESETS.items())
+
+
+def test_kits19_counts_the_tumour_as_kidney():
+    found = scores("kits19", line(1, 1, 1, 0), line(1, 1, 2, 2))
+    assert found == {"kidney": {"dice": pytest.approx(6 / 7)}, "tumour": {"dice": 0}}
+
+
+def test_kits23_evaluates_nested_classes():
+    found = scores("kits23", line(1, 2, 3, 0), line(1, 3, 3, 0))
+    assert found["kidney_and_mass"] == {"dice": 1, "surface_dice": 1}
+    assert found["mass"] == {"dice": 1, "surface_dice": 1}
+    assert found["tumour"] == {"dice": 0, "surface_dice": 0}
+
+
+def test_kits23_gives_1_where_both_are_empty():
+    found = scores("kits23", line(1, 1), line(1, 1))
+    assert found["tumour"] == found["mass"] == {"dice": 1, "surface_dice": 1}
+
+
+def test_kits23_has_the_tolerances_of_the_challenge():
+    assert [region.tolerance_mm for region in find_preset("kits23").regions] == [
+        1.0330772532390826,
+        1.1328796488598762,
+        1.1498198361434828,
+    ]
+
+
+def test_brats_regions_nest_and_a_missed_one_scores_374_mm():
+    found = scores("brats", line(2, 1, 1, 0), line(2, 1, 3, 0))
+    assert found["whole_tumour"]["dice"] == 1
+    assert found["tumour_core"]["dice"] == 1
+    assert found["enhancing_tumour"] == {"dice": 0, "hd95_mm": 374, "sensitivity": 0, "precision": 0}
+
+
+def test_nnunet_leaves_out_what_neither_side_has():
+    scoring = find_preset("nnunet").scoring
+    policy = scoring.empty_policy
+    both = policy.score("overlap", prediction_empty=True, reference_empty=True, image_diagonal_mm=9.0)
+    one = policy.score("overlap", prediction_empty=False, reference_empty=True, image_diagonal_mm=9.0)
+    assert math.isnan(both)
+    assert one == 0
+
+
+def test_bcp_scores_an_empty_prediction_0_in_everything():
+    policy = find_preset("bcp").scoring.empty_policy
+    for kind in ("overlap", "distance"):
+        assert policy.score(kind, prediction_empty=True, reference_empty=False, image_diagonal_mm=9.0) == 0
+    assert find_preset("bcp").unit_spacing
