@@ -162,7 +162,7 @@ def predict(
 
 
 def _memory_needed(study: Study) -> int:
-    """Bytes for one study at its worst moment, as measured in benchmarks/memory.py; only the header is read."""
+    """Bytes for one study at its worst, twice what benchmarks/memory.py saw of a full CT; only the header is read."""
     return _BYTES_PER_VOXEL * math.prod(map(int, open_nifti(study.image).shape[:3]))
 
 
