@@ -155,7 +155,7 @@ def show(console: Console, case: str, volume: Path, voxels: int, *, markdown: bo
     rows, clone = [], float("nan")
     for method, (_, memory) in METHODS.items():
         needed = input_bytes(case, voxels) * (1 + memory)
-        if needed > 0.95 * available_bytes():
+        if needed > 0.97 * available_bytes():
             rows.append((method, f"needs about {needed / 1e9:.0f} GB", "", ""))
             continue
         with multiprocessing.get_context("spawn").Pool(1) as fresh:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -11,15 +13,41 @@ from torch import Tensor
 
 TILE_VOXELS = 1 << 11
 """Voxels that are looked at together before they are looked at one by one."""
-# Values (classes times voxels) read at a time.
-_RUN_VALUES = 3 << 20
+# Values (classes times voxels) of tiles that are summed up at a time: they stay in the cache for the next sum.
+_RUN_VALUES = 1 << 20
 # Values worked on one by one at a time: results larger than this come from fresh pages each time, which costs more
 # than the work.
 _PART_VALUES = 3 << 17
+# Fewer are not worth the cost of a look.
+_BATCH_VALUES = _PART_VALUES // 2
+
+Voxels: TypeAlias = tuple[Int64[Tensor, " n"], Float[Tensor, "classes n"]]
+"""Some voxels: their positions in the flat volume, ascending, and their class probabilities."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles of equal size, one behind the other, in a flat volume."""
+
+    start: int
+    count: int
+    tile: int
+
+    def of(self, volume: Shaped[Tensor, "rows voxels"], which: slice | Int64[Tensor, " some"]) -> Tensor:
+        """Some tiles ``(rows, some, tile)`` of a volume; copied only if they do not follow each other."""
+        tiles = torch.unflatten(volume.narrow(1, self.start, self.count * self.tile), 1, (-1, self.tile))
+        return tiles[:, which] if isinstance(which, slice) else take(tiles, which)
+
+    def positions(
+        self, chosen: Bool[Tensor, "some tile"], numbers: Int64[Tensor, " some"], index: Int64[Tensor, " n"]
+    ) -> Int64[Tensor, " n"]:
+        """Positions in the volume of the chosen voxels of numbered tiles; ``index``, where they lie among these."""
+        offsets = self.start + (numbers - torch.arange(len(numbers), device=numbers.device)) * self.tile
+        return torch.repeat_interleave(offsets, chosen.sum(1), output_size=len(index)).add_(index)
 
 
 class Blocks(ABC):
-    """A probability volume that is read in runs of voxels: a tensor, or a session's store."""
+    """A probability volume that is read tile by tile: a tensor, or a session's store."""
 
     num_classes: int
     num_voxels: int
@@ -29,27 +57,40 @@ class Blocks(ABC):
     _buffer: Tensor | None = None
 
     @abstractmethod
-    def read(self, start: int, stop: int) -> Float[Tensor, "classes n"]:
-        """Probabilities of a run of voxels, in at least single precision; they last until the next reading."""
+    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+        """Probabilities of some tiles, in at least single precision; they last until the next reading."""
 
-    def buffer(self, voxels: int) -> Float[Tensor, "classes n"]:
-        """Room for a run, the same each time: large blocks given back one by one would leave the heap in pieces."""
+    def grids(self) -> Iterator[Grid]:
+        """Whole tiles, then what is left behind the last of them."""
+        whole, rest = divmod(self.num_voxels, TILE_VOXELS)
+        if whole:
+            yield Grid(0, whole, TILE_VOXELS)
+        if rest:
+            yield Grid(self.num_voxels - rest, 1, rest)
+
+    def runs(self, grid: Grid) -> Iterator[slice]:
+        """All tiles of a grid, as many at a time as the cache holds."""
+        step = max(1, _RUN_VALUES // (self.num_classes * grid.tile))
+        for first in range(0, grid.count, step):
+            yield slice(first, min(first + step, grid.count))
+
+    def parts(
+        self, grid: Grid, chosen: Bool[Tensor, " tiles"]
+    ) -> Iterator[tuple[Int64[Tensor, " some"], Float[Tensor, "classes some tile"]]]:
+        """Numbers and probabilities of the chosen tiles, as many at a time as one works on voxel by voxel."""
+        numbers = chosen.nonzero().squeeze(1)
+        step = max(1, _PART_VALUES // (self.num_classes * grid.tile))
+        for some in torch.split(numbers, step) if len(numbers) else ():
+            first, last = int(some[0]), int(some[-1])
+            follow_each_other = last - first + 1 == len(some)
+            yield some, self.tiles(grid, slice(first, last + 1) if follow_each_other else some)
+
+    def buffer(self, some: int, tile: int) -> Float[Tensor, "classes some tile"]:
+        """Room for some tiles, the same each time: large blocks given back one by one would break up the heap."""
+        voxels = some * tile
         if self._buffer is None or self._buffer.shape[1] < voxels:
             self._buffer = torch.empty((self.num_classes, voxels), dtype=self.dtype, device=self.device)
-        return self._buffer[:, :voxels]
-
-    def runs(self) -> Iterator[tuple[int, int]]:
-        """Start and stop of runs of whole tiles, and of what is left behind the last whole tile."""
-        whole = self.num_voxels // TILE_VOXELS * TILE_VOXELS
-        step = max(1, _RUN_VALUES // self.num_classes // TILE_VOXELS) * TILE_VOXELS
-        for start in range(0, whole, step):
-            yield start, min(start + step, whole)
-        if whole < self.num_voxels:
-            yield whole, self.num_voxels
-
-    def tiles(self, start: int, stop: int) -> Float[Tensor, "classes tiles tile"]:
-        """Probabilities of a run, tile by tile."""
-        return torch.unflatten(self.read(start, stop), 1, (-1, min(TILE_VOXELS, stop - start)))
+        return torch.unflatten(self._buffer[:, :voxels], 1, (some, tile))
 
 
 class TensorBlocks(Blocks):
@@ -61,10 +102,10 @@ class TensorBlocks(Blocks):
         self.dtype = torch.promote_types(probabilities.dtype, torch.float32)
         self.device = probabilities.device
 
-    def read(self, start: int, stop: int) -> Float[Tensor, "classes n"]:
-        """Probabilities of a run of voxels; half precision is widened."""
-        run = self.flat[:, start:stop]
-        return run if run.dtype == self.dtype else self.buffer(stop - start).copy_(run)
+    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+        """Probabilities of some tiles; half precision is widened."""
+        tiles = grid.of(self.flat, which)
+        return tiles if tiles.dtype == self.dtype else self.buffer(*tiles.shape[1:]).copy_(tiles)
 
 
 class ChannelBlocks(TensorBlocks):
@@ -74,23 +115,32 @@ class ChannelBlocks(TensorBlocks):
         super().__init__(channel[None])
         self.num_classes = 2
 
-    def read(self, start: int, stop: int) -> Float[Tensor, "2 n"]:
-        """Complement and probability of a run of voxels."""
-        probabilities = self.buffer(stop - start)
-        probabilities[1].copy_(self.flat[0, start:stop])
+    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "2 some tile"]:
+        """Complement and probability of some tiles."""
+        (channel,) = grid.of(self.flat, which)
+        probabilities = self.buffer(*channel.shape)
+        probabilities[1].copy_(channel)
         probabilities[0].copy_(probabilities[1]).neg_().add_(1)
         return probabilities
 
 
-def parts(
-    tiles: Float[Tensor, "classes tiles tile"], chosen: Bool[Tensor, " tiles"]
-) -> Iterator[tuple[Int64[Tensor, " some"], Float[Tensor, "classes some tile"]]]:
-    """Numbers and values of the chosen tiles, a few tiles at a time; copied only if some tiles are left out."""
-    numbers = chosen.nonzero().squeeze(1)
-    classes, count, tile = tiles.shape
-    step = max(1, _PART_VALUES // (classes * tile))
-    for some in torch.split(numbers, step) if len(numbers) else ():
-        yield some, tiles.narrow(1, int(some[0]), len(some)) if len(numbers) == count else take(tiles, some)
+def is_batch(values: Shaped[Tensor, "*shape"]) -> bool:
+    """Whether these are enough values to be worth the cost of looking at them together."""
+    return values.numel() >= _BATCH_VALUES
+
+
+def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
+    """The same voxels in batches."""
+    waiting: list[tuple[Tensor, Tensor]] = []
+    values = 0
+    for piece in pieces:
+        waiting.append(piece)
+        values += piece[1].numel()
+        if values >= _BATCH_VALUES:
+            yield _cat(waiting)
+            waiting, values = [], 0
+    if values:
+        yield _cat(waiting)
 
 
 def take(rows: Shaped[Tensor, "rows n *rest"], index: Int64[Tensor, " m"]) -> Shaped[Tensor, "rows m *rest"]:
@@ -99,3 +149,10 @@ def take(rows: Shaped[Tensor, "rows n *rest"], index: Int64[Tensor, " m"]) -> Sh
     for row, target in zip(rows, taken, strict=True):
         torch.index_select(row, 0, index, out=target)
     return taken
+
+
+def _cat(pieces: list[tuple[Tensor, Tensor]]) -> Voxels:
+    if len(pieces) == 1:
+        return pieces[0]
+    positions, classes = zip(*pieces, strict=True)
+    return torch.cat(positions), torch.cat(classes, 1)

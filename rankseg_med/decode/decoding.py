@@ -133,13 +133,14 @@ def _decode(
         rule, wanted = climbed
         if rule is not by_thresholds:
             rules["ascent"] = rule
-            kept |= _paint(labels, wanted, {"ascent": rule})
+            kept |= _paint(labels, wanted, {"ascent": rule}, kept["thresholds"])
 
     scores = {name: kept[name].expected_scores(solved.distributions, solved.objectives) for name in rules}
     # Later entries win ties: what was searched for, then greedy, then argmax.
     chosen = "greedy" if assignment == "greedy" else max(reversed(scores), key=lambda name: sum(scores[name]))
-    if chosen != list(rules)[-1]:
-        _paint(labels, wanted, {chosen: rules[chosen]})
+    last = list(rules)[-1]
+    if chosen != last:
+        _paint(labels, wanted, {chosen: rules[chosen]}, kept[last])
     return labels, _decisions(solved, kept[chosen], scores[chosen], scores["argmax"])
 
 
@@ -219,13 +220,19 @@ def _ascend(
     return rule if height > landscape.height(by_thresholds) + _LEAST_GAIN else by_thresholds
 
 
-def _paint(labels: UInt8[Tensor, " voxels"], wanted: WantedVoxels, rules: Mapping[str, Rule]) -> dict[str, KeptVoxels]:
-    """Label the wanted voxels by the last rule; what every rule keeps."""
+def _paint(
+    labels: UInt8[Tensor, " voxels"],
+    wanted: WantedVoxels,
+    rules: Mapping[str, Rule],
+    keeping: KeptVoxels | None = None,
+) -> dict[str, KeptVoxels]:
+    """Label the wanted voxels by the last rule; what every rule keeps, from what the labels keep before (nothing)."""
     # Rules differ in few voxels: each is counted by what it changes of the one before.
     changes = {name: KeptVoxels.none(wanted.regions, labels.device) for name in rules}
     for positions, classes in wanted:
         probabilities = wanted.regions.probabilities(classes)
-        before = torch.zeros_like(positions, dtype=torch.uint8)
+        # Fresh labels are not read: pages that were never touched cost more than zeros.
+        before = torch.zeros_like(positions, dtype=torch.uint8) if keeping is None else labels[positions]
         for name, rule in rules.items():
             given = rule(classes)
             changed = (given != before).nonzero().squeeze(1)
@@ -234,7 +241,8 @@ def _paint(labels: UInt8[Tensor, " voxels"], wanted: WantedVoxels, rules: Mappin
             changes[name].add(wanted.regions, of_changed, before[changed], -1)
             before = given
         labels[positions] = before
-    return dict(zip(rules, accumulate(changes.values()), strict=True))
+    kept = list(accumulate(changes.values(), initial=keeping or KeptVoxels.none(wanted.regions, labels.device)))
+    return dict(zip(rules, kept[1:], strict=True))
 
 
 def _decisions(

@@ -30,12 +30,12 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
 from rankseg_med.decode.assignment.rules import LinearRule, Rule, highest
-from rankseg_med.decode.blocks import Blocks, TensorBlocks
+from rankseg_med.decode.blocks import Blocks, Grid, TensorBlocks
 from rankseg_med.decode.decision import Decoded, Objective
 from rankseg_med.decode.decoder import RankSEGDecoder
 from rankseg_med.decode.decoding import decode_blocks, floor_for
@@ -158,8 +158,8 @@ class _MemberBlocks(Blocks):
         self.num_classes = first.num_classes * (1 + len(members) if stacked else 1)
         self.num_voxels, self.dtype, self.device = first.num_voxels, first.dtype, first.device
 
-    def read(self, start: int, stop: int) -> Float[Tensor, "classes n"]:
-        members = torch.stack([member.read(start, stop) for member in self.members])
+    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+        members = torch.stack([member.tiles(grid, which) for member in self.members])
         return torch.cat([members.mean(0), members.flatten(0, 1)]) if self.stacked else members.mean(0)
 
 

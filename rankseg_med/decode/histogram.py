@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from rankseg_med.decode.blocks import TensorBlocks, parts
+from rankseg_med.decode.blocks import TensorBlocks
 from rankseg_med.decode.levels import LEVELS, level_of
 
 
@@ -54,6 +55,22 @@ class Distribution:
         p = self.probabilities
         rest = self.rest_probability * (1 - self.rest_probability) * self.rest_count
         return float((p * (1 - p)) @ self.counts) + rest
+
+
+_TENSORS = ("counts", "mass", "uncounted_mass", "uncounted_squares", "peak")
+
+
+class TileSums(NamedTuple):
+    """What is noted of tiles whose voxels are not counted: sums, Euclidean norms and highest values."""
+
+    sums: Float[Tensor, "regions tiles"]
+    norms: Float[Tensor, "regions tiles"]
+    peaks: Float[Tensor, "regions tiles"]
+
+    @classmethod
+    def of(cls, tiles: Float[Tensor, "regions tiles tile"]) -> TileSums:
+        """Those of some tiles."""
+        return cls(tiles.sum(-1), torch.linalg.vector_norm(tiles, dim=-1), tiles.amax(-1))
 
 
 @dataclass(frozen=True)
@@ -104,32 +121,30 @@ class ProbabilityHistogram:
         """
         histogram = cls.empty(probabilities.shape[0], 0, probabilities.device)
         blocks = TensorBlocks(probabilities)
-        for run in blocks.runs():
-            tiles = blocks.tiles(*run)
-            for _, some in parts(tiles, torch.ones_like(tiles[0, :, 0], dtype=torch.bool)):
-                histogram.count(some)
+        for grid in blocks.grids():
+            for _, tiles in blocks.parts(grid, torch.ones(grid.count, dtype=torch.bool, device=blocks.device)):
+                histogram.count(tiles.flatten(1))
         return histogram
 
-    def count(self, tiles: Float[Tensor, "regions tiles tile"]) -> None:
+    def count(self, voxels: Float[Tensor, "regions n"]) -> None:
         """Count further voxels, in place."""
-        self.mass.add_(tiles.sum(2, dtype=torch.float64).sum(1))
-        torch.maximum(self.peak, tiles.amax((1, 2)).double(), out=self.peak)
-        for counts, region in zip(self.counts, tiles, strict=True):
-            counts += torch.bincount(level_of(region).flatten(), minlength=LEVELS)
+        self.mass.add_(voxels.sum(1, dtype=torch.float64))
+        torch.maximum(self.peak, voxels.amax(1).double(), out=self.peak)
+        for counts, region in zip(self.counts, voxels, strict=True):
+            counts += torch.bincount(level_of(region), minlength=LEVELS)
 
-    def note_uncounted(
-        self,
-        tiles: Float[Tensor, "regions tiles tile"],
-        peaks: Float[Tensor, "regions tiles"],
-        chosen: Bool[Tensor, " tiles"],
-    ) -> None:
-        """Note the chosen ones of some tiles without counting their voxels, in place; ``peaks`` are the tiles'."""
-        mass = torch.where(chosen, tiles.sum(-1).double(), 0).sum(1)
-        squares = torch.where(chosen, torch.linalg.vector_norm(tiles, dim=-1).double().square(), 0).sum(1)
+    def note_uncounted(self, tiles: TileSums, chosen: Bool[Tensor, " tiles"]) -> None:
+        """Note the chosen ones of some tiles without counting their voxels, in place."""
+        weights = chosen.double()
+        mass = tiles.sums.double() @ weights
         self.mass.add_(mass)
         self.uncounted_mass.add_(mass)
-        self.uncounted_squares.add_(squares)
-        torch.maximum(self.peak, torch.where(chosen, peaks, 0).amax(1).double(), out=self.peak)
+        self.uncounted_squares.add_(tiles.norms.double().square() @ weights)
+        torch.maximum(self.peak, (tiles.peaks * chosen).amax(1).double(), out=self.peak)
+
+    def of_regions(self, which: slice) -> ProbabilityHistogram:
+        """The histogram of some regions; what is counted later is counted there too."""
+        return replace(self, **{name: getattr(self, name)[which] for name in _TENSORS})
 
     @property
     def regions(self) -> int:
@@ -153,8 +168,7 @@ class ProbabilityHistogram:
 
     def cpu(self) -> ProbabilityHistogram:
         """The same on the CPU, where solvers work."""
-        tensors = ("counts", "mass", "uncounted_mass", "uncounted_squares", "peak")
-        return replace(self, **{name: getattr(self, name).cpu() for name in tensors})
+        return replace(self, **{name: getattr(self, name).cpu() for name in _TENSORS})
 
     def distribution(self, region: int) -> Distribution:
         """Probabilities of one region's voxels, most probable first."""

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float, Int, Int16, Shaped, UInt8
+from jaxtyping import Float, Int, Int16, Int64, Shaped, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import highest
-from rankseg_med.decode.blocks import Blocks
+from rankseg_med.decode.blocks import Blocks, Grid
 from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.validation import check_layout, check_values
@@ -285,10 +285,11 @@ class LevelBlocks(Blocks):
         self.dtype = torch.float32
         self.device = levels.device
 
-    def read(self, start: int, stop: int) -> Float[Tensor, "classes n"]:
-        """Probabilities of a run of voxels."""
-        probabilities = self.buffer(stop - start)
-        foreground = probabilities[1:].copy_(self.levels[:, start:stop]).add_(_SHIFT).div_(LEVELS - 1)
+    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+        """Probabilities of some tiles."""
+        levels = grid.of(self.levels, which)
+        probabilities = self.buffer(*levels.shape[1:])
+        foreground = probabilities[1:].copy_(levels).add_(_SHIFT).div_(LEVELS - 1)
         torch.sum(foreground, 0, out=probabilities[0])
         probabilities[0].neg_().add_(1).clamp_(min=0)
         return probabilities

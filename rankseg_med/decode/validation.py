@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import TensorBlocks, parts
+from rankseg_med.decode.blocks import TensorBlocks
 
 MAX_CLASSES = 256
 RANGE_TOLERANCE = 1e-4
@@ -67,10 +67,11 @@ def check_values(probabilities: Float[Tensor, "classes *spatial"], *, exclusive:
         exclusive: Whether the classes must sum to one in every voxel.
     """
     check, blocks = ValueCheck(exclusive=exclusive), TensorBlocks(probabilities)
-    for run in blocks.runs():
-        tiles = blocks.tiles(*run)
-        for _, some in parts(tiles, check.see(tiles.amin(-1), tiles.amax(-1))):
-            check.add_up(some)
+    for grid in blocks.grids():
+        runs = (blocks.tiles(grid, run) for run in blocks.runs(grid))
+        lows, highs = zip(*((tiles.amin(-1), tiles.amax(-1)) for tiles in runs), strict=True)
+        for _, tiles in blocks.parts(grid, check.see(torch.cat(lows, 1), torch.cat(highs, 1))):
+            check.add_up(tiles)
     check.conclude()
 
 

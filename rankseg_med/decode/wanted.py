@@ -8,14 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from rankseg_med.decode.blocks import parts, take
+from rankseg_med.decode.blocks import Voxels, joined, take
 from rankseg_med.decode.scan import Scan
 
 # The voxels are kept while they take at most this share of the volume's memory in single precision; what does not fit
 # is read again.
 _KEPT_SHARE = 0.05
-# Values (classes times voxels) that are handed out together.
-_BATCH_VALUES = 3 << 17
 
 
 class WantedVoxels:
@@ -34,17 +32,17 @@ class WantedVoxels:
         self.regions = scan.regions
         self.limits = limits.to(scan.blocks.dtype)
         self.background_limit = background_limit
-        self._kept: list[tuple[Int64[Tensor, " n"], Float[Tensor, "classes n"]]] = []
+        self._kept: list[Voxels] = []
         self._room = int(_KEPT_SHARE * scan.blocks.num_voxels * scan.blocks.num_classes * 4)
         self._all_kept = False
 
-    def __iter__(self) -> Iterator[tuple[Int64[Tensor, " n"], Float[Tensor, "classes n"]]]:
+    def __iter__(self) -> Iterator[Voxels]:
         """Positions in the flat volume, ascending, and class probabilities, a batch at a time."""
         yield from self._kept
         if self._all_kept:
             return
         full = bool(self._kept) or not self._room
-        for batch in self._found(int(self._kept[-1][0][-1]) + 1 if self._kept else 0):
+        for batch in joined(self._found(int(self._kept[-1][0][-1]) + 1 if self._kept else 0)):
             self._room -= sum(part.nbytes for part in batch)
             full = full or self._room < 0
             if not full:
@@ -56,29 +54,14 @@ class WantedVoxels:
         """Which voxels two regions or more could want, from their region probabilities."""
         return (region >= self.limits[:, None]).sum(0, dtype=torch.uint8) > 1
 
-    def _found(self, first: int) -> Iterator[tuple[Int64[Tensor, " n"], Float[Tensor, "classes n"]]]:
-        """Batches from a position on."""
-        waiting: list[tuple[Tensor, Tensor]] = []
-        values = 0
-        for run, (start, stop) in enumerate(self.scan.blocks.runs()):
-            chosen = self.scan.tiles_with(run, self.limits, self.background_limit)
-            if stop <= first or not bool(chosen.any()):
-                continue
-            tiles = self.scan.blocks.tiles(start, stop)
-            for numbers, some in parts(tiles, chosen):
-                voxels = some.flatten(1)
-                index = self._wanted(voxels)
-                within = torch.arange(start, start + tiles.shape[2], device=voxels.device)
-                positions = (numbers[:, None] * len(within) + within).flatten()[index]
-                if start < first:
-                    index, positions = index[positions >= first], positions[positions >= first]
-                waiting.append((positions, take(voxels, index)))
-                values += waiting[-1][1].numel()
-                if values >= _BATCH_VALUES:
-                    yield _joined(waiting)
-                    waiting, values = [], 0
-        if values:
-            yield _joined(waiting)
+    def _found(self, first: int) -> Iterator[Voxels]:
+        """Those from a position on."""
+        for positions, classes in self.scan.candidates(self.limits, self.background_limit, first):
+            index = self._wanted(classes)
+            chosen = positions[index]
+            if chosen.numel() and int(chosen[0]) < first:
+                index, chosen = index[chosen >= first], chosen[chosen >= first]
+            yield chosen, take(classes, index)
 
     def _wanted(self, voxels: Float[Tensor, "classes n"]) -> Int64[Tensor, " wanted"]:
         """Index of the wanted ones of some voxels."""
@@ -90,8 +73,3 @@ class WantedVoxels:
         if self.background_limit > -torch.inf:
             wanted |= voxels[0] < self.background_limit
         return wanted.nonzero().squeeze(1)
-
-
-def _joined(batches: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    positions, classes = zip(*batches, strict=True)
-    return torch.cat(positions), torch.cat(classes, 1)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rankseg_med.decode import RankSEGDecoder, blocks, decoding, wanted
+from rankseg_med.decode import scan as scan_module
 from rankseg_med.decode.blocks import TensorBlocks
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
@@ -64,9 +65,7 @@ def test_what_is_set_aside_is_accounted_for(regions, tile, dtype):
     p = levels / TOP
     precise = {torch.float32: 1e-5, torch.float64: 1e-9}[dtype]
     found = scan(probabilities, regions)
-    faint = (levels <= FLOOR).all(0)
-    tiles = [slice(start, start + tile) for start in range(0, len(faint), tile)]
-    certain = np.concatenate([np.full(len(faint[at]), faint[at].all()) for at in tiles])
+    certain = (levels <= FLOOR).all(0)
     assert 0 < certain.sum() < len(certain)
     assert found.certain_voxels == certain.sum()
     background = probabilities[0].double().numpy()
@@ -89,11 +88,15 @@ def test_what_is_set_aside_is_accounted_for(regions, tile, dtype):
 @pytest.mark.parametrize("regions", [None, NESTED])
 @pytest.mark.parametrize("background_limit", [-np.inf, 0.3, 0.9999, np.inf])
 @pytest.mark.parametrize("share", [0, 0.002, 100])
+@pytest.mark.parametrize("uncertain_share", [0, 100])
 @pytest.mark.parametrize("batch", [5_000, 100_000])
-def test_wanted_voxels_are_those_at_their_limits(regions, background_limit, share, batch, tile, monkeypatch):
+def test_wanted_voxels_are_those_at_their_limits(
+    regions, background_limit, share, uncertain_share, batch, tile, monkeypatch
+):
     """Whether they are kept, kept in part, or read again."""
     monkeypatch.setattr(wanted, "_KEPT_SHARE", share)
-    monkeypatch.setattr(wanted, "_BATCH_VALUES", batch)
+    monkeypatch.setattr(scan_module, "_KEPT_SHARE", uncertain_share)
+    monkeypatch.setattr(blocks, "_BATCH_VALUES", batch)
     probabilities = sparse_volume()
     limits = torch.tensor([0.2, 0.4, 0.8], dtype=torch.float64)
     region = region_levels(probabilities, regions) / TOP
@@ -171,8 +174,10 @@ def test_keeping_the_wanted_voxels_or_reading_them_again_is_the_same(decoder, mo
     probabilities = sparse_volume(seed=1)
     decoded = decoder.decode(probabilities)
     for share in (0, 0.02, 100):
-        monkeypatch.setattr(wanted, "_KEPT_SHARE", share)
-        assert_alike(decoder.decode(probabilities), decoded, 0)
+        for uncertain_share in (0, 100):
+            monkeypatch.setattr(wanted, "_KEPT_SHARE", share)
+            monkeypatch.setattr(scan_module, "_KEPT_SHARE", uncertain_share)
+            assert_alike(decoder.decode(probabilities), decoded, 0)
 
 
 FAINT = np.repeat([320, 250, 200, 90, 2], [40, 3000, 2500, 1500, 2000])

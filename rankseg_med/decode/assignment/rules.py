@@ -146,7 +146,7 @@ class GreedyRule:
         wanted = classes >= self._edges
         alone = wanted & (wanted.sum(0, dtype=torch.uint8) == 1)
         self._kept += alone.count_nonzero(1)
-        self._kept_mass += torch.where(alone, classes, 0).sum(1, dtype=torch.float64)
+        self._kept_mass += (classes * alone).sum(1, dtype=torch.float64)
         self._noted += classes.shape[1]
         self._noted_background += classes[0].sum(dtype=torch.float64)
 
