@@ -151,9 +151,7 @@ class Scan:
             self._rows.note_uncounted(rest, torch.ones_like(certain[:, 0]))
         return uncertain
 
-    def _background_and_regions(
-        self, classes: Float[Tensor, "classes *voxels"]
-    ) -> Float[Tensor, "rows *voxels"]:
+    def _background_and_regions(self, classes: Float[Tensor, "classes *voxels"]) -> Float[Tensor, "rows *voxels"]:
         if self.regions.are_classes:
             return classes
         return torch.cat([classes[:1], self.regions.probabilities(classes)])
