@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint format bench bench-decode bench-memory clean
+.PHONY: setup demo test test-all lint format bench bench-decode bench-memory bench-metrics clean
 
 setup: .venv/installed
 
@@ -30,13 +30,16 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-decode bench-memory
+bench: bench-decode bench-memory bench-metrics
 
 bench-decode: setup
 	$(BIN)/python benchmarks/decode.py $(if $(VOLUME),--volume $(VOLUME))
 
 bench-memory: setup
 	$(BIN)/python benchmarks/memory.py
+
+bench-metrics: setup
+	$(BIN)/python benchmarks/metrics.py $(LABELS)
 
 clean:
 	rm -rf .venv dist build demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -41,10 +41,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
+from rankseg_med.executors import run_overlapped
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.studies import Study
 from rankseg_med.transforms import AxisSpacingd, KeepLargestComponent, LoadStudyd
-from rankseg_med.workflows.predict import Prediction, predict
+from rankseg_med.workflows.predict import Prediction
 
 CLASSES = 3
 SPACING_MM = (0.8, 0.8, 1.25)
@@ -104,7 +105,7 @@ def ours(image: Path, output: Path, network: TimedNetwork, **options: object) ->
     prediction = Prediction(model, KeepLargestComponent([[1, 2]]), output)
 
     def run() -> None:
-        (outcome,) = predict([Study("case", image)], prediction, overwrite=True)
+        (outcome,) = run_overlapped((prediction.load, prediction.predict, prediction.write), [Study("case", image)])
         if outcome.error is not None:
             raise outcome.error
 

@@ -1,13 +1,13 @@
 """Surface distances and largest components side by side: same masks, a fresh process each, median time, peak memory.
 
-    python benchmarks/metrics.py LABELS.nii.gz [--tasks TASK ...] [--without METHOD ...] [--markdown]
+    python benchmarks/metrics.py [LABELS.nii.gz] [--tasks TASK ...] [--without METHOD ...] [--markdown]
 
-LABELS.nii.gz is a label map such as KiTS19's, whose foreground (all labels) is the reference. The prediction is its
-copy, eroded by a voxel and shifted by 3, -4 and 5 voxels. "Surface distances" are the Hausdorff distance, its 95th
-percentile and the average symmetric surface distance, in mm. Memory is the peak while a method runs, less what the
-process held before, inputs included. MedPy does not crop; "cropped" is what a user can do for it by hand. Its HD95 is
-another one, see rankseg_med/metrics/surface.py, and so is left out of the check that the values agree. On a whole CT
-MedPy takes minutes and 9 GB.
+LABELS.nii.gz is a label map such as KiTS19's, whose foreground (all labels) is the reference; without it a phantom of
+two kidneys (192 x 256 x 256) is made. The prediction is its copy, eroded by a voxel and shifted by 3, -4 and 5 voxels.
+"Surface distances" are the Hausdorff distance, its 95th percentile and the average symmetric surface distance, in mm.
+Memory is the peak while a method runs, less what the process held before, inputs included. MedPy does not crop;
+"cropped" is what a user can do for it by hand. Its HD95 is another one, see rankseg_med/metrics/surface.py, and so is
+left out of the check that the values agree. On a whole CT MedPy takes minutes and 9 GB.
 """
 
 import argparse
@@ -106,6 +106,19 @@ TASKS: dict[str, dict[str, Method]] = {
 }
 
 
+def make_labels(path: Path) -> None:
+    """Two uneven ellipsoids in an abdomen, 1 mm along the first axis and 1.5 mm along the others."""
+    shape = (192, 256, 256)
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(shape, dtype=np.float32), 4)
+    noise *= 0.1 / noise.std()
+    x, y, z = np.ogrid[-96:96, -192:192:1.5, -192:192:1.5]
+    kidneys = np.zeros(shape, dtype=np.uint8)
+    for side in (-1, 1):
+        distance = np.sqrt((x / 55) ** 2 + ((y - 40) / 30) ** 2 + ((z - 70 * side) / 28) ** 2)
+        kidneys[distance + noise < 1] = 1
+    nib.save(nib.Nifti1Image(kidneys, np.diag([1.0, 1.5, 1.5, 1.0])), path)
+
+
 def make_masks(labels: Path) -> tuple[Masks, list[float]]:
     """Prediction and reference, and their spacing in mm."""
     image = nib.load(labels)
@@ -148,20 +161,21 @@ def disagreement(values: Values, ours: Values) -> float:
 def main() -> None:
     """Run every method of every task and print a table a task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labels", type=Path)
+    parser.add_argument("labels", type=Path, nargs="?")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--without", nargs="+", choices=["MONAI", "MedPy", "MedPy, cropped"], default=[])
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
     console = Console(width=140)
     with tempfile.TemporaryDirectory() as folder:
-        masks_file = Path(folder) / "masks.npy"
-        masks, spacing_mm = make_masks(arguments.labels)
+        labels, masks_file = arguments.labels, Path(folder) / "masks.npy"
+        if labels is None:
+            labels = Path(folder) / "phantom.nii.gz"
+            make_labels(labels)
+        masks, spacing_mm = make_masks(labels)
         np.save(masks_file, masks)
         box = masks[:, *(bounding_box(*masks) or ())]
-        console.print(
-            f"{arguments.labels.name} {masks.shape[1:]}, box of the masks {box.shape[1:]}, spacing {spacing_mm} mm"
-        )
+        console.print(f"{labels.name} {masks.shape[1:]}, box of the masks {box.shape[1:]}, spacing {spacing_mm} mm")
         del masks, box
         for task in arguments.tasks:
             methods = [method for method in TASKS[task] if method not in arguments.without]

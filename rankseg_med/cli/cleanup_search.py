@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from rankseg_med.cli.console import output, say
-from rankseg_med.workflows.cleanup_search import MINIMUM_VOLUMES_ML, CleanupSearch, search_cleanup
+from rankseg_med.workflows.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup
+from rankseg_med.workflows.cleanup_trials import CleanupSearch
 
 _DEFAULT_ML = ", ".join(f"{volume:g}" for volume in MINIMUM_VOLUMES_ML)
 
@@ -19,12 +20,16 @@ _DEFAULT_ML = ", ".join(f"{volume:g}" for volume in MINIMUM_VOLUMES_ML)
 def cleanup_search_command(
     predictions: Annotated[Path, typer.Argument(help="Folder of label maps of validation cases, without cleanup.")],
     references: Annotated[Path, typer.Argument(help="Folder of reference label maps, or a data list.")],
-    config: Annotated[Path, typer.Option(help="Config overlay that the predictions were made with (trusted file).")],
+    config: Annotated[
+        str,
+        typer.Option(help="Config that the predictions were made with: a file (trusted) or a shipped config's name."),
+    ],
     output_file: Annotated[Path, typer.Option("--output", help="Config overlay to write, with the cleanup chosen.")],
     minimum_ml: Annotated[
         list[float] | None,
         typer.Option(help=f"Smallest volume of a component to try; repeatable. Default: {_DEFAULT_ML}."),
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that clean and score; each holds one case.")] = 1,
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
 ) -> None:
@@ -37,6 +42,7 @@ def cleanup_search_command(
         data_root=data_root,
         fold=fold,
         minimum_volumes_ml=minimum_ml or MINIMUM_VOLUMES_ML,
+        workers=workers,
     )
     output.print(_table(search))
     accepted = [trial.step.description for trial in search.trials if trial.accepted]

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import typer
 
 from rankseg_med.cli.console import complain, output
+from rankseg_med.cli.interrupts import stopped_by_signals
+from rankseg_med.cli.jobs import (
+    ExecutorOption,
+    JobOptions,
+    MemoryGb,
+    RayAddress,
+    Retries,
+    ShardOption,
+    StudyTimeout,
+    Workers,
+)
+from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import parse_labels, parse_regions
 from rankseg_med.report.lits import evaluation_tables
-from rankseg_med.workflows.evaluate import evaluate
+from rankseg_med.workflows.evaluate import Missing, evaluate
 from rankseg_med.workflows.evaluation_plan import plan_evaluation
-
-log = logging.getLogger(__name__)
+from rankseg_med.workflows.run import RunOptions
+from rankseg_med.workflows.shard import Shard
 
 
 def evaluate_command(
@@ -34,19 +46,36 @@ def evaluate_command(
         bool, typer.Option("--strict", help="With lits: the official script's values, defects too.")
     ] = False,
     metrics: Annotated[
-        str | None, typer.Option(help="Metrics to compute, as in dice,hd95_mm; default: the preset's, or all.")
+        str | None,
+        typer.Option(help="Metrics to compute, as in dice,hd95_mm,lesion_f1; default: the preset's, or all."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that score cases; each holds one case.")] = 1,
+    missing: Annotated[
+        Missing, typer.Option(help="References without a prediction: failures, scored as empty, or left out.")
+    ] = "fail",
     resample_to_reference: Annotated[
         bool, typer.Option("--resample-to-reference", help="Bring predictions on another grid to the reference's.")
     ] = False,
+    patients: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose cases belong together, for intervals: CSV with case_id,patient_id, or a regular expression "
+            "with one group, such as '(.+)_scan'."
+        ),
+    ] = None,
     output_dir: Annotated[Path | None, typer.Option("--output", help="Folder for scores.csv and summary.json.")] = None,
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    retries: Retries = 0,
+    study_timeout: StudyTimeout = None,
+    shard: ShardOption = None,
+    executor: ExecutorOption = "in-process",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    memory_gb: MemoryGb = None,
 ) -> None:
     """Score label maps: overlap, surface distances (mm) and volumes per case and class, or by a challenge's rules.
 
-    Exit code 0 only if every case on either side was scored.
+    Exit code 0 only if every case on either side was scored, or left out as asked for.
     """
     plan = plan_evaluation(
         preset=preset,
@@ -55,17 +84,31 @@ def evaluate_command(
         metrics=None if metrics is None else [name.strip() for name in metrics.split(",")],
         strict=strict,
     )
-    result = evaluate(
-        predictions,
-        references,
-        plan,
-        output=output_dir,
-        data_root=data_root,
-        fold=fold,
+    options = JobOptions(
+        retries=retries,
+        study_timeout=study_timeout,
+        executor=executor,
         workers=workers,
-        resample_to_reference=resample_to_reference,
-        on_case=lambda case_id: log.debug("scoring %s", case_id),
+        ray_address=ray_address,
+        memory_gb=memory_gb,
     )
+    stop = Event()
+    live = LiveRun("evaluate", None, ("score",))
+    with live, stopped_by_signals(stop):
+        result = evaluate(
+            predictions,
+            references,
+            plan,
+            output=output_dir,
+            data_root=data_root,
+            fold=fold,
+            missing=missing,
+            resample_to_reference=resample_to_reference,
+            patients=patients,
+            shard=None if shard is None else Shard.parse(shard),
+            run=RunOptions(retries=retries, spread=options.spread(), stop=stop, on_stage=live.on_stage),
+            on_outcome=live.on_outcome,
+        )
     for warning in result.warnings:
         complain(f"warning: {warning}")
     for table in evaluation_tables(result):

@@ -7,26 +7,52 @@ from typing import Annotated
 
 import typer
 
-from rankseg_med.cli.console import say
+from rankseg_med.cli.console import complain, say
 from rankseg_med.cli.options import parse_labels
 from rankseg_med.workflows.manifest import build_manifest
+from rankseg_med.workflows.manifest_check import check_manifest
 
 
 def manifest_command(
-    images: Annotated[Path, typer.Argument(help="Folder of NIfTI images.")],
-    labels: Annotated[Path, typer.Argument(help="Folder of NIfTI label maps with the same file names.")],
-    output_file: Annotated[Path, typer.Option("--output", help="Data list to write (.json).")],
+    images: Annotated[Path | None, typer.Argument(help="Folder of images.")] = None,
+    labels: Annotated[Path | None, typer.Argument(help="Folder of label maps with the same file names.")] = None,
+    output_file: Annotated[Path | None, typer.Option("--output", help="Data list to write (.json).")] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIST",
+            help="Write nothing; report all that is wrong with a data list (.json, .csv), a folder or a pattern in "
+            "quotes, and with its files.",
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds for cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the shuffle into folds.")] = 0,
     label_names: Annotated[
         str | None, typer.Option("--labels", help="Names, as in 1=liver,2=tumour. Default: label_1, label_2, ...")
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option(help="What the written paths are relative to. Default: the data list's folder.")
+        Path | None, typer.Option(help="What the list's paths are relative to. Default: the data list's folder.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="With --check of a folder: images a study, case_0000.nii.gz and so on.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the data set. Default: the data list's file name.")] = None,
 ) -> None:
-    """Write a Decathlon-style data list after checking that every image has a label map on the same grid."""
+    """Write a Decathlon-style data list after checking every pair of image and label map, or --check one."""
+    if check is not None:
+        if images is not None or output_file is not None:
+            raise typer.BadParameter("--check writes no list; give it alone, without folders and --output")
+        found = check_manifest(check, data_root=data_root, channels=channels)
+        for fault in found.faults:
+            complain(f"- {fault}")
+        say(f"{found.n_studies} studies looked at, {len(found.faults) or 'no'} faults in {check}")
+        if found.faults:
+            raise typer.Exit(1)
+        return
+    if images is None or labels is None or output_file is None:
+        raise typer.BadParameter("give IMAGES, LABELS and --output to write a data list, or --check LIST")
+    if channels is not None:
+        raise typer.BadParameter("--channels goes with --check; a written list has one image a study")
     manifest = build_manifest(
         images,
         labels,

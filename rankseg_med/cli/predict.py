@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from rankseg_med.cli.console import advance, progress_bar, say
-from rankseg_med.executors import Outcome
+from rankseg_med.cli.jobs import (
+    ExecutorOption,
+    FailFast,
+    GpusPerWorker,
+    JobOptions,
+    MemoryGb,
+    Overwrite,
+    RayAddress,
+    Retries,
+    ShardOption,
+    StudyTimeout,
+    Workers,
+    run_and_report,
+)
 from rankseg_med.networks import shipped_checkpoint
-from rankseg_med.studies import Study, find_studies
+from rankseg_med.studies import find_studies
 from rankseg_med.workflows.config import Device, load_config
-from rankseg_med.workflows.predict import Prediction, predict
-
-log = logging.getLogger(__name__)
+from rankseg_med.workflows.predict import PredictJob
 
 
 def predict_command(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI file, folder of them, or data list (.json).")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="Image (NIfTI, NRRD, MetaImage), DICOM series, folder of them, pattern in quotes, or data list.",
+        ),
+    ],
     config: Annotated[str, typer.Option(help="Config file (trusted: it may hold code) or shipped name, such as demo.")],
     checkpoint: Annotated[
         list[str],
@@ -43,19 +57,31 @@ def predict_command(
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
-    memory_gb: Annotated[
-        float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")
-    ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+    channels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),
+    ] = None,
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace label maps that are there.")] = False,
+    overwrite: Overwrite = False,
+    retries: Retries = 0,
+    fail_fast: FailFast = False,
+    study_timeout: StudyTimeout = None,
+    shard: ShardOption = None,
+    executor: ExecutorOption = "in-process",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    gpus_per_worker: GpusPerWorker = 0,
+    memory_gb: MemoryGb = None,
 ) -> None:
     """Predict label maps: one NIfTI file per study, on the study's own grid.
 
-    Exit code 0 only if every study succeeded; a study that fails is reported and the others go on.
+    A study that is done, of the same image and with the same settings and weights, is skipped: run the same command
+    again to go on after an interruption. Exit code 0 only if every study is done; one that fails is recorded and the
+    others go on.
     """
-    studies = find_studies(source, data_root=data_root, fold=fold)
+    studies = find_studies(source, data_root=data_root, fold=fold, channels=channels)
     settings = load_config("inference", config, device=device)
     if decoder == "argmax":
         # The config's options are RankSEG's.
@@ -68,33 +94,17 @@ def predict_command(
     if tta:
         settings["inferer::flip_axes"] = "all"
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
-    prediction = Prediction.from_config(settings, checkpoints, output_dir)
-    memory_budget = None if memory_gb is None else int(memory_gb * 1e9)
-    outcomes = predict_with_progress(studies, prediction, overwrite=overwrite, memory_budget=memory_budget)
-    if report_outcomes(outcomes, output_dir):
-        raise typer.Exit(1)
-
-
-def predict_with_progress(
-    studies: Sequence[Study], prediction: Prediction, *, overwrite: bool, memory_budget: int | None = None
-) -> list[Outcome[Study, Path]]:
-    """Run the prediction with a bar on a terminal and a line per study in a log."""
-    outcomes = []
-    with progress_bar("predicting", len(studies)) as bar:
-        for outcome in predict(studies, prediction, overwrite=overwrite, memory_budget=memory_budget):
-            outcomes.append(outcome)
-            if outcome.error is None:
-                log.info("%s: done in %.1f s", outcome.item.case_id, outcome.seconds)
-            else:
-                log.error("%s: failed: %s", outcome.item.case_id, outcome.error)
-            advance(bar)
-    return outcomes
-
-
-def report_outcomes(outcomes: Sequence[Outcome[Study, Path]], folder: Path) -> int:
-    """Print the summary; returns the number of failures."""
-    failures = [outcome for outcome in outcomes if outcome.error is not None]
-    say(f"{len(outcomes) - len(failures)} of {len(outcomes)} studies predicted into {folder}")
-    for outcome in failures:
-        say(f"failed: {outcome.item.case_id}: {outcome.error}")
-    return len(failures)
+    options = JobOptions(
+        overwrite,
+        retries,
+        fail_fast,
+        study_timeout,
+        shard,
+        executor,
+        workers,
+        ray_address,
+        gpus_per_worker,
+        memory_gb,
+    )
+    job = PredictJob.from_config(settings, checkpoints, output_dir)
+    run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))

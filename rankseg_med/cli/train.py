@@ -11,7 +11,7 @@ import typer
 from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.studies import find_studies
 from rankseg_med.workflows.config import Device, load_config
-from rankseg_med.workflows.train import TrainingProgress, split_studies, train
+from rankseg_med.workflows.train import TrainingProgress, split_studies, train, unlabelled_studies
 
 log = logging.getLogger(__name__)
 
@@ -21,21 +21,38 @@ def train_command(
     manifest: Annotated[Path, typer.Option(help="Data list (.json), as `rankseg-med manifest` writes.")],
     output_dir: Annotated[Path, typer.Option("--output", help="Folder of checkpoints and TensorBoard scalars.")],
     fold: Annotated[int, typer.Option(help="Fold held out for validation; -1 trains on everything.")] = 0,
-    labelled: Annotated[int | None, typer.Option(help="Train on only so many studies, chosen by the seed.")] = None,
+    labelled: Annotated[
+        str | None,
+        typer.Option(help="Labels to train on: how many studies, chosen by the seed, or case ids with commas between."),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(help="Further images without labels, for configs with a method: a folder or a data list."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, sampling, augmentation and the choice of studies.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="In place of the config's.")] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     data_root: Annotated[Path | None, typer.Option(help="What the data list's paths are relative to.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder.")] = False,
 ) -> None:
-    """Train a network with the config's loss and optimizer; writes last.pt, best.pt and TensorBoard scalars."""
+    """Train a network with the config's loss and optimizer; writes last.pt, best.pt and TensorBoard scalars.
+
+    A config with a semi-supervised method (bcp_hippocampus, mean_teacher_hippocampus) trains on all images of the data
+    list's training studies outside the fold, but looks at the labels of the --labelled ones only. The data list's test
+    images are left alone.
+    """
     settings = load_config("train", config, device=device)
     if epochs is not None:
         settings["epochs"] = epochs
     studies = find_studies(manifest, data_root=data_root)
     held_out = None if fold < 0 else fold
-    training, validation = split_studies(studies, fold=held_out, labelled=labelled, seed=seed)
-    log.info("training on %d studies, validating on %d", len(training), len(validation))
+    chosen = None if labelled is None else _number_or_ids(labelled)
+    training, validation = split_studies(studies, fold=held_out, labelled=chosen, seed=seed)
+    without_labels = unlabelled_studies(studies, training, validation) if "method" in settings else []
+    if unlabelled is not None:
+        without_labels += find_studies(unlabelled)
+    counts = len(training), len(without_labels), len(validation)
+    log.info("training on %d labelled and %d unlabelled studies, validating on %d", *counts)
 
     with progress_bar("training", int(settings["epochs"])) as bar:
 
@@ -44,5 +61,18 @@ def train_command(
             log.info("epoch %d of %d: loss %.4f%s", progress.epoch, progress.epochs, progress.loss, dice)
             advance(bar)
 
-        train(settings, training, validation, output_dir, seed=seed, resume=resume, on_epoch=on_epoch)
+        train(
+            settings,
+            training,
+            validation,
+            output_dir,
+            unlabelled=without_labels,
+            seed=seed,
+            resume=resume,
+            on_epoch=on_epoch,
+        )
     say(f"trained into {output_dir}")
+
+
+def _number_or_ids(text: str) -> int | list[str]:
+    return int(text) if text.isdigit() else [case_id.strip() for case_id in text.split(",")]

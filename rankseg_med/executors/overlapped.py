@@ -26,6 +26,7 @@ def run_overlapped(
     *,
     memory_budget: int | None = None,
     memory_needed: Callable[[Item], int] | None = None,
+    on_stage: Callable[[Item, int, str], None] | None = None,
 ) -> Iterator[Outcome[Item, Result]]: ...
 @overload
 def run_overlapped(
@@ -34,6 +35,7 @@ def run_overlapped(
     *,
     memory_budget: int | None = None,
     memory_needed: Callable[[Item], int] | None = None,
+    on_stage: Callable[[Item, int, str], None] | None = None,
 ) -> Iterator[Outcome[Item, Result]]: ...
 @overload
 def run_overlapped(
@@ -42,13 +44,24 @@ def run_overlapped(
     *,
     memory_budget: int | None = None,
     memory_needed: Callable[[Item], int] | None = None,
+    on_stage: Callable[[Item, int, str], None] | None = None,
 ) -> Iterator[Outcome[Item, Result]]: ...
+@overload
 def run_overlapped(
     stages: Sequence[Callable[[Any], Any]],
     items: Iterable[Item],
     *,
     memory_budget: int | None = None,
     memory_needed: Callable[[Item], int] | None = None,
+    on_stage: Callable[[Item, int, str], None] | None = None,
+) -> Iterator[Outcome[Item, Any]]: ...
+def run_overlapped(
+    stages: Sequence[Callable[[Any], Any]],
+    items: Iterable[Item],
+    *,
+    memory_budget: int | None = None,
+    memory_needed: Callable[[Item], int] | None = None,
+    on_stage: Callable[[Item, int, str], None] | None = None,
 ) -> Iterator[Outcome[Item, Any]]:
     """Run items through consecutive stages, each stage busy with another item; one that raises does not stop the rest.
 
@@ -72,6 +85,8 @@ def run_overlapped(
             needs more by itself runs alone, with a warning in the log. Default: no limit.
         memory_needed: Bytes that an item needs at its worst moment; an item for which it raises has failed. Not asked
             without a budget.
+        on_stage: Called as an item enters a stage, in that stage's thread, with the item, the stage's index and
+            ``"this process"``, the worker's name. What it raises ends the run.
 
     Returns:
         An outcome per item, in the order of the items, as each finishes. What the iterable of items itself raises is
@@ -83,13 +98,13 @@ def run_overlapped(
     if not stages:
         raise ValueError("run_overlapped needs at least one stage, got none")
     if memory_budget is None:
-        return _Line(stages, items, math.inf, lambda item: 0).outcomes()
+        return _Line(stages, items, math.inf, lambda item: 0, on_stage).outcomes()
     if memory_needed is None:
         raise ValueError(
             f"a memory budget needs to know what an item needs, got memory_budget={memory_budget} alone; "
             "give memory_needed as well"
         )
-    return _Line(stages, items, memory_budget, memory_needed).outcomes()
+    return _Line(stages, items, memory_budget, memory_needed, on_stage).outcomes()
 
 
 class _Line(Generic[Item]):
@@ -101,10 +116,12 @@ class _Line(Generic[Item]):
         items: Iterable[Item],
         memory_budget: float,
         memory_needed: Callable[[Item], int],
+        on_stage: Callable[[Item, int, str], None] | None,
     ) -> None:
         self._stages = stages
         self._items = items
         self._memory_needed = memory_needed
+        self._on_stage = on_stage
         self._memory = MemoryBudget(memory_budget)
         self._error: BaseException | None = None
         self._handovers = [Handover[Work[Item]]() for _ in stages[:-1]]
@@ -141,7 +158,7 @@ class _Line(Generic[Item]):
                 handover.put(work)
         except Halted:
             pass
-        except Exception as error:  # noqa: BLE001 - the iterable's; the items before it go on
+        except Exception as error:  # noqa: BLE001 - the iterable's or on_stage's; the items before it go on
             self._error = self._error or error
         except BaseException as error:  # noqa: BLE001 - raised in the calling thread
             self._error = error
@@ -152,7 +169,7 @@ class _Line(Generic[Item]):
     def _enter(self) -> Iterator[Work[Item]]:
         """Draw item after item, each held back until the memory suffices."""
         for item in self._items:
-            work = Work(item, self._memory_needed)
+            work = Work(item, self._memory_needed, self._on_stage)
             if work.memory_bytes > self._memory.total:
                 message = "%s needs %d bytes, more than the memory budget of %d: it runs alone"
                 _log.warning(message, item, work.memory_bytes, self._memory.total)

@@ -45,8 +45,9 @@ class SegmentationModel:
     The three steps (`preprocess`, `predict`, `decode`) may run in different threads, each for another study.
 
     Attributes:
-        preprocessing: Dictionary transforms; from ``{"image": path}`` they make ``{"image": (channels, *model grid)}``.
-            Of spatial transforms those that keep axes aligned; see `NativeGrid`.
+        preprocessing: Dictionary transforms; from ``{"image": path}``, or a list of paths for several channels, they
+            make ``{"image": (channels, *model grid)}``. Of spatial transforms those that keep axes aligned; see
+            `NativeGrid`.
         networks: Each maps ``(batch, channels, *window)`` to logits ``(batch, num_classes, *window)``. Several are an
             ensemble.
         inferer: Takes a network over a volume.
@@ -83,8 +84,11 @@ class SegmentationModel:
                 f"found activation {self.inferer.activation!r} and {self.decoder!r}"
             )
 
-    def __call__(self, image: Path) -> Decoded:
-        """Label map ``(X, Y, Z)`` uint8 of one image on the voxel grid of its file, and the decisions behind it.
+    def __call__(self, image: Path | Sequence[Path]) -> Decoded:
+        """Label map ``(X, Y, Z)`` uint8 of one study on the voxel grid of its file, and the decisions behind it.
+
+        Args:
+            image: An image, or several on one grid, a channel each.
 
         Raises:
             StudyError: The image cannot be used.
@@ -93,10 +97,11 @@ class SegmentationModel:
         """
         return self.decode(self.predict(self.preprocess(image)))
 
-    def preprocess(self, image: Path) -> Float[MetaTensor, "channels *model"]:
-        """The image as networks take it, with its history."""
+    def preprocess(self, image: Path | Sequence[Path]) -> Float[MetaTensor, "channels *model"]:
+        """The image as networks take it, with its history; of several on one grid, a channel each."""
+        files = image if isinstance(image, Path) or len(image) != 1 else image[0]
         with own_errors_of_transforms():
-            preprocessed: MetaTensor = self.preprocessing({"image": image})["image"]
+            preprocessed: MetaTensor = self.preprocessing({"image": files})["image"]
         return preprocessed
 
     def predict(self, image: Float[MetaTensor, "channels *model"]) -> Predicted:
@@ -111,11 +116,11 @@ class SegmentationModel:
                 session.update(slice(slab.start, slab.stop), slab.probabilities.cpu())
         return Predicted(tuple(sessions), grid)
 
-    def probabilities(self, image: Path) -> Float[Tensor, "classes *native"]:
+    def probabilities(self, image: Path | Sequence[Path]) -> Float[Tensor, "classes *native"]:
         """Mean probabilities of the networks, all at once, for those who want to keep them.
 
         Args:
-            image: An image file.
+            image: An image, or several on one grid, a channel each.
 
         Returns:
             ``(num_classes, X, Y, Z)`` float32 in main memory, on the voxel grid of the file (``grid`` "native") or of

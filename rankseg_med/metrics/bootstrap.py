@@ -1,9 +1,29 @@
 """How certain a mean over cases is."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
+
+
+def totals_by_unit(
+    values: Float64[np.ndarray, " values"], units: Sequence[str] | None
+) -> tuple[Float64[np.ndarray, " units"], Float64[np.ndarray, " units"]]:
+    """Sum and number of the values of each independent unit, as `bootstrap_interval` needs them.
+
+    Args:
+        values: any number.
+        units: of each value, such as its patient; None where every value is its own unit.
+    """
+    if units is None:
+        return values, np.ones(len(values))
+    _, unit, sizes = np.unique(np.asarray(units, dtype=str), return_inverse=True, return_counts=True)
+    totals = np.zeros(len(sizes))
+    np.add.at(totals, unit, values)
+    return totals, sizes.astype(float)
 
 
 def bootstrap_interval(

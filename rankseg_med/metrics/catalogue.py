@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from rankseg_med.metrics.empty import Kind
+from rankseg_med.metrics.lesions import LesionScores, score_lesions
 from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
 from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
 from rankseg_med.metrics.volume import relative_volume_difference
@@ -36,6 +37,16 @@ class MaskPair:
     def distances(self) -> SurfaceDistances:
         """The distances between the surfaces."""
         return surface_distances(self.prediction, self.reference, self.spacing_mm, self.surface)
+
+    @cached_property
+    def lesions(self) -> LesionScores:
+        """The lesions, matched at any overlap."""
+        return score_lesions(self.prediction, self.reference, self.spacing_mm)
+
+    @cached_property
+    def lesions_at_iou50(self) -> LesionScores:
+        """The lesions, matched at an IoU above 0.5."""
+        return score_lesions(self.prediction, self.reference, self.spacing_mm, iou_threshold=0.5)
 
 
 @dataclass(frozen=True)
@@ -71,21 +82,40 @@ METRICS: Mapping[str, Metric] = {
         "volume", lambda pair: relative_volume_difference(pair.prediction, pair.reference)
     ),
 }
-"""Metrics by name; those in millimetres end in ``_mm``. `find_metric` knows other percentiles."""
+"""Metrics by name; those in millimetres end in ``_mm``. `find_metric` knows other percentiles and `LESION_METRICS`."""
+
+LESION_METRICS: Mapping[str, Metric] = {
+    "lesion_precision": Metric("overlap", lambda pair: pair.lesions.precision),
+    "lesion_recall": Metric("overlap", lambda pair: pair.lesions.recall),
+    "lesion_f1": Metric("overlap", lambda pair: pair.lesions.f1),
+    "lesion_dice": Metric("overlap", lambda pair: pair.lesions.mean_dice),
+    "panoptic_quality": Metric("overlap", lambda pair: pair.lesions.panoptic_quality),
+    "lesion_precision_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.precision),
+    "lesion_recall_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.recall),
+    "lesion_f1_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.f1),
+    "lesion_dice_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.mean_dice),
+    "panoptic_quality_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.panoptic_quality),
+}
+"""Lesion-wise metrics of one case by name, see `LesionScores`; asked for by name, since they mean nothing of an organ.
+Components are connected at corners too; where a mask is empty the `EmptyPolicy` decides as for overlap."""
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of a name: one of `METRICS`, or a Hausdorff distance at any percentile, such as ``"hd99.5_mm"``.
+    """The metric of a name.
+
+    Args:
+        name: one of `METRICS` or `LESION_METRICS`, or a Hausdorff distance at any percentile, such as ``"hd99.5_mm"``.
 
     Raises:
         ValueError: there is no such metric.
     """
-    if name in METRICS:
-        return METRICS[name]
+    named = {**METRICS, **LESION_METRICS}
+    if name in named:
+        return named[name]
     percentile = re.fullmatch(r"hd(\d+(?:\.\d+)?)_mm", name)
     if percentile is None or not 0 <= float(percentile[1]) <= 100:
         raise ValueError(
-            f"The metrics are {', '.join(METRICS)}, and the Hausdorff distance at any percentile up to 100, such as "
+            f"The metrics are {', '.join(named)}, and the Hausdorff distance at any percentile up to 100, such as "
             f"'hd99_mm'; got {name!r}."
         )
     return _hausdorff(float(percentile[1]))

@@ -121,7 +121,6 @@ DEFAULT_EMPTY_POLICY = EmptyPolicy("default")
 """Undefined where neither side has the structure, the worst score where only one has it."""
 
 _ONE_IF_BOTH = EmptyRule(both_empty=1.0, prediction_empty=0.0, reference_empty=0.0)
-_LITS_UNDEFINED = EmptyRule(both_empty=9001.0, prediction_empty=9001.0, reference_empty=9001.0)
 
 EMPTY_POLICIES = {
     policy.name: policy
@@ -131,8 +130,8 @@ EMPTY_POLICIES = {
         EmptyPolicy("nnunet", overlap=EmptyRule("skip", 0.0, 0.0)),
         # metrics.py of KiTS21 and KiTS23.
         EmptyPolicy("kits", overlap=_ONE_IF_BOTH, surface_dice=_ONE_IF_BOTH),
-        # calc_metric.py of LiTS; Dice as its Dice per case has it for lesions.
-        EmptyPolicy("lits", overlap=_ONE_IF_BOTH, distance=_LITS_UNDEFINED, volume=_LITS_UNDEFINED),
+        # LiTS corrected: Dice per case as its evaluate.py has it for lesions, no 9001 in the place of a distance.
+        EmptyPolicy("lits", overlap=_ONE_IF_BOTH),
         # BraTS 2023: 374 mm is about the diagonal of its images of 240 x 240 x 155 mm.
         EmptyPolicy("brats", overlap=_ONE_IF_BOTH, distance=EmptyRule(0.0, 374.0, 374.0), surface_dice=_ONE_IF_BOTH),
     )

@@ -1,14 +1,18 @@
 """The result of an evaluation over many cases, and the means that a paper reports."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from rankseg_med.metrics.case import RegionScores
 from rankseg_med.metrics.regions import Region
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring
+from rankseg_med.metrics.spread import Spread, measure_spread
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Evaluation:
             have no scores, so they are in no mean: say so wherever a mean is shown.
         warnings: findings that do not prevent scoring, each naming its case, such as a value outside all regions.
         scoring: which metrics, and by which definitions, the policy for empty masks among them.
+        patients: case id to patient, of every scored case; None takes cases for independent.
+        distance_unit: what distances are in, whatever the ending of their names.
     """
 
     regions: Sequence[Region]
@@ -69,6 +75,22 @@ class Evaluation:
     failures: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     scoring: Scoring = DEFAULT_SCORING
+    patients: Mapping[str, str] | None = None
+    distance_unit: Literal["mm", "voxel"] = "mm"
+
+    def values(self, region: str, metric: str) -> dict[str, float]:
+        """Case id to score of one metric of one region; NaN is undefined.
+
+        Args:
+            region: name of one of ``regions``.
+            metric: one of ``scoring.metrics``.
+        """
+        return {
+            case_id: row.values[metric]
+            for case_id, rows in self.scores.items()
+            for row in rows
+            if row.region.name == region
+        }
 
     def summary(self, region: str, metric: str) -> MetricSummary:
         """Summarise one metric of one region over the scored cases.
@@ -77,9 +99,18 @@ class Evaluation:
             region: name of one of ``regions``.
             metric: one of ``scoring.metrics``.
         """
-        return summarise(
-            row.values[metric] for rows in self.scores.values() for row in rows if row.region.name == region
-        )
+        return summarise(self.values(region, metric).values())
+
+    def spread(self, region: str, metric: str) -> Spread:
+        """Quantiles of one metric of one region, and the interval of its mean, for which patients are drawn whole.
+
+        Args:
+            region: name of one of ``regions``.
+            metric: one of ``scoring.metrics``.
+        """
+        values = self.values(region, metric)
+        patients = None if self.patients is None else [self.patients[case_id] for case_id in values]
+        return measure_spread(list(values.values()), patients)
 
     def foreground_mean(self, metric: str) -> float:
         """Mean over the regions of their mean over cases, as nnU-Net reports it; NaN where no region has one.

@@ -31,10 +31,13 @@ from jaxtyping import Bool, Integer
 
 from rankseg_med.metrics._checks import check_same_shape, check_spacing
 from rankseg_med.metrics.boxes import bounding_box
-from rankseg_med.metrics.empty import EmptyPolicy, EmptyRule
+from rankseg_med.metrics.case import RegionScores
+from rankseg_med.metrics.empty import EMPTY_POLICIES
 from rankseg_med.metrics.evaluation import Evaluation
 from rankseg_med.metrics.lits_detection import Detection, detect_as_official, detect_one_to_one
+from rankseg_med.metrics.regions import Region
 from rankseg_med.metrics.scoring import Scoring, score_masks
+from rankseg_med.metrics.volume import volume_ml
 
 UNDEFINED = 9001.0
 """What the script gives for a distance or volume difference that is undefined."""
@@ -49,9 +52,12 @@ _STRICT_UNDEFINED = {
 LITS_SCORING = Scoring(
     ("dice", "jaccard", "relative_volume_difference", "assd_mm", "hd_mm", "rmsd_mm"),
     surface="voxels18",
-    empty_policy=EmptyPolicy("lits-corrected", overlap=EmptyRule(1.0, 0.0, 0.0)),
+    empty_policy=EMPTY_POLICIES["lits"],
 )
 """What is measured of the liver and of each lesion; empty masks as the corrected mode has them."""
+
+LITS_REGIONS = (Region("liver", (1, 2)), Region("lesion", (2,)))
+"""What is scored in every case."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class LitsCase:
     """What one case adds to the results.
 
     Attributes:
+        regions: scores of the whole liver and of all lesions together, as the corrected mode has them in either mode.
         liver: ``dice``, ``voe``, ``rvd``, ``assd_mm``, ``mssd_mm`` and ``rmsd_mm`` of the liver.
         lesion_dice: Dice of all lesions together.
         overlaps: ``liver`` and ``lesion`` to the voxels of the intersection and the sum of both sizes.
@@ -67,6 +74,7 @@ class LitsCase:
         detections: IoU threshold, 0 and 0.5, to the numbers of predicted, reference and detected lesions.
     """
 
+    regions: tuple[RegionScores, RegionScores]
     liver: Mapping[str, float]
     lesion_dice: float
     overlaps: Mapping[str, tuple[int, int]]
@@ -115,20 +123,25 @@ def score_lits_case(
     image_shape, prediction, reference = prediction.shape, prediction[box], reference[box]
     liver = (prediction >= 1, reference >= 1)
     lesion = (prediction == 2, reference == 2)
+    of_liver, of_lesion = (
+        _score_region(region, *masks, spacing_mm, image_shape)
+        for region, masks in zip(LITS_REGIONS, (liver, lesion), strict=True)
+    )
     if strict and not (prediction == 1).any():
         liver = (np.zeros_like(liver[0]), liver[1])
+        liver_scores = {"dice": 0.0, **_STRICT_UNDEFINED}
+    else:
+        liver_scores = _as_lits(of_liver.values, strict=strict)
     detect = detect_as_official if strict else detect_one_to_one
     detections = {threshold: detect(*lesion, threshold) for threshold in (0.0, 0.5)}
     # The script looks at its count, which its defects may have brought to 0 with lesions left.
     pairs = detections[0.5].pairs if detections[0.5].n_detected > 0 else ()
-    lesion_scores = tuple(_scores(*pair, spacing_mm, image_shape, strict=strict) for pair in pairs)
     return LitsCase(
-        liver=_scores(*liver, spacing_mm, image_shape, strict=strict),
-        lesion_dice=score_masks(*lesion, spacing_mm, Scoring(("dice",), empty_policy=LITS_SCORING.empty_policy))[
-            "dice"
-        ],
+        regions=(of_liver, of_lesion),
+        liver=liver_scores,
+        lesion_dice=of_lesion.values["dice"],
         overlaps={"liver": _overlap(*liver), "lesion": _overlap(*lesion)},
-        lesions=lesion_scores,
+        lesions=tuple(_as_lits(score_masks(p, r, spacing_mm, LITS_SCORING), strict=strict) for p, r in pairs),
         burden_difference=_burden_difference(prediction, reference, strict=strict),
         detections={threshold: _counts(detection) for threshold, detection in detections.items()},
     )
@@ -175,26 +188,28 @@ def summarise_lits(cases: Sequence[LitsCase], *, strict: bool = False) -> dict[s
     return results
 
 
-def _scores(
+def _score_region(
+    region: Region,
     prediction: Bool[np.ndarray, "X Y Z"],
     reference: Bool[np.ndarray, "X Y Z"],
     spacing_mm: Sequence[float],
     image_shape: Sequence[int],
-    *,
-    strict: bool,
-) -> dict[str, float]:
-    if strict and not prediction.any():
-        return {"dice": 0.0, **_STRICT_UNDEFINED}
-    found = score_masks(prediction, reference, spacing_mm, LITS_SCORING, image_shape=image_shape)
-    rvd = found["relative_volume_difference"]
+) -> RegionScores:
+    values = score_masks(prediction, reference, spacing_mm, LITS_SCORING, image_shape=image_shape)
+    return RegionScores(region, values, volume_ml(prediction, spacing_mm), volume_ml(reference, spacing_mm))
+
+
+def _as_lits(measured: Mapping[str, float], *, strict: bool) -> dict[str, float]:
+    """Scores of `LITS_SCORING` under the names, and in strict mode with the RVD, of the challenge."""
+    rvd = measured["relative_volume_difference"]
     return {
-        "dice": found["dice"],
-        "voe": 1 - found["jaccard"],
+        "dice": measured["dice"],
+        "voe": 1 - measured["jaccard"],
         # (R - P) / P of the volumes is the inverse of 1 + (P - R) / R, less 1.
         "rvd": 1 / (1 + rvd) - 1 if strict else rvd,
-        "assd_mm": found["assd_mm"],
-        "mssd_mm": found["hd_mm"],
-        "rmsd_mm": found["rmsd_mm"],
+        "assd_mm": measured["assd_mm"],
+        "mssd_mm": measured["hd_mm"],
+        "rmsd_mm": measured["rmsd_mm"],
     }
 
 

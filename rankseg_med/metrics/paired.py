@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
-from rankseg_med.metrics.bootstrap import bootstrap_interval
+from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 
 
 @dataclass(frozen=True)
@@ -173,14 +173,11 @@ def _by_patient(
 ) -> tuple[Float64[np.ndarray, " patients"], Float64[np.ndarray, " patients"]]:
     """Sum of the differences and number of the cases of each patient."""
     if patients is None:
-        return differences, np.ones(len(differences))
+        return totals_by_unit(differences, None)
     strangers = [case_id for case_id in case_ids if case_id not in patients]
     if strangers:
         raise ValueError(f"Every compared case needs a patient, but these have none: {', '.join(strangers)}.")
-    _, patient, sizes = np.unique([patients[case_id] for case_id in case_ids], return_inverse=True, return_counts=True)
-    totals = np.zeros(len(sizes))
-    np.add.at(totals, patient, differences)
-    return totals, sizes.astype(float)
+    return totals_by_unit(differences, [patients[case_id] for case_id in case_ids])
 
 
 def _mean(values: Float64[np.ndarray, " cases"]) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rankseg_med.metrics.empty import EMPTY_POLICIES, EmptyPolicy, EmptyRule
-from rankseg_med.metrics.lits import LITS_SCORING
+from rankseg_med.metrics.lits import LITS_REGIONS, LITS_SCORING
 from rankseg_med.metrics.regions import Region
 from rankseg_med.metrics.scoring import Scoring
 
@@ -72,7 +72,7 @@ PRESETS: Mapping[str, Preset] = {
             "lits",
             "LiTS: overlap, volume and surfaces of the liver and of its lesions, and the results of the data set.",
             LITS_SCORING,
-            (Region("liver", (1, 2)), Region("lesion", (2,))),
+            LITS_REGIONS,
         ),
         Preset(
             "brats",

@@ -1,12 +1,14 @@
 """How one metric spreads over cases."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rankseg_med.metrics.bootstrap import bootstrap_interval
+from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Spread:
         q25: lower quartile.
         q75: upper quartile.
         q95: 95 % quantile.
-        mean_low: lower bound of the 95 % bootstrap interval of the mean; NaN below two values.
+        mean_low: lower bound of the 95 % bootstrap interval of the mean; NaN below two values, or two patients.
         mean_high: upper bound.
     """
 
@@ -30,15 +32,18 @@ class Spread:
     mean_high: float
 
 
-def measure_spread(values: Iterable[float], *, seed: int = 0) -> Spread:
-    """Measure the spread of one metric over independent cases; NaN is an undefined value and left out.
+def measure_spread(values: Sequence[float], patients: Sequence[str] | None = None, *, seed: int = 0) -> Spread:
+    """Measure the spread of one metric over cases; NaN is an undefined value and left out.
 
     Args:
         values: any number; without a defined one all is NaN.
+        patients: of each value, who are drawn whole for the interval; None takes values for independent.
         seed: of the bootstrap, see `bootstrap_interval`.
     """
-    all_values = np.fromiter(values, dtype=float)
-    defined = all_values[~np.isnan(all_values)]
+    all_values = np.asarray(values, dtype=float)
+    is_defined = ~np.isnan(all_values)
+    defined = all_values[is_defined]
     q05, q25, q75, q95 = np.quantile(defined, (0.05, 0.25, 0.75, 0.95)) if defined.size else (math.nan,) * 4
-    mean_low, mean_high = bootstrap_interval(defined, np.ones(defined.size), seed=seed)
+    units = None if patients is None else np.asarray(patients, dtype=str)[is_defined].tolist()
+    mean_low, mean_high = bootstrap_interval(*totals_by_unit(defined, units), seed=seed)
     return Spread(float(q05), float(q25), float(q75), float(q95), mean_low, mean_high)

@@ -1,44 +1,61 @@
 """Evaluations as tables for the terminal."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
-from rankseg_med.metrics import Evaluation
+from rankseg_med.metrics import METRICS, Evaluation
 
 HEADINGS = {
     "dice": "Dice",
     "jaccard": "Jaccard",
-    "surface_dice": "surface\nDice",
+    "surface_dice": "surface Dice",
     "hd95_mm": "HD95 mm",
     "hd_mm": "HD mm",
-    "asd_prediction_to_reference_mm": "ASD mm\npred to ref",
-    "asd_reference_to_prediction_mm": "ASD mm\nref to pred",
+    "asd_prediction_to_reference_mm": "ASD mm pred to ref",
+    "asd_reference_to_prediction_mm": "ASD mm ref to pred",
 }
-"""The metrics that tables show, of those that were scored, in this order."""
-COMPARED = ("dice", "jaccard", "hd95_mm", "asd_prediction_to_reference_mm")
+"""The usual metrics, in this order: what a table shows where all were scored."""
+COMPARED = {"dice": "Dice", "jaccard": "Jaccard", "hd95_mm": "HD95 mm", "asd_prediction_to_reference_mm": "ASD mm"}
 """Those that tables with several evaluations have room for."""
+_SHORT = HEADINGS | {"relative_volume_difference": "RVD", "assd_mm": "ASSD mm", "rmsd_mm": "RMSD mm"}
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """Means of the usual metrics, one row a region and one for the foreground.
+    """One row for each region and metric; the usual metrics where all were scored, else those that were.
 
-    Means are over the cases with a defined score, whose number stands behind the mean where it is not all of those
-    scored. Failed cases are counted below the table, and the policy for empty masks is named there.
+    Statistics are over the cases with a defined score, of which there are n. Undefined scores and failed cases are
+    counted in every row, and the policy for empty masks is named below the table.
 
     Args:
         evaluation: scores of any number of cases, none included.
 
     Returns:
-        A table to print with rich. A mean over no value is shown as a dash.
+        A table to print with rich, 120 columns wide at most for names of regions up to 20. A statistic over no value is
+        shown as a dash.
     """
-    metrics = [metric for metric in HEADINGS if metric in evaluation.scoring.metrics]
-    table = _table(metrics, caption=f"{_coverage(evaluation)}\n{_explanation(evaluation)}")
+    scored = evaluation.scoring.metrics
+    metrics = tuple(HEADINGS) if set(scored) == set(METRICS) else scored
+    drawn = "cases" if evaluation.patients is None else "patients"
+    table = Table(
+        title="Scores over cases",
+        caption=f"{_coverage(evaluation)}\nIntervals: percentile bootstrap of the mean over {drawn}. Foreground: mean "
+        f"of the regions' means.\n{_policy(evaluation)}",
+    )
+    for heading in ("region", "metric"):
+        table.add_column(heading)
+    for heading in ("mean", "95 % interval", "median", "SD", "n", "undef.", "failed"):
+        table.add_column(heading, justify="right")
     for region in evaluation.regions:
-        table.add_row(region.name, *_region_cells(evaluation, region.name, metrics))
-    table.add_section()
-    table.add_row("foreground", *_foreground_cells(evaluation, metrics))
+        for metric in metrics:
+            table.add_row(escape(region.name), _name(evaluation, metric), *_statistics(evaluation, region.name, metric))
+        table.add_section()
+    for metric in metrics:
+        mean = _format(metric, evaluation.foreground_mean(metric))
+        table.add_row("foreground", _name(evaluation, metric), mean)
     return table
 
 
@@ -68,8 +85,12 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
 
     metrics = [metric for metric in COMPARED if metric in first.scoring.metrics]
     coverage = [f"{name}: {_coverage(evaluation)}" for name, evaluation in evaluations.items()]
-    caption = "\n".join([*coverage, _explanation(first)])
-    table = _table(metrics, caption, "decoder")
+    undefined = "(n): undefined in all but n of the cases, which the mean is of."
+    table = Table(title="Mean over cases", caption="\n".join([*coverage, f"{_policy(first)} {undefined}"]))
+    for heading in ("region", "decoder"):
+        table.add_column(heading)
+    for metric in metrics:
+        table.add_column(COMPARED[metric], justify="right")
     for region in first.regions:
         for name, evaluation in evaluations.items():
             table.add_row(region.name, name, *_region_cells(evaluation, region.name, metrics))
@@ -79,13 +100,19 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
     return table
 
 
-def _table(metrics: Sequence[str], caption: str, *more_keys: str) -> Table:
-    table = Table(title="Mean over cases", caption=caption)
-    for heading in ("region", *more_keys):
-        table.add_column(heading)
-    for metric in metrics:
-        table.add_column(HEADINGS[metric], justify="right")
-    return table
+def _name(evaluation: Evaluation, metric: str) -> str:
+    name = _SHORT.get(metric, metric)
+    return name if evaluation.distance_unit == "mm" else re.sub(r"[ _]mm\b", " voxels", name)
+
+
+def _statistics(evaluation: Evaluation, region: str, metric: str) -> list[str]:
+    summary, spread = evaluation.summary(region, metric), evaluation.spread(region, metric)
+    mean, low, high, median, sd = (
+        _format(metric, value)
+        for value in (summary.mean, spread.mean_low, spread.mean_high, summary.median, summary.sd)
+    )
+    interval = "-" if math.isnan(spread.mean_low) else f"{low} to {high}"
+    return [mean, interval, median, sd, str(summary.n), str(summary.n_undefined), str(len(evaluation.failures))]
 
 
 def _region_cells(evaluation: Evaluation, region: str, metrics: Sequence[str]) -> list[str]:
@@ -105,11 +132,8 @@ def _coverage(evaluation: Evaluation) -> str:
     return f"{len(evaluation.scores)} cases scored, {len(evaluation.failures)} failed (in no mean)"
 
 
-def _explanation(evaluation: Evaluation) -> str:
-    policy = evaluation.scoring.empty_policy.name
-    return (
-        f"Empty masks score by the policy {policy!r}. (n): undefined in all but n of the cases, which the mean is of."
-    )
+def _policy(evaluation: Evaluation) -> str:
+    return f"Empty masks score by the policy {evaluation.scoring.empty_policy.name!r}."
 
 
 def _format(metric: str, value: float) -> str:

@@ -1,30 +1,44 @@
-"""A study on disk: manifests, NIfTI in and out, geometry checks, atomic writes."""
+"""A study on disk: data lists, images in (NIfTI, NRRD, MetaImage, DICOM), label maps out, geometry, atomic writes."""
 
-from rankseg_med.studies.atomic import atomic_write
-from rankseg_med.studies.errors import GridError, StudyError
+from rankseg_med.studies.atomic import atomic_write, remove_unfinished
+from rankseg_med.studies.errors import DataListError, GridError, StudyError
+from rankseg_med.studies.fingerprint import content_digest, fingerprint
+from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.grid import check_same_grid
 from rankseg_med.studies.header import open_nifti
-from rankseg_med.studies.image import load_image, load_label_map
+from rankseg_med.studies.image import load_image, load_images, load_label_map
 from rankseg_med.studies.label_map import write_label_map
-from rankseg_med.studies.listing import Study, find_studies
+from rankseg_med.studies.listing import find_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id
 from rankseg_med.studies.resampling import resample_label_map
+from rankseg_med.studies.sidecar import Sidecar
+from rankseg_med.studies.source import open_image, read_grid
+from rankseg_med.studies.study import Study
 
 __all__ = [
+    "DataListError",
+    "Grid",
     "GridError",
     "ImageEntry",
     "LabelledEntry",
     "Manifest",
+    "Sidecar",
     "Study",
     "StudyError",
     "atomic_write",
     "case_id",
     "check_same_grid",
+    "content_digest",
     "find_studies",
+    "fingerprint",
     "load_image",
+    "load_images",
     "load_label_map",
+    "open_image",
     "open_nifti",
+    "read_grid",
+    "remove_unfinished",
     "resample_label_map",
     "write_label_map",
 ]

@@ -1,10 +1,17 @@
 """Files that are either complete or absent, also when the process is killed half-way."""
 
 import os
-from collections.abc import Iterator
+import platform
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+_NAME_OF_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?P<process>[0-9]+)@(?P<host>[^@]*)@\.(?P<name>.+)", re.DOTALL)
+_ABANDONED_AFTER_S = 24 * 3600
 
 
 @contextmanager
@@ -30,7 +37,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"cannot make the output folder ({error.strerror})", str(path.parent)) from error
 
-    temporary = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
+    temporary = path.with_name(f".{uuid4().hex[:8]}.{os.getpid()}@{platform.node()}@.{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -38,3 +45,37 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Remove what writers of files left behind that were killed.
+
+    A temporary file is taken for abandoned if its process ran on this machine and runs no more, or, of another machine,
+    if it was not written to for a day.
+
+    Args:
+        paths: The files that were to be written.
+    """
+    names_by_folder = defaultdict[Path, set[str]](set)
+    for path in paths:
+        names_by_folder[path.parent].add(path.name)
+    for folder, names in names_by_folder.items():
+        for file in folder.iterdir() if folder.is_dir() else ():
+            match = _NAME_OF_TEMPORARY.fullmatch(file.name)
+            if match and match["name"] in names and _is_abandoned(file, match["process"], match["host"]):
+                file.unlink(missing_ok=True)
+
+
+def _is_abandoned(temporary: Path, process: str, host: str) -> bool:
+    if host != platform.node():
+        try:
+            return time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_S
+        except FileNotFoundError:
+            return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,33 +1,44 @@
 """Whether two files sample the same places."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 
 from rankseg_med.studies.errors import GridError
-from rankseg_med.studies.header import GRID_TOLERANCE_MM, format_vector, open_nifti
+from rankseg_med.studies.geometry import GRID_TOLERANCE_MM, Grid, format_vector
+from rankseg_med.studies.source import read_grid
 
 
 def check_same_grid(first: Path, second: Path) -> None:
-    """Check that two NIfTI files share shape, spacing, orientation and origin; only headers are read.
+    """Check that two images share shape, spacing, orientation and origin; only headers are read.
 
     Differences are measured as the displacement that they cause, in mm: of the first voxel for the origin, over the
     length of each axis for spacing and orientation. Up to `GRID_TOLERANCE_MM` counts as rounding.
 
     Args:
-        first: a NIfTI file, such as the image.
+        first: a file or DICOM series, such as the image (see `read_grid`).
         second: another, such as its label map.
 
     Raises:
-        StudyError: if either header is unusable (see `open_nifti`).
+        StudyError: if either header is unusable (see `read_grid`).
         GridError: if the grids differ; the message names both files, each property that differs, and both its values.
     """
-    images = [open_nifti(first), open_nifti(second)]
-    shapes = [image.shape[:3] for image in images]
-    spacings_mm = [voxel_sizes(image.affine) for image in images]
-    directions = [image.affine[:3, :3] / spacing_mm for image, spacing_mm in zip(images, spacings_mm, strict=True)]
-    origins_mm = [image.affine[:3, 3] for image in images]
+    compare_grids(first, read_grid(first), second, read_grid(second))
+
+
+def compare_grids(first: Path, first_grid: Grid, second: Path, second_grid: Grid) -> None:
+    """`check_same_grid` for grids that were read before.
+
+    Raises:
+        GridError: as `check_same_grid`.
+    """
+    grids = (first_grid, second_grid)
+    shapes = [grid.shape for grid in grids]
+    spacings_mm = [np.array(grid.spacing_mm) for grid in grids]
+    directions = [grid.affine[:3, :3] / spacing_mm for grid, spacing_mm in zip(grids, spacings_mm, strict=True)]
+    origins_mm = [grid.affine[:3, 3] for grid in grids]
     lengths_mm = np.asarray(shapes[0]) * spacings_mm[0]
 
     differences = []

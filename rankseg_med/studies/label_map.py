@@ -1,5 +1,7 @@
 """Writing label maps on exactly the grid of the image they belong to."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import nibabel as nib
@@ -8,10 +10,14 @@ import torch
 
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.header import open_nifti, stored_header
+from rankseg_med.studies.naming import is_nifti
+from rankseg_med.studies.source import read_grid
 
 _MAX_LABEL = 255
 _NIFTI2_HEADER_BYTES = 540
+_SCANNER = 1  # NIfTI's code for coordinates of the scanner, as in DICOM
 
 _GEOMETRY_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code"),
@@ -23,38 +29,57 @@ _GEOMETRY_FIELDS = (
 def write_label_map(labels: torch.Tensor | np.ndarray, path: Path, grid_of: Path) -> None:
     """Write a label map as uint8 NIfTI on the grid of its image, atomically.
 
-    The header's geometry is copied field by field, not computed again, so every program places the label map exactly
-    where it places the image. Nothing else of the source's header is carried over: descriptions and extensions may
-    name the patient, and intent and display range are the image's.
+    Of a NIfTI image the header's geometry is copied field by field, not computed again, so every program places the
+    label map exactly where it places the image. Nothing else of the source's header is carried over: descriptions and
+    extensions may name the patient, and intent and display range are the image's. Of other images the affine becomes
+    the sform, and the qform too unless the axes are slanted, which a qform cannot say.
 
     Args:
         labels: `(X, Y, Z)` whole numbers from 0 to 255 of any integer type, on any device; all 0 is valid.
         path: where it goes, ending in `.nii` or `.nii.gz`; missing folders are made, an existing file is replaced.
-        grid_of: the image that was segmented. NIfTI-2 gives NIfTI-2; everything else gives NIfTI-1.
+        grid_of: the image that was segmented: any that `open_image` takes, a DICOM folder too, or several NIfTI volumes
+            on one grid. NIfTI-2 gives NIfTI-2; everything else gives NIfTI-1.
 
     Raises:
         StudyError: if the labels are not `(X, Y, Z)` integers from 0 to 255 of the image's shape, if `path` is not
-            named as a single NIfTI file, or if the image's header is unusable (see `open_nifti`).
+            named as a single NIfTI file, or if the image's header is unusable (see `open_image`).
         OSError: if the file cannot be written.
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise StudyError(f"{path}: a label map must be written to a file named .nii or .nii.gz")
-    source = open_nifti(grid_of)
     voxels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
     _check_labels(voxels, path)
-    if voxels.shape != source.shape[:3]:
+    is_copy = is_nifti(grid_of) and not grid_of.is_dir()
+    source = open_nifti(grid_of, channels=True) if is_copy else read_grid(grid_of)
+    shape = source.shape[:3]
+    if voxels.shape != shape:
         raise StudyError(
-            f"{path}: labels must have the shape {source.shape[:3]} of {grid_of}, got {voxels.shape}; drop a channel "
+            f"{path}: labels must have the shape {shape} of {grid_of}, got {voxels.shape}; drop a channel "
             "axis, and invert any cropping, resampling or reorientation first"
         )
-
-    stored = stored_header(source)
-    nifti = nib.Nifti2Image if stored["sizeof_hdr"] == _NIFTI2_HEADER_BYTES else nib.Nifti1Image
-    label_map = nifti(voxels.astype(np.uint8, copy=False), affine=None)
-    for field in _GEOMETRY_FIELDS:
-        label_map.header[field] = stored[field]
+    voxels = voxels.astype(np.uint8, copy=False)
+    label_map = _with_affine_of(source, voxels) if isinstance(source, Grid) else _with_header_of(source, voxels)
     with atomic_write(path) as temporary:
         label_map.to_filename(temporary)
+
+
+def _with_header_of(image: nib.Nifti1Pair, voxels: np.ndarray) -> nib.Nifti1Image:
+    stored = stored_header(image)
+    nifti = nib.Nifti2Image if stored["sizeof_hdr"] == _NIFTI2_HEADER_BYTES else nib.Nifti1Image
+    label_map = nifti(voxels, affine=None)
+    for field in _GEOMETRY_FIELDS:
+        label_map.header[field] = stored[field]
+    return label_map
+
+
+def _with_affine_of(grid: Grid, voxels: np.ndarray) -> nib.Nifti1Image:
+    label_map = nib.Nifti1Image(voxels, grid.affine)
+    label_map.header.set_xyzt_units("mm")
+    directions = grid.affine[:3, :3] / grid.spacing_mm
+    perpendicular = np.allclose(directions.T @ directions, np.eye(3), atol=1e-4)
+    label_map.set_sform(grid.affine, code=_SCANNER)
+    label_map.set_qform(grid.affine, code=_SCANNER if perpendicular else 0)
+    return label_map
 
 
 def _check_labels(voxels: np.ndarray, path: Path) -> None:

@@ -1,14 +1,18 @@
 """The data list of a training set: Medical Segmentation Decathlon's JSON, with case ids and folds."""
 
+from __future__ import annotations
+
 import posixpath
+import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rankseg_med.studies.atomic import atomic_write
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import DataListError
 from rankseg_med.studies.naming import case_id, check_case_id
 
 
@@ -19,28 +23,47 @@ def _relative_path(path: str) -> str:
     return posixpath.normpath(path)
 
 
+_CHANNEL = re.compile(r"_[0-9]{4}$")
+
 RelativePath = Annotated[str, AfterValidator(_relative_path)]
 """A POSIX path relative to the data root, such as `imagesTr/liver_7.nii.gz`; `..` is allowed, `./` is dropped."""
+
+RelativePaths = Annotated[
+    str | Annotated[list[str], Field(min_length=1)],
+    AfterValidator(lambda paths: _relative_path(paths) if isinstance(paths, str) else list(map(_relative_path, paths))),
+]
+"""A path, or a list of paths."""
 
 
 class ImageEntry(BaseModel):
     """A study without a label map.
 
     Attributes:
-        id: names the case in outputs and messages; by default the image's file name less its NIfTI suffix.
-        image: where the image is.
+        id: names the case in outputs and messages; by default the image's file name less its suffix, and of several
+            images less the channel too (`_0000`).
+        image: where the image is, or a list of images on one grid, a channel each.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     id: Annotated[str, AfterValidator(check_case_id)]
-    image: RelativePath
+    image: RelativePaths
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """All images, in the order of the channels."""
+        return (self.image,) if isinstance(self.image, str) else tuple(self.image)
 
     @model_validator(mode="before")
     @classmethod
     def _name_by_image(cls, entry: Any) -> Any:  # noqa: ANN401  (whatever the JSON held)
-        if isinstance(entry, dict) and "id" not in entry and isinstance(entry.get("image"), str):
-            return {"id": case_id(PurePosixPath(entry["image"])), **entry}
+        if not isinstance(entry, dict) or "id" in entry:
+            return entry
+        image = entry.get("image")
+        if isinstance(image, str):
+            return {"id": case_id(PurePosixPath(image)), **entry}
+        if isinstance(image, list) and image and isinstance(image[0], str):
+            return {"id": _CHANNEL.sub("", case_id(PurePosixPath(image[0]))), **entry}
         return entry
 
 
@@ -94,30 +117,25 @@ class Manifest(BaseModel):
         return [{"image": entry} if isinstance(entry, str) else entry for entry in test]
 
     @model_validator(mode="after")
-    def _nothing_twice(self) -> "Manifest":
-        entries = [*self.training, *self.test]
-        ids = _repeated([entry.id for entry in entries])
-        if ids:
-            raise ValueError(f"case ids must differ, but these occur more than once: {ids}; give each entry its own id")
-        paths = _repeated([entry.image for entry in entries] + [entry.label for entry in self.training])
-        if paths:
-            raise ValueError(f"every file may be listed once, but these occur more than once: {paths}")
+    def _nothing_twice(self) -> Manifest:
+        faults = repetitions([*self.training, *self.test])
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     @classmethod
-    def read(cls, path: Path) -> "Manifest":
+    def read(cls, path: Path) -> Manifest:
         """Read a data list; the files that it lists are not looked at.
 
         Raises:
-            StudyError: if the file is missing, is not JSON, or is not a data list; the message names every fault.
+            DataListError: if the file is missing, is not JSON, or is not a data list; it names every fault.
         """
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise StudyError(f"{path}: the data list cannot be read ({error.strerror})") from error
+            raise DataListError(path, [f"it cannot be read ({error.strerror})"]) from error
         except ValidationError as error:
-            faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".lstrip(": ") for fault in error.errors())
-            raise StudyError(f"{path}: not a data list: {'; '.join(faults)}") from error
+            raise DataListError(path, faults_of(error)) from error
 
     def write(self, path: Path) -> None:
         """Write the data list as JSON, atomically; missing folders are made.
@@ -131,6 +149,25 @@ class Manifest(BaseModel):
             temporary.write_text(
                 self.model_dump_json(indent=2, exclude_none=True, exclude=absent) + "\n", encoding="utf-8"
             )
+
+
+def faults_of(error: ValidationError) -> list[str]:
+    """What pydantic found, one by one: where, and what is wrong."""
+    return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".lstrip(": ") for fault in error.errors()]
+
+
+def repetitions(entries: Sequence[ImageEntry]) -> list[str]:
+    """Faults for case ids and files that occur more than once in a list."""
+    faults = []
+    ids = _repeated([entry.id for entry in entries])
+    if ids:
+        faults.append(f"case ids must differ, but these occur more than once: {ids}; give each entry its own id")
+    files = [image for entry in entries for image in entry.images]
+    files += [entry.label for entry in entries if isinstance(entry, LabelledEntry)]
+    paths = _repeated(files)
+    if paths:
+        faults.append(f"every file may be listed once, but these occur more than once: {paths}")
+    return faults
 
 
 def _repeated(values: list[str]) -> str:

@@ -7,8 +7,8 @@ import SimpleITK
 from jaxtyping import UInt8
 from nibabel.affines import voxel_sizes
 
-from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_label_map
+from rankseg_med.studies.source import read_grid
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -24,12 +24,12 @@ def resample_label_map(path: Path, grid_of: Path) -> UInt8[np.ndarray, "X Y Z"]:
         Labels; 0 where the label map does not reach.
 
     Raises:
-        StudyError: a file is unusable, see `load_label_map` and `open_nifti`.
+        StudyError: a file is unusable, see `load_label_map` and `read_grid`.
     """
     labels = load_label_map(path)
-    target = open_nifti(grid_of)
+    target = read_grid(grid_of)
     source = _place(labels[0].numpy(), np.asarray(labels.affine))
-    grid = _place(np.zeros(target.shape[:3], np.uint8), target.affine)
+    grid = _place(np.zeros(target.shape, np.uint8), target.affine)
     resampled = SimpleITK.Resample(source, grid, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
     voxels: UInt8[np.ndarray, "X Y Z"] = SimpleITK.GetArrayFromImage(resampled).transpose(2, 1, 0)
     return np.ascontiguousarray(voxels)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -19,91 +19,24 @@ from rankseg_med import __version__
 from rankseg_med.metrics import dice, summarise
 from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.studies import StudyError, atomic_write, check_same_grid, find_studies, load_label_map
-from rankseg_med.workflows.config import ConfigError, load_config
-
-log = logging.getLogger(__name__)
+from rankseg_med.workflows.case_pool import map_cases, open_pool
+from rankseg_med.workflows.cleanup_trials import CleanupSearch, Step, try_all
+from rankseg_med.workflows.config import ConfigError, find_config, load_config
 
 MINIMUM_VOLUMES_ML = (0.03, 0.1, 0.5, 2.0, 10.0)
 """Spheres of about 4, 6, 10, 16 and 27 mm in diameter."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """A cleanup that may be accepted.
-
-    Attributes:
-        description: in words.
-        config: the transform's entry in a config.
-    """
-
-    description: str
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A step tried on top of those that were accepted before.
-
-    Attributes:
-        step: what was tried.
-        before: label to mean Dice over the cases without the step; NaN where no case has one.
-        after: the same with it.
-        accepted: whether it was taken.
-    """
-
-    step: Step
-    before: Mapping[int, float]
-    after: Mapping[int, float]
-    accepted: bool = False
-
-    @property
-    def mean_before(self) -> float:
-        """Mean over the classes without the step."""
-        return summarise(self.before.values()).mean
-
-    @property
-    def mean_after(self) -> float:
-        """Mean over the classes with the step."""
-        return summarise(self.after.values()).mean
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the mean rises and no class falls."""
-        return self.mean_after > self.mean_before and not any(
-            self.after[label] < self.before[label] for label in self.before
-        )
-
-
-@dataclass(frozen=True)
-class CleanupSearch:
-    """What was tried, and what came of it.
-
-    Attributes:
-        labels: value to name of the classes.
-        n_cases: number of validation cases.
-        trials: all steps, in the order in which they were tried.
-    """
-
-    labels: Mapping[int, str]
-    n_cases: int
-    trials: Sequence[Trial]
-
-    @property
-    def cleanup(self) -> dict[str, Any] | None:
-        """The accepted steps as the ``cleanup`` entry of a config; None if there are none."""
-        accepted = [trial.step.config for trial in self.trials if trial.accepted]
-        return {"_target_": "Compose", "transforms": accepted} if accepted else None
-
-
 def search_cleanup(
     predictions: Path,
     references: Path,
-    overlay: Path,
+    overlay: str | Path,
     output: Path,
     *,
     data_root: Path | None = None,
     fold: int | None = None,
     minimum_volumes_ml: Sequence[float] = MINIMUM_VOLUMES_ML,
+    workers: int = 1,
 ) -> CleanupSearch:
     """Find the cleanup steps that raise the mean Dice and lower no class, and write them into a config.
 
@@ -113,45 +46,42 @@ def search_cleanup(
     nnU-Net, then follow for each class the best of several minimum volumes, and filled holes. A class that neither
     prediction nor reference of a case has is left out of the means, as in `evaluate`.
 
-    Cases are read one at a time, once for each step (once for all minimum volumes of a class).
+    Cases are read anew for each step (once for all minimum volumes of a class), so that memory is that of one case a
+    process.
 
     Args:
         predictions: folder of NIfTI label maps, predicted with ``cleanup: null``, of cases that the network was not
             trained on.
         references: folder of NIfTI label maps, or a data list (``.json``) whose labels are meant; each needs a
             prediction of its case id. Predictions of other cases are passed over.
-        overlay: config overlay of the inference job that made the predictions, a YAML or JSON file; names the classes.
-        output: YAML file to write: ``overlay`` with its ``cleanup`` replaced. Comments are not carried over.
+        overlay: config overlay of the inference job that made the predictions, a YAML or JSON file or the name of a
+            shipped config; names the classes.
+        output: YAML file to write: ``overlay`` with its ``cleanup`` replaced. Comments are not carried over. A shipped
+            config cannot be written over.
         data_root: what a data list's paths are relative to; by default the list's own folder.
         fold: only the cases of a data list that are held out in this fold.
         minimum_volumes_ml: what to try as smallest volume of a component, in millilitres.
+        workers: number of processes that clean and score cases; 1 works in this one.
 
     Raises:
         ConfigError: the overlay cannot be used.
         StudyError: a case lacks its prediction, cannot be read, or has prediction and reference on different grids: a
             choice on part of the cases would be another one.
+        ValueError: ``workers`` is not positive.
         OSError: ``output`` cannot be written.
     """
-    if not overlay.is_file():
-        raise ConfigError(f"{overlay}: no such config file; cleanup-search needs one to write its copy")
-    names = load_config("inference", overlay).get_parsed_content("label_names")
+    source = find_config(overlay)
+    if source != Path(overlay) and output.resolve() == source.resolve():
+        raise ConfigError(f"{output}: is the shipped config {overlay}; write the copy to a file of your own")
+    names = load_config("inference", overlay, device="cpu").get_parsed_content("label_names")
     labels = dict(enumerate(names))
     del labels[0]
     cases = _pair(predictions, references, data_root, fold)
-    trials: list[Trial] = []
-    for alternatives in _stages(labels, minimum_volumes_ml):
-        accepted = [trial.step for trial in trials if trial.accepted]
-        before, *after = _mean_dice(cases, labels, accepted, [[], *([step] for step in alternatives)])
-        tried = [Trial(step, before, dices) for step, dices in zip(alternatives, after, strict=True)]
-        best = max((trial for trial in tried if trial.is_better), key=lambda trial: trial.mean_after, default=None)
-        trials += [replace(trial, accepted=trial is best) for trial in tried]
-        for trial in trials[-len(tried) :]:
-            verdict = "accepted" if trial.accepted else "rejected"
-            log.info(
-                "%s: mean Dice %.4f to %.4f, %s", trial.step.description, trial.mean_before, trial.mean_after, verdict
-            )
+    with open_pool(workers) if workers > 1 else nullcontext() as pool:
+        score = partial(_mean_dice, cases=cases, labels=tuple(labels), workers=workers, pool=pool)
+        trials = try_all(_stages(labels, minimum_volumes_ml), score)
     search = CleanupSearch(labels, len(cases), trials)
-    _write(search, overlay, output)
+    _write(search, source, output)
     return search
 
 
@@ -191,22 +121,38 @@ def _stages(labels: Mapping[int, str], minimum_volumes_ml: Sequence[float]) -> I
 
 
 def _mean_dice(
+    accepted: Sequence[Step],
+    alternatives: Sequence[Sequence[Step]],
+    *,
     cases: Sequence[tuple[Path, Path]],
-    labels: Mapping[int, str],
+    labels: Sequence[int],
+    workers: int,
+    pool: ProcessPoolExecutor | None,
+) -> list[dict[int, float]]:
+    """Label to mean Dice over the cases, with each of several additions to the steps accepted so far."""
+    score = partial(_dice_of_case, labels=labels, accepted=accepted, alternatives=alternatives)
+    scored: list[list[dict[int, float]]] = []
+    for case, result in zip(cases, map_cases(score, cases, workers, pool), strict=True):
+        if isinstance(result, Exception):
+            raise StudyError(f"{case[0]} cannot be cleaned and scored: {result}") from result
+        scored.append(result)
+    return [
+        {label: summarise(dices[label] for dices in by_case).mean for label in labels}
+        for by_case in zip(*scored, strict=True)
+    ]
+
+
+def _dice_of_case(
+    case: tuple[Path, Path],
+    labels: Sequence[int],
     accepted: Sequence[Step],
     alternatives: Sequence[Sequence[Step]],
 ) -> list[dict[int, float]]:
-    """Label to mean Dice over the cases, with each of several additions to the steps accepted so far."""
-    common, *additions = (_compose(steps) for steps in (accepted, *alternatives))
-    dices: list[dict[int, list[float]]] = [{label: [] for label in labels} for _ in alternatives]
-    for prediction_file, reference_file in cases:
-        prediction, reference = _load_case(prediction_file, reference_file)
-        prediction = common(prediction)
-        for addition, by_label in zip(additions, dices, strict=True):
-            cleaned = addition(prediction)[0].numpy()
-            for label, values in by_label.items():
-                values.append(dice(cleaned == label, reference == label))
-    return [{label: summarise(values).mean for label, values in by_label.items()} for by_label in dices]
+    """Label to Dice of one case with each of the alternatives."""
+    prediction, reference = _load_case(*case)
+    prediction = _compose(accepted)(prediction)
+    cleaned = (_compose(addition)(prediction)[0].numpy() for addition in alternatives)
+    return [{label: dice(label_map == label, reference == label) for label in labels} for label_map in cleaned]
 
 
 def _load_case(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from monai.bundle import ConfigParser
 
 import rankseg_med
+from rankseg_med.studies import content_digest
 
-Job = Literal["inference", "train"]
+Job = Literal["inference", "train", "decode"]
 Device = Literal["auto", "cpu", "cuda"]
 
 _REQUIRED = {
@@ -29,21 +33,27 @@ _REQUIRED = {
         "cleanup",
     ),
     "train": ("label_names", "num_classes", "preprocessing", "augmentation", "network_def", "loss", "optimizer"),
+    "decode": ("decoder", "cleanup", "region_channels", "store", "store_folder"),
 }
+
+
+# Where things are worked out, which is no part of the result.
+_NOT_IN_RESULTS = ("device", "store", "store_folder", "bundle_root")
 
 
 class ConfigError(ValueError):
     """A config that cannot be used; the message says why."""
 
 
-def load_config(job: Job, overlay: str | Path, *, device: Device = "auto") -> ConfigParser:
+def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto") -> ConfigParser:
     """Read a job's base config with an overlay merged over it.
 
     Args:
-        job: ``"inference"`` or ``"train"``: which shipped base to start from.
+        job: ``"inference"``, ``"train"`` or ``"decode"``: which shipped base to start from.
         overlay: Path of a YAML or JSON file, or the name of a shipped config such as ``"demo"``. Its entries replace
-            those of the base; ``inferer::overlap: 0.7`` replaces one nested value. Trusted files only: expressions
-            that start with ``$`` are run as code.
+            those of the base; ``inferer::overlap: 0.7`` replaces one nested value. An entry ``extends`` names another
+            overlay that comes first. Trusted files only: expressions that start with ``$`` are run as code. None for
+            the base alone, which is complete for ``"decode"``.
         device: ``"auto"`` takes CUDA where there is one.
 
     Returns:
@@ -53,9 +63,10 @@ def load_config(job: Job, overlay: str | Path, *, device: Device = "auto") -> Co
         ConfigError: No such file or name, not YAML, an id that the job needs is missing, or CUDA was asked for and is
             not there.
     """
-    path = _find(overlay)
+    base = _folder() / f"{job}.yaml"
+    path = base if overlay is None else find_config(overlay)
     try:
-        config = ConfigParser(ConfigParser.load_config_files([_folder() / f"{job}.yaml", path]))
+        config = ConfigParser(ConfigParser.load_config_files([base] if overlay is None else [base, *_layers(path)]))
     except Exception as error:
         raise ConfigError(f"{path}: cannot be read as a YAML config ({error})") from error
     missing = [entry for entry in _REQUIRED[job] if entry not in config]
@@ -71,12 +82,32 @@ def load_config(job: Job, overlay: str | Path, *, device: Device = "auto") -> Co
     return config
 
 
+def digest_of(settings: Mapping[str, Any], files: Sequence[Path] = ()) -> str:
+    """Digest of what outputs depend on: settings, but for where they are worked out, and the content of files.
+
+    Args:
+        settings: Of a config, unresolved.
+        files: Such as weights; their names do not count.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    kept = {name: value for name, value in settings.items() if name not in _NOT_IN_RESULTS}
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256("\0".join([text, *map(content_digest, files)]).encode()).hexdigest()
+
+
 def shipped_configs() -> list[str]:
     """Names of the data set overlays that come with the package."""
     return sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in _REQUIRED)
 
 
-def _find(overlay: str | Path) -> Path:
+def find_config(overlay: str | Path) -> Path:
+    """The file of an overlay: a shipped config by its name, else a path.
+
+    Raises:
+        ConfigError: No such file or name.
+    """
     named = _folder() / f"{overlay}.yaml"
     if str(overlay) in shipped_configs():
         return named
@@ -84,6 +115,11 @@ def _find(overlay: str | Path) -> Path:
     if not path.is_file():
         raise ConfigError(f"{overlay}: no such config file, nor a shipped config ({', '.join(shipped_configs())})")
     return path
+
+
+def _layers(overlay: Path) -> list[Path]:
+    extended = ConfigParser.load_config_file(overlay).get("extends")
+    return [overlay] if extended is None else [*_layers(find_config(extended)), overlay]
 
 
 def _folder() -> Path:

@@ -16,15 +16,17 @@ from rankseg_med.networks import SHIPPED_WEIGHTS
 from rankseg_med.report.overlay import save_overlay
 from rankseg_med.studies import Study, find_studies
 from rankseg_med.studies.phantom import make_phantom, write_phantom
-from rankseg_med.workflows.config import Device, load_config
+from rankseg_med.workflows.config import Device, digest_of, load_config
 from rankseg_med.workflows.evaluate import evaluate
-from rankseg_med.workflows.predict import Prediction, predict
+from rankseg_med.workflows.predict import Prediction, PredictJob
+from rankseg_med.workflows.run import RunOptions, run_job
 
 log = logging.getLogger(__name__)
 
 DECODERS = {"argmax": "argmax", "RankSEG Dice": "dice"}
 """Name in tables and pictures to name in configs."""
 
+_WEIGHTS = SHIPPED_WEIGHTS / "demo.safetensors"
 # Seeds that the training recipe never uses; grids as scanners write them: canonical, stored LPS, oblique.
 _STUDIES = {
     "canonical": {"seed": 900_001, "shape": (96, 96, 64), "spacing_mm": (3.0, 3.0, 4.0)},
@@ -53,7 +55,7 @@ def run_demo(output: Path, *, device: Device = "auto") -> dict[str, Evaluation]:
     for name, grid in _STUDIES.items():
         write_phantom(make_phantom(**grid), images / f"{name}.nii.gz", labels / f"{name}.nii.gz")  # type: ignore[arg-type]
     config = load_config("inference", "demo", device=device)
-    prediction = Prediction.from_config(config, [SHIPPED_WEIGHTS / "demo.safetensors"], output / "predictions")
+    prediction = Prediction.from_config(config, [_WEIGHTS], output / "predictions")
     label_names = dict(enumerate(config["label_names"]))
     del label_names[0]
 
@@ -70,10 +72,14 @@ def run_demo(output: Path, *, device: Device = "auto") -> dict[str, Evaluation]:
 
 
 def _predict_all(studies: Sequence[Study], prediction: Prediction) -> None:
-    for outcome in predict(studies, prediction, overwrite=True):
+    digest = digest_of({"decoder": repr(prediction.model.decoder)}, [_WEIGHTS])
+    job = PredictJob(lambda: prediction, prediction.output, digest)
+    for outcome in run_job(job, studies, RunOptions(overwrite=True)):
         if outcome.error is not None:
-            raise RuntimeError(f"{outcome.item.case_id}: {outcome.error}") from outcome.error
-        log.info("%s, %r: %.1f s", outcome.item.case_id, prediction.model.decoder, outcome.seconds)
+            raise RuntimeError(f"{outcome.case.case_id}: {outcome.reason}") from outcome.error
+        log.info(
+            "%s, %r: %s in %.1f s", outcome.case.case_id, prediction.model.decoder, outcome.status, outcome.seconds
+        )
 
 
 def _draw(study: Study, output: Path, label_names: Mapping[int, str]) -> None:

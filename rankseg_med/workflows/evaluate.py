@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from scipy import ndimage
-
-from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, RegionScores, Scoring, label_regions, score_label_maps
-from rankseg_med.metrics.lits import LitsCase, LitsEvaluation, score_lits_case, summarise_lits
-from rankseg_med.studies import (
-    GridError,
-    StudyError,
-    check_same_grid,
-    find_studies,
-    load_label_map,
-    resample_label_map,
-)
-from rankseg_med.workflows.case_pool import map_cases
+from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Scoring, label_regions
+from rankseg_med.metrics.lits import LitsEvaluation, summarise_lits
+from rankseg_med.studies import StudyError, find_studies
 from rankseg_med.workflows.evaluation_files import write_scores, write_summary
 from rankseg_med.workflows.evaluation_plan import EvaluationPlan
+from rankseg_med.workflows.patients import read_patients
+from rankseg_med.workflows.run import CaseOutcome, RunOptions
+from rankseg_med.workflows.scoring_job import CaseScores, Pair, score_pairs
+from rankseg_med.workflows.shard import Shard
+
+Missing: TypeAlias = Literal["fail", "empty", "ignore"]
+"""What becomes of a case without a prediction: a failure, scored as if nothing had been found, or left out."""
 
 
 def evaluate(
@@ -33,9 +29,12 @@ def evaluate(
     data_root: Path | None = None,
     fold: int | None = None,
     scoring: Scoring = DEFAULT_SCORING,
-    workers: int = 1,
+    missing: Missing = "fail",
     resample_to_reference: bool = False,
-    on_case: Callable[[str], None] | None = None,
+    patients: str | None = None,
+    shard: Shard | None = None,
+    run: RunOptions | None = None,
+    on_outcome: Callable[[CaseOutcome[Pair]], None] | None = None,
 ) -> Evaluation:
     """Score predicted label maps against references, case by case.
 
@@ -48,6 +47,8 @@ def evaluate(
 
     - ``scores.csv``: one row a case and region with a column for each metric.
     - ``summary.json``: statistics of every metric and region, failures, warnings, and how it was scored.
+    - ``cases/<case id>.json``: the sidecar of each case with its scores. What was scored before, of the same files
+      and by the same rules, is taken from there; what has changed since is scored again.
 
     Args:
         predictions: folder of NIfTI label maps, or one such file.
@@ -59,10 +60,14 @@ def evaluate(
         fold: evaluate only the cases of a data list that are held out in this fold; predictions of its other cases
             are passed over.
         scoring: which metrics, and by which definitions, for ``labels``.
-        workers: number of processes that score cases, each with the memory of a case; 1 scores in this process.
+        missing: what becomes of references without a prediction; whatever is chosen is in failures or warnings.
         resample_to_reference: bring predictions on another grid onto that of their reference, each voxel taking the
             label of the nearest; else another grid is a failure.
-        on_case: called with each case id before its scores are waited for, e.g. to show progress.
+        patients: CSV file or regular expression that says which cases are of one patient, see `read_patients`; None
+            takes cases for independent.
+        shard: score only this part of the cases and write no more than their sidecars; a run over all gathers them.
+        run: how cases are spread, retried and stopped.
+        on_outcome: called with what became of each case, e.g. to show progress.
 
     Returns:
         Scores, failures and warnings of every case on either side; for LiTS a `LitsEvaluation`.
@@ -70,65 +75,59 @@ def evaluate(
     Raises:
         StudyError: a folder or the data list cannot be used (see `find_studies`), or predictions and references have
             no case in common.
-        ValueError: a label is not positive, there is none, or ``workers`` is not positive.
+        ValueError: a label is not positive, there is none, or a case has no patient.
         OSError: ``output`` cannot be written to.
     """
     plan = labels if isinstance(labels, EvaluationPlan) else EvaluationPlan(label_regions(labels), scoring)
     predicted, expected = _pair(predictions, references, data_root, fold)
-    cases = [
-        _Case(case_id, predicted[case_id], expected[case_id], plan, resample_to_reference)
-        for case_id in sorted(predicted.keys() & expected.keys())
+    pairs = [
+        Pair(case_id, predicted.get(case_id), expected[case_id])
+        for case_id in sorted(expected)
+        if case_id in predicted or missing == "empty"
     ]
-    results = map_cases(_score_case, cases, workers)
-    scored: dict[str, _CaseScores] = {}
-    failures: dict[str, str] = {}
-    for case_id in sorted(predicted.keys() | expected.keys()):
-        if on_case is not None:
-            on_case(case_id)
-        if case_id not in predicted:
-            failures[case_id] = f"no prediction: {predictions} has no file for this case"
-        elif case_id not in expected:
+    if shard is not None:
+        pairs = shard.of_cases(pairs)
+        predicted = {pair.case_id: pair.prediction for pair in pairs if pair.prediction is not None}
+        expected = {pair.case_id: pair.reference for pair in pairs}
+    patient_of = None if patients is None else read_patients(patients, [pair.case_id for pair in pairs])
+    scored, failures = score_pairs(
+        pairs, plan, resample_to_reference=resample_to_reference, output=output, run=run, on_outcome=on_outcome
+    )
+    ignored: list[str] = []
+    for case_id in sorted(predicted.keys() ^ expected.keys()):
+        if case_id in predicted:
             failures[case_id] = f"no reference: {references} has none for this case"
-        elif isinstance(result := next(results), Exception):
-            failures[case_id] = str(result) if isinstance(result, StudyError) else f"{type(result).__name__}: {result}"
-        else:
-            scored[case_id] = result
-    evaluation = _gather(plan, scored, failures)
-    if output is not None:
+        elif missing == "fail":
+            failures[case_id] = f"no prediction: {predictions} has no file for this case"
+        elif missing == "ignore":
+            ignored.append(f"{case_id}: no prediction; left out, as asked for")
+    failures = dict(sorted(failures.items()))
+    evaluation = _gather(plan, scored, failures, ignored, patient_of)
+    if output is not None and shard is None:
         write_scores(evaluation, output / "scores.csv")
         write_summary(evaluation, output / "summary.json", plan, resample_to_reference=resample_to_reference)
     return evaluation
 
 
-@dataclass(frozen=True)
-class _Case:
-    """What a process must know to score one case."""
-
-    case_id: str
-    prediction: Path
-    reference: Path
-    plan: EvaluationPlan
-    resample_to_reference: bool
-
-
-@dataclass(frozen=True)
-class _CaseScores:
-    """The scores of one case, what it adds to the results of LiTS, and what of it deserves a warning."""
-
-    scores: list[RegionScores]
-    lits: LitsCase | None
-    findings: list[str]
-
-
-def _gather(plan: EvaluationPlan, scored: Mapping[str, _CaseScores], failures: Mapping[str, str]) -> Evaluation:
+def _gather(
+    plan: EvaluationPlan,
+    scored: Mapping[str, CaseScores],
+    failures: Mapping[str, str],
+    ignored: Sequence[str],
+    patients: Mapping[str, str] | None,
+) -> Evaluation:
     scores = {case_id: case.scores for case_id, case in scored.items()}
-    warnings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
+    findings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
+    warnings = [*ignored, *findings]
     if plan.lits is None:
-        return Evaluation(plan.regions, scores, failures, warnings, plan.scoring)
+        unit: Literal["mm", "voxel"] = "voxel" if plan.unit_spacing else "mm"
+        return Evaluation(plan.regions, scores, failures, warnings, plan.scoring, patients, unit)
     strict = plan.lits == "strict"
     lits = [case.lits for case in scored.values() if case.lits is not None]
     results = summarise_lits(lits, strict=strict) if lits else {}
-    return LitsEvaluation(plan.regions, scores, failures, warnings, plan.scoring, strict, results)
+    return LitsEvaluation(
+        plan.regions, scores, failures, warnings, plan.scoring, patients, strict=strict, results=results
+    )
 
 
 def _pair(
@@ -160,44 +159,3 @@ def _pair(
 def _some(case_ids: Mapping[str, Path]) -> str:
     shown = ", ".join(sorted(case_ids)[:3]) or "none"
     return f"{shown}, ... ({len(case_ids)} in all)" if len(case_ids) > 3 else shown
-
-
-def _score_case(case: _Case) -> _CaseScores:
-    plan = case.plan
-    findings: list[str] = []
-    reference_map = load_label_map(case.reference)
-    reference = reference_map[0].numpy()
-    try:
-        check_same_grid(case.prediction, case.reference)
-        prediction = load_label_map(case.prediction)[0].numpy()
-    except GridError as error:
-        if not case.resample_to_reference:
-            raise
-        prediction = resample_label_map(case.prediction, case.reference)
-        findings.append(f"the prediction was resampled (nearest voxel), since {error}")
-    spacing_mm = [float(step) for step in reference_map.pixdim]
-    if plan.unit_spacing:
-        in_voxels = score_label_maps(prediction, reference, plan.regions, [1.0] * 3, plan.scoring)
-        scores = [_with_volumes_in_ml(row, spacing_mm) for row in in_voxels]
-    else:
-        scores = score_label_maps(prediction, reference, plan.regions, spacing_mm, plan.scoring)
-    strict = plan.lits == "strict"
-    lits = None if plan.lits is None else score_lits_case(prediction, reference, spacing_mm, strict=strict)
-    labels = {label for region in plan.regions for label in region.labels}
-    findings += [
-        f"value {value} occurs in the {side} but is not among the labels {sorted(labels)}, so it was not scored"
-        for side, label_map in (("prediction", prediction), ("reference", reference))
-        for value, box in enumerate(ndimage.find_objects(label_map), start=1)
-        if box is not None and value not in labels
-    ]
-    return _CaseScores(scores, lits, findings)
-
-
-def _with_volumes_in_ml(row: RegionScores, spacing_mm: Sequence[float]) -> RegionScores:
-    """Scores that were measured with voxels of 1 mm."""
-    voxel_mm3 = math.prod(spacing_mm)
-    return replace(
-        row,
-        prediction_volume_ml=row.prediction_volume_ml * voxel_mm3,
-        reference_volume_ml=row.reference_volume_ml * voxel_mm3,
-    )

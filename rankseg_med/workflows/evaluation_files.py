@@ -9,7 +9,6 @@ from pathlib import Path
 from rankseg_med import __version__
 from rankseg_med.metrics import Evaluation
 from rankseg_med.metrics.lits import LitsEvaluation
-from rankseg_med.metrics.spread import measure_spread
 from rankseg_med.studies import atomic_write
 from rankseg_med.workflows.evaluation_plan import EvaluationPlan
 
@@ -36,14 +35,14 @@ def write_summary(
 ) -> None:
     """Write as JSON, for every region and metric, its `MetricSummary` and `Spread`, and how all was scored.
 
-    Beside them: foreground means, failures, warnings, preset, `Scoring` with its policy for empty masks, whether
-    predictions could be resampled, the results of LiTS, and the version of this package. An undefined number is
-    ``null``.
+    Beside them: foreground means, failures, warnings, whether intervals draw cases or patients, preset, `Scoring` with
+    its policy for empty masks, whether predictions could be resampled, the results of LiTS, and the version of this
+    package. An undefined number is ``null``.
 
     Raises:
         OSError: the file cannot be written.
     """
-    metrics = evaluation.scoring.metrics
+    metrics, patients = evaluation.scoring.metrics, evaluation.patients
     summary = {
         "package_version": __version__,
         "preset": plan.preset,
@@ -51,6 +50,8 @@ def write_summary(
         "resampled_to_reference": "nearest voxel" if resample_to_reference else None,
         "n_scored": len(evaluation.scores),
         "n_failed": len(evaluation.failures),
+        "n_patients": None if patients is None else len({patients[case_id] for case_id in evaluation.scores}),
+        "interval": f"95 % percentile bootstrap of the mean, {'cases' if patients is None else 'patients'} drawn",
         "foreground_mean": {metric: _null_if_nan(evaluation.foreground_mean(metric)) for metric in metrics},
         "regions": {
             region.name: {
@@ -72,10 +73,7 @@ def write_summary(
 
 
 def _statistics(evaluation: Evaluation, region: str, metric: str) -> dict[str, float | None]:
-    spread = measure_spread(
-        row.values[metric] for rows in evaluation.scores.values() for row in rows if row.region.name == region
-    )
-    statistics = asdict(evaluation.summary(region, metric)) | asdict(spread)
+    statistics = asdict(evaluation.summary(region, metric)) | asdict(evaluation.spread(region, metric))
     return {name: _null_if_nan(value) for name, value in statistics.items()}
 
 

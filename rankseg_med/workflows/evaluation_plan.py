@@ -51,7 +51,7 @@ def plan_evaluation(
         preset: one of `rankseg_med.metrics.presets.PRESETS`; None scores all metrics.
         labels: positive value to name, each a region of its own; instead of the preset's regions.
         regions: name to labels of regions; instead of the preset's regions.
-        metrics: instead of the preset's.
+        metrics: instead of the preset's; LiTS has fixed ones.
         strict: with the preset ``lits``, the values of the official script with its defects.
 
     Raises:
@@ -61,8 +61,11 @@ def plan_evaluation(
     if labels is not None and regions is not None:
         raise ValueError("Labels and regions both say what to score; give one of them.")
     chosen = Preset("", "", DEFAULT_SCORING) if preset is None else find_preset(preset)
-    if preset == "lits" and (labels is not None or regions is not None):
-        raise ValueError("LiTS scores label 1 as liver and 2 as tumour; leave out labels and regions, or the preset.")
+    if preset == "lits" and not (labels is None and regions is None and metrics is None):
+        raise ValueError(
+            "LiTS scores label 1 as liver and 2 as tumour by metrics of its own; leave out labels, regions and "
+            "metrics, or the preset."
+        )
     if strict and preset != "lits":
         raise ValueError(f"Only the preset lits has a strict mode, got the preset {preset}.")
     if regions is not None:

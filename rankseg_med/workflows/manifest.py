@@ -1,5 +1,7 @@
 """Making a data list from a folder of images and a folder of label maps."""
 
+from __future__ import annotations
+
 import os
 import random
 from collections.abc import Mapping
@@ -35,8 +37,8 @@ def build_manifest(
     ids and the seed alone, and their sizes differ by at most one.
 
     Args:
-        images: a folder of NIfTI images.
-        labels: a folder of NIfTI label maps, named as the images are.
+        images: a folder of images.
+        labels: a folder of label maps, named as the images are.
         output: where the data list goes (`.json`).
         folds: in how many folds to deal the cases; at least 2, at most one a case.
         seed: of the shuffle before dealing.
@@ -74,7 +76,7 @@ def build_manifest(
 
     names = {0: "background", **(label_names or {value: f"label_{value}" for value in values - {0}})}
     root = (output.parent if data_root is None else data_root).resolve()
-    fold_of = _deal([case_id(image) for image, _ in pairs], folds, seed)
+    fold_of = deal_folds([case_id(image) for image, _ in pairs], folds, seed)
     manifest = Manifest(
         name=output.stem if name is None else name,
         labels={str(value): names[value] for value in sorted(names)},
@@ -101,7 +103,20 @@ def _pair(images: Path, labels: Path) -> tuple[list[tuple[Path, Path]], list[str
     return pairs, faults
 
 
-def _deal(cases: list[str], folds: int, seed: int) -> dict[str, int]:
+def deal_folds(cases: list[str], folds: int, seed: int) -> dict[str, int]:
+    """Shuffle case ids and deal them into folds like cards.
+
+    Args:
+        cases: in any order, which does not matter.
+        folds: at least 2, at most one a case.
+        seed: of the shuffle.
+
+    Returns:
+        Case id to fold, from 0; sizes of folds differ by at most one.
+
+    Raises:
+        ValueError: if `folds` is less than 2 or more than there are cases.
+    """
     if not 2 <= folds <= len(cases):
         raise ValueError(f"folds must be at least 2 and at most the number of cases, {len(cases)}, got {folds}")
     shuffled = sorted(cases)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import UInt8
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from torch import Tensor
 
-from rankseg_med import __version__
-from rankseg_med.executors import Outcome, run_overlapped
 from rankseg_med.inference import Predicted, SegmentationModel
-from rankseg_med.networks import load_weights
-from rankseg_med.studies import Study, StudyError, atomic_write, open_nifti, write_label_map
+from rankseg_med.networks import CheckpointError, load_weights
+from rankseg_med.studies import Study, read_grid, write_label_map
+from rankseg_med.workflows.config import digest_of
+from rankseg_med.workflows.finishing import cleaned, volumes_ml
+from rankseg_med.workflows.job import Written
 
 _BYTES_PER_VOXEL = 20
 
@@ -66,49 +66,36 @@ class Prediction:
         )
         return cls(model, config.get_parsed_content("cleanup"), output)
 
-    def path_of(self, study: Study) -> Path:
-        """Where a study's label map goes."""
-        return self.output / f"{study.case_id}.nii.gz"
-
     def load(self, study: Study) -> tuple[Study, MetaTensor]:
         """First step: read and preprocess the image."""
         with one_thread():
-            return study, self.model.preprocess(study.image)
+            return study, self.model.preprocess(study.images)
 
     def predict(self, loaded: tuple[Study, MetaTensor]) -> tuple[Study, Predicted]:
         """Second step: the networks."""
         study, image = loaded
         return study, self.model.predict(image)
 
-    def write(self, predicted: tuple[Study, Predicted]) -> Path:
-        """Last step: decode, clean up, and write label map and sidecar ``<case id>.json``, each whole or not at all.
+    def write(self, predicted: tuple[Study, Predicted]) -> Written:
+        """Last step: decode, clean up, and write the label map, whole or not at all.
 
-        The sidecar holds the decoder and its decisions (per region: expected score, volume and its standard deviation,
-        ...), which speak of the label map as decoded, before cleanup.
+        Returns:
+            The label map, with the decoder, its decisions (per region: expected score, volume and its standard
+            deviation, ...), which speak of the label map as decoded, and the volumes as written, after cleanup.
         """
         study, probabilities = predicted
-        path = self.path_of(study)
+        path = label_map_path(self.output, study)
+        affine = read_grid(study.image).affine
         with one_thread():
             decoded = self.model.decode(probabilities)
-            label_map = self._cleaned(decoded.label_map, study)
+            label_map = cleaned(decoded.label_map, self.cleanup, affine)
         write_label_map(label_map, path, grid_of=study.image)
-        sidecar = {
-            "case_id": study.case_id,
-            "package_version": __version__,
+        details = {
             "decoder": repr(self.model.decoder),
             "decisions": [asdict(decision) for decision in decoded.decisions],
+            "volume_ml": volumes_ml(label_map, affine),
         }
-        with atomic_write(self.output / f"{study.case_id}.json") as temporary:
-            temporary.write_text(json.dumps(sidecar, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        return path
-
-    def _cleaned(self, label_map: UInt8[Tensor, "X Y Z"], study: Study) -> UInt8[Tensor, "X Y Z"]:
-        if self.cleanup is None:
-            return label_map
-        # Some steps ask for volumes in ml.
-        on_grid = MetaTensor(label_map[None], affine=open_nifti(study.image).affine)
-        cleaned: Tensor = self.cleanup(on_grid).as_tensor()[0]
-        return cleaned
+        return Written((path,), details)
 
 
 @contextmanager
@@ -126,57 +113,58 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def predict(
-    studies: Iterable[Study],
-    prediction: Prediction,
-    *,
-    overwrite: bool = False,
-    memory_budget: int | None = None,
-) -> Iterator[Outcome[Study, Path]]:
-    """Predict studies; one that fails is reported and the rest go on.
+def label_map_path(output: Path, study: Study) -> Path:
+    """Where a study's label map goes."""
+    return output / f"{study.case_id}.nii.gz"
 
-    While one study is on the network, the next is loaded and preprocessed and the last is decoded and written.
 
-    Args:
-        studies: What to predict.
-        prediction: How.
-        overwrite: Whether label maps that are there already may be replaced.
-        memory_budget: In bytes; studies wait to be loaded while those under way and they are estimated to need more.
+@dataclass(frozen=True)
+class PredictJob:
+    """Prediction of one study after another, as executors spread it.
 
-    Returns:
-        An outcome per study, in order, as each finishes: the path of its label map, or the error.
-
-    Raises:
-        StudyError: Before anything is predicted: label maps are there already and ``overwrite`` is false, or would
-            replace the images themselves.
+    Attributes:
+        build_prediction: Makes networks and all that is around them; picklable for other processes than this one.
+        output: Folder of the label maps.
+        digest: Of all settings and weights that label maps depend on.
     """
-    studies = list(studies)
-    _check_outputs(studies, prediction, overwrite)
-    prediction.output.mkdir(parents=True, exist_ok=True)
-    return run_overlapped(
-        (prediction.load, prediction.predict, prediction.write),
-        studies,
-        memory_budget=memory_budget,
-        memory_needed=_memory_needed,
-    )
+
+    build_prediction: Callable[[], Prediction]
+    output: Path
+    digest: str
+    name: ClassVar[str] = "predict"
+    stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
+
+    @classmethod
+    def from_config(cls, config: ConfigParser, checkpoints: Sequence[Path], output: Path) -> PredictJob:
+        """The job that a config describes; see `Prediction.from_config`.
+
+        Raises:
+            CheckpointError: There is no such checkpoint file.
+        """
+        missing = [checkpoint for checkpoint in checkpoints if not checkpoint.is_file()]
+        if missing:
+            raise CheckpointError(f"{missing[0]}: no such checkpoint file")
+        settings = dict(config.get())
+        build = partial(_build_prediction, settings, tuple(checkpoints), output)
+        return cls(build, output, digest_of(settings, checkpoints))
+
+    def build(self) -> tuple[Callable[[Any], Any], ...]:
+        """Load the networks; the three steps."""
+        prediction = self.build_prediction()
+        return prediction.load, prediction.predict, prediction.write
+
+    def inputs_of(self, study: Study) -> tuple[Path, ...]:
+        """The study's image files."""
+        return study.images
+
+    def outputs_of(self, study: Study) -> tuple[Path, ...]:
+        """The label map."""
+        return (label_map_path(self.output, study),)
+
+    def memory_needed(self, study: Study) -> int:
+        """Bytes at its worst, twice what benchmarks/memory.py saw of a full CT; only the header is read."""
+        return _BYTES_PER_VOXEL * math.prod(read_grid(study.image).shape) * len(study.images)
 
 
-def _memory_needed(study: Study) -> int:
-    """Bytes for one study at its worst, twice what benchmarks/memory.py saw of a full CT; only the header is read."""
-    return _BYTES_PER_VOXEL * math.prod(map(int, open_nifti(study.image).shape[:3]))
-
-
-def _check_outputs(studies: list[Study], prediction: Prediction, overwrite: bool) -> None:
-    inputs = {study.image.resolve() for study in studies}
-    for study in studies:
-        if prediction.path_of(study).resolve() in inputs:
-            raise StudyError(
-                f"{prediction.path_of(study)}: the label map would replace an image; write to another folder"
-            )
-    existing = [study.case_id for study in studies if prediction.path_of(study).exists()]
-    if existing and not overwrite:
-        named = ", ".join(existing[:5]) + (", ..." if len(existing) > 5 else "")
-        raise StudyError(
-            f"{prediction.output}: holds label maps of {len(existing)} of these studies already ({named}); "
-            "write to another folder, or allow them to be replaced with --overwrite"
-        )
+def _build_prediction(settings: dict[str, Any], checkpoints: Sequence[Path], output: Path) -> Prediction:
+    return Prediction.from_config(ConfigParser(copy.deepcopy(settings)), checkpoints, output)

@@ -37,6 +37,6 @@ def test_table_and_config(rankseg_med, folders, tmp_path):
 
 
 def test_errors_are_one_line(rankseg_med, folders, tmp_path):
-    result = rankseg_med("cleanup-search", *folders, "--config", "demo", "--output", tmp_path / "cleaned.yaml")
+    result = rankseg_med("cleanup-search", *folders, "--config", "nowhere", "--output", tmp_path / "cleaned.yaml")
     assert (result.code, result.out) == (1, "")
-    assert "error: demo: no such config file" in result.err
+    assert "error: nowhere: no such config file, nor a shipped config" in result.err

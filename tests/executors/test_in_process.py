@@ -25,3 +25,9 @@ def test_interrupts_get_through():
 
     with pytest.raises(KeyboardInterrupt):
         list(run_in_process(interrupt, [1]))
+
+
+def test_on_stage_is_told_of_every_item():
+    told = []
+    list(run_in_process(str, [1, 2], on_stage=lambda *what: told.append(what)))
+    assert told == [(1, 0, "this process"), (2, 0, "this process")]

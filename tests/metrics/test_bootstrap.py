@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rankseg_med.metrics.bootstrap import bootstrap_interval
+from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 
 
 def test_agrees_with_scipy():
@@ -16,6 +16,14 @@ def test_agrees_with_scipy():
 def test_equal_seeds_give_equal_intervals():
     values = np.array([0.1, 0.7, 0.9])
     assert bootstrap_interval(values, np.ones(3), seed=5) == bootstrap_interval(values, np.ones(3), seed=5)
+
+
+def test_totals():
+    values = np.array([1.0, 2.0, 4.0])
+    totals, sizes = totals_by_unit(values, ["b", "a", "b"])
+    assert (totals.tolist(), sizes.tolist()) == ([2, 5], [1, 2])
+    totals, sizes = totals_by_unit(values, None)
+    assert (totals.tolist(), sizes.tolist()) == ([1, 2, 4], [1, 1, 1])
 
 
 def test_one_value_has_no_interval():

@@ -33,7 +33,7 @@ EXPECTED = {
     "default": (WORST, FARTHEST, WORST, VOLUME),
     "nnunet": ((math.nan, 0.0, 0.0), FARTHEST, WORST, VOLUME),
     "kits": ((1.0, 0.0, 0.0), FARTHEST, (1.0, 0.0, 0.0), VOLUME),
-    "lits": ((1.0, 0.0, 0.0), (9001.0,) * 3, WORST, (9001.0,) * 3),
+    "lits": ((1.0, 0.0, 0.0), FARTHEST, WORST, VOLUME),
     "brats": ((1.0, 0.0, 0.0), (0.0, 374.0, 374.0), (1.0, 0.0, 0.0), VOLUME),
 }
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from rankseg_med.metrics.lits import score_lits_case, summarise_lits
+from rankseg_med.metrics import score_label_maps, surface_distances
+from rankseg_med.metrics.lits import LITS_REGIONS, LITS_SCORING, score_lits_case, summarise_lits
 
 SPACING_MM = (2.0, 1.0, 1.0)
 
@@ -118,6 +119,28 @@ def test_no_lesion_detected():
     assert math.isnan(summarise_lits(cases[False])["lesion_voe"])
     strict = summarise_lits(cases[True], strict=True)
     assert (strict["lesion_voe"], strict["lesion_rmsd_mm"]) == (1, 9001)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_surfaces_are_measured_once(strict, monkeypatch):
+    measured = []
+
+    def counting(prediction, reference, *options):
+        measured.append((np.count_nonzero(prediction), np.count_nonzero(reference)))
+        return surface_distances(prediction, reference, *options)
+
+    monkeypatch.setattr("rankseg_med.metrics.catalogue.surface_distances", counting)
+    case = score("12210221", "12210222", strict)
+    assert len(case.lesions) == 2
+    # The liver, all lesions together, and each of two detected.
+    assert measured == [(7, 7), (4, 5), (2, 2), (2, 3)]
+
+
+def test_scores_of_the_regions_are_the_presets():
+    prediction, reference = line("11200"), line("11220")
+    for strict in (False, True):
+        rows = score_lits_case(prediction, reference, SPACING_MM, strict=strict).regions
+        assert list(rows) == score_label_maps(prediction, reference, LITS_REGIONS, SPACING_MM, LITS_SCORING)
 
 
 def test_no_case():

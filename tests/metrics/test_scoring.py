@@ -14,7 +14,7 @@ from rankseg_med.metrics import (
     sensitivity,
     surface_distances,
 )
-from tests.metrics.shapes import SETTINGS, SPACING_MM, masks, noisy_balls
+from tests.metrics.shapes import SETTINGS, SPACING_MM, box, masks, noisy_balls
 
 BALLS = noisy_balls((18, 15, 12))
 
@@ -48,6 +48,32 @@ def test_hausdorff_distance_at_any_percentile():
         "hd50_mm": distances.hausdorff_percentile_mm(50.0),
         "hd99.5_mm": distances.hausdorff_percentile_mm(99.5),
     }
+
+
+def test_lesions():
+    # Found: a cube of 27 voxels shifted by one, 18 voxels in common, so IoU 1/2 and Dice 2/3. Missed: a cube of 8.
+    # Invented: one voxel.
+    prediction = box((10, 10, 10), (1, 4), (1, 4), (2, 5)) | box((10, 10, 10), (9, 10), (9, 10), (9, 10))
+    reference = box((10, 10, 10), (1, 4), (1, 4), (1, 4)) | box((10, 10, 10), (6, 8), (6, 8), (6, 8))
+    scores = score_masks(prediction, reference, SPACING_MM, Scoring(tuple(catalogue.LESION_METRICS)))
+    expected = {"precision": 1 / 2, "recall": 1 / 2, "f1": 1 / 2, "dice": 2 / 9}
+    for name, value in expected.items():
+        assert scores[f"lesion_{name}"] == pytest.approx(value)
+        assert scores[f"lesion_{name}_iou50"] == 0  # an IoU of exactly 1/2 is not more
+    assert (scores["panoptic_quality"], scores["panoptic_quality_iou50"]) == (1 / 4, 0)
+    # The same cube without its corner: IoU 26/27.
+    shrunk = reference.copy()
+    shrunk[1, 1, 1] = False
+    scores = score_masks(shrunk, reference, SPACING_MM, Scoring(("lesion_f1_iou50", "panoptic_quality_iou50")))
+    assert scores == {"lesion_f1_iou50": 1, "panoptic_quality_iou50": pytest.approx((1 + 26 / 27) / 2)}
+
+
+def test_a_case_without_the_lesions_of_a_side_scores_by_the_policy():
+    nothing, lesion = box((4, 4, 4)) & False, box((4, 4, 4), (1, 2), (1, 2), (1, 2))
+    scoring = Scoring(("lesion_precision", "lesion_recall", "panoptic_quality"))
+    for pair in ((nothing, lesion), (lesion, nothing)):
+        assert set(score_masks(*pair, SPACING_MM, scoring).values()) == {0}
+    assert all(np.isnan(list(score_masks(nothing, nothing, SPACING_MM, scoring).values())))
 
 
 def test_distances_are_measured_once_and_only_if_needed(monkeypatch):

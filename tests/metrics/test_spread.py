@@ -24,5 +24,17 @@ def test_one_value_has_no_interval():
     assert math.isnan(spread.mean_high)
 
 
+def test_patients_are_drawn_whole():
+    # Patient p has three values of 0 and q one of 1; drawn twice each, or both: means 0, 1/4 and 1, the extremes with a
+    # chance of a quarter each. The undefined value of r counts for nothing.
+    spread = measure_spread([0.0, 1.0, math.nan, 0.0, 0.0], ["p", "q", "r", "p", "p"])
+    assert (spread.mean_low, spread.mean_high) == (0, 1)
+    independent = measure_spread([0.0, 1.0, 0.0, 0.0])
+    assert independent.mean_high == 0.75
+    alone = measure_spread([0.0, 1.0], ["p", "p"])
+    assert math.isnan(alone.mean_low)
+    assert math.isnan(alone.mean_high)
+
+
 def test_no_value():
     assert all(map(math.isnan, astuple(measure_spread([math.nan]))))

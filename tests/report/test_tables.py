@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -30,36 +31,68 @@ def rows(table):
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def printed(table):
-    console = Console(width=160)
+def printed(table, width=160):
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
 
 
-def test_evaluation_table_shows_means_undefined_and_failures():
+def test_evaluation_table_shows_statistics_undefined_and_failures():
     table = evaluation_table(evaluation(failures=["c"]))
-    assert rows(table) == [
-        ["liver", *["0.8000"] * 3, *["6.00"] * 4],
-        ["tumour", *["0.5000 (1)"] * 3, *["10.00 (1)"] * 4],
-        ["foreground", *["0.6500"] * 3, *["8.00"] * 4],
+    assert [column.header for column in table.columns][2:] == [
+        *("mean", "95 % interval", "median", "SD", "n", "undef.", "failed")
     ]
+    found = {(row[0], row[1]): row[2:] for row in rows(table)}
+    # Of two values a quarter of all bootstrap samples draw one of them twice, so the interval is their range; their SD
+    # is their distance over the root of 2.
+    assert found["liver", "Dice"] == ["0.8000", "0.7000 to 0.9000", "0.8000", "0.1414", "2", "0", "1"]
+    assert found["liver", "HD95 mm"] == ["6.00", "4.00 to 8.00", "6.00", "2.83", "2", "0", "1"]
+    assert found["tumour", "Dice"] == ["0.5000", "-", "0.5000", "-", "1", "1", "1"]
+    assert found["foreground", "Dice"] == ["0.6500", *[""] * 6]
+    assert len(found) == 3 * 7
     text = printed(table)
     assert "2 cases scored, 1 failed" in text
     assert "policy 'default'" in text
+    assert "over cases" in text
+
+
+def test_evaluation_table_fits_120_columns():
+    regions = label_regions({1: "kidney_and_mass_left", 2: "kidney_and_mass_right"})
+    cases = {str(case): [scores(region, case / 999, 100.0 + case) for region in regions] for case in range(1000)}
+    text = printed(evaluation_table(Evaluation(regions, cases)), width=120)
+    assert "…" not in text
+    assert "kidney_and_mass_left" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+def test_distances_in_voxels_say_so():
+    names = [row[1] for row in rows(evaluation_table(replace(evaluation(), distance_unit="voxel")))]
+    assert {"HD95 voxels", "ASD voxels pred to ref"} < set(names)
+    assert not any("mm" in name for name in names)
+
+
+def test_intervals_follow_patients():
+    # Two studies of one patient: nothing to draw.
+    table = evaluation_table(replace(evaluation(), patients={"a": "p", "b": "p"}))
+    assert rows(table)[0][3] == "-"
+    assert "over patients" in printed(table)
 
 
 def test_evaluation_table_has_the_metrics_that_were_scored():
     only_distances = Scoring(("hd99_mm", "hd_mm", "assd_mm"))
     row = RegionScores(LIVER, {"hd99_mm": 2.0, "hd_mm": 3.0, "assd_mm": 1.0}, 1.0, 1.0)
     table = evaluation_table(Evaluation([LIVER], {"a": [row]}, scoring=only_distances))
-    assert [column.header for column in table.columns] == ["region", "HD mm"]
-    assert rows(table) == [["liver", "3.00"], ["foreground", "3.00"]]
+    assert [row[:3] for row in rows(table)] == [
+        [region, metric, mean]
+        for region in ("liver", "foreground")
+        for metric, mean in (("hd99_mm", "2.00"), ("HD mm", "3.00"), ("ASSD mm", "1.00"))
+    ]
 
 
 def test_evaluation_table_without_any_score():
     table = evaluation_table(Evaluation([LIVER], {}, failures={"a": "no prediction"}))
-    assert rows(table)[0] == ["liver", *["-"] * 7]
+    assert rows(table)[0] == ["liver", "Dice", *["-"] * 4, "0", "0", "1"]
     assert "0 cases scored, 1 failed" in printed(table)
 
 

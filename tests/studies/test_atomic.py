@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 
-from rankseg_med.studies import atomic_write
+from rankseg_med.studies import atomic_write, remove_unfinished
 
 
 def test_the_name_appears_only_when_complete(tmp_path):
@@ -76,3 +81,36 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     with atomic_write(path) as temporary:
         temporary.write_text("{}")
     assert named_at_sync == [False]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    path = tmp_path / "case [1].nii.gz"
+    program = (
+        "import os, sys; from rankseg_med.studies import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as temporary:\n    temporary.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    (leftover,) = tmp_path.iterdir()
+    others = [tmp_path / name for name in (".hidden.case [1].nii.gz", leftover.name.replace("[1]", "[2]"))]
+    for other in others:
+        other.write_text("not ours")
+    with atomic_write(path) as under_way:
+        under_way.write_text("new")
+        remove_unfinished([path])
+        assert not leftover.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([*others, path])
+
+
+def test_another_machines_leftovers_are_given_a_day(tmp_path):
+    path, name = tmp_path / "a.json", ".0123abcd.1@another-machine@.a.json"
+    (tmp_path / name).write_text("half")
+    remove_unfinished([path])
+    assert (tmp_path / name).exists()
+    yesterday = time.time() - 25 * 3600
+    os.utime(tmp_path / name, (yesterday, yesterday))
+    remove_unfinished([path])
+    assert not (tmp_path / name).exists()
+
+
+def test_folders_that_are_not_there_hold_no_leftovers(tmp_path):
+    remove_unfinished([tmp_path / "absent" / "a.json"])

@@ -134,6 +134,50 @@ class TestGeometry:
         with pytest.raises(StudyError, match=r"a\.nii\.gz.*\(0\.7, 0\.7, 2\.5\).*\(0\.7, 0\.7, 5\)"):
             open_nifti(rewrite_header(sound, pixdim=[1, 0.7, 0.7, 5, 1, 1, 1, 1]))
 
+    @pytest.mark.parametrize("codes", [(1, 1), (1, 4), (2, 1)])
+    def test_sform_and_qform_that_disagree(self, save, codes):
+        path = save("a.nii", np.ones((4, 5, 6), np.int16))
+        image = nib.load(path)
+        image.set_qform(image.affine, code=codes[0])
+        moved = image.affine.copy()
+        moved[0, 3] += 3
+        image.set_sform(moved, code=codes[1])
+        image.to_filename(path)
+        with pytest.raises(StudyError, match=rf"a\.nii: sform \(code {codes[1]}\) and qform.* 3 mm apart"):
+            open_nifti(path)
+
+    @pytest.mark.parametrize("codes", [(0, 1), (1, 0), (0, 0)])
+    def test_of_two_transforms_only_those_with_a_code_count(self, save, codes):
+        path = save("a.nii", np.ones((4, 5, 6), np.int16))
+        image = nib.load(path)
+        image.set_qform(image.affine, code=codes[0])
+        image.set_sform(np.diag([0.7, 0.7, 2.5, 1]), code=codes[1])
+        image.to_filename(path)
+        open_nifti(path)
+
+    @pytest.mark.parametrize("axes", ["RAS", "LPS", "LAS", "PIR", "SAL"])
+    def test_a_quaternion_s_rounding_is_no_disagreement(self, save, axes):
+        # Half a turn, as of LPS, is where float32 quaternions are least exact; a CT of 0.5 m.
+        affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(axes), (512, 512, 200))
+        affine = np.diag([0.97, 0.97, 2.5, 1]) @ affine
+        header = nib.Nifti1Header()
+        header.set_data_shape((512, 512, 200))
+        path = save("a.nii.gz", np.broadcast_to(np.uint8(0), (512, 512, 200)), affine, qform_code=1, sform_code=1)
+        open_nifti(path)
+
+    @pytest.mark.parametrize(("degrees", "accepted"), [(0, True), (25, True), (30, True), (32, False), (80, False)])
+    def test_sheared_as_by_a_gantry_s_tilt(self, save, degrees, accepted):
+        # Slices 2.5 mm apart along an axis that leans by so much towards the second.
+        affine = np.diag([0.7, 0.7, 2.5, 1.0])
+        tilt = np.deg2rad(degrees)
+        affine[1, 2], affine[2, 2] = 2.5 * np.sin(tilt), 2.5 * np.cos(tilt)
+        path = save("a.nii", np.ones((4, 5, 6), np.int16), affine, qform_code=0)
+        if accepted:
+            np.testing.assert_allclose(open_nifti(path).affine, affine, atol=1e-6)
+        else:
+            with pytest.raises(StudyError, match=r"a\.nii.*perpendicular.*30 degrees.*sheared"):
+                open_nifti(path)
+
     @pytest.mark.parametrize(
         ("units", "accepted"), [(0, True), (2, True), (10, True), (1, False), (3, False), (7, False)]
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, LoadImage, Orientationd, SaveImaged, Spacingd
 
-from rankseg_med.studies import StudyError, load_image, load_label_map
+from rankseg_med.studies import GridError, StudyError, load_image, load_images, load_label_map
 
 LOADERS = [load_image, load_label_map]
 
@@ -96,6 +96,20 @@ class TestLoadImage:
             file.seek(352)
             file.write(bytes(96))
         assert (image == 1).all()
+
+    @pytest.mark.parametrize(("slope", "inter"), [(1e38, 0.0), (1.0, 3.4e38), (-1e38, 3e38)])
+    def test_a_scaling_that_float32_does_not_hold_is_an_error(self, save, rewrite_header, slope, inter):
+        voxels = np.full((2, 2, 2), 32767, np.int16)
+        path = rewrite_header(save("bad.nii", voxels), scl_slope=slope, scl_inter=inter)
+        if slope == 1.0:
+            assert load_image(path).isfinite().all()  # 3.4e38 + 32767 is still a float32
+        else:
+            with pytest.raises(StudyError, match=r"bad\.nii.*must be finite, but 8 of 8"):
+                load_image(path)
+
+    def test_a_scaling_beyond_int16_does_not_wrap_around(self, save, rewrite_header):
+        path = rewrite_header(save("a.nii", np.full((2, 2, 2), 32767, np.int16)), scl_slope=1000.0, scl_inter=0.0)
+        assert (load_image(path) == 32767000).all()
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_names_count_and_first_place_of_voxels_that_are_not_finite(self, save, value):
@@ -222,3 +236,41 @@ def test_any_damage_to_a_header_gives_an_image_or_a_study_error(tmp_path, sound,
     path.write_bytes(content)
     with suppress(StudyError):
         assert load_image(path).isfinite().all()
+
+
+class TestLoadImages:
+    @pytest.fixture
+    def channels(self, save, ct):
+        return [save("b_0000.nii.gz", ct), save("b_0001.nii.gz", -ct), save("b_0002.nii", ct.astype(np.float32) / 2)]
+
+    def test_stacks_channels_in_order(self, channels, ct):
+        image = load_images(channels)
+        assert image.dtype == torch.float32
+        np.testing.assert_array_equal(image.numpy(), np.stack([ct, -ct, ct / 2]))
+        assert image.meta["original_channel_dim"] == 0
+        assert image.meta["filename_or_obj"] == str(channels[0])
+        assert torch.equal(image.affine, load_image(channels[0]).affine)
+
+    def test_one_is_load_image(self, channels):
+        one, other = load_images(channels[:1]), load_image(channels[0])
+        assert torch.equal(one.as_tensor(), other.as_tensor())
+        assert np.isnan(one.meta["original_channel_dim"])
+
+    def test_mixes_formats(self, channels, ct, tmp_path):
+        SimpleITK.WriteImage(SimpleITK.ReadImage(channels[1]), tmp_path / "b_0001.mha")
+        image = load_images([channels[0], tmp_path / "b_0001.mha"])
+        np.testing.assert_array_equal(image.numpy(), np.stack([ct, -ct]))
+
+    def test_other_grids_name_both_files(self, channels, save, ct):
+        other = save("other.nii", ct, np.diag([0.7, 0.7, 3.0, 1.0]))
+        with pytest.raises(GridError, match=r"b_0000\.nii\.gz and .*other\.nii must share.*spacing.*origin"):
+            load_images([*channels, other])
+
+    def test_names_the_channel_that_is_damaged(self, channels):
+        channels[1].write_bytes(channels[1].read_bytes()[:-30])
+        with pytest.raises(StudyError, match=r"b_0001\.nii\.gz: cannot be read"):
+            load_images(channels)
+
+    def test_needs_one(self):
+        with pytest.raises(StudyError, match="at least one image"):
+            load_images([])

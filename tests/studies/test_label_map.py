@@ -1,4 +1,5 @@
 import gzip
+import os
 from itertools import permutations, product
 
 import nibabel as nib
@@ -9,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from rankseg_med.studies import StudyError, load_image, load_label_map, write_label_map
+from tests.studies.dicom_files import write_series
 
 SHAPE = (4, 5, 6)
 LABELS = np.arange(120, dtype=np.uint8).reshape(SHAPE)
@@ -88,7 +90,8 @@ class TestHeader:
         source = save("image.nii.gz", np.zeros(SHAPE, np.int16), oblique())
         image = nib.load(source)
         image.set_qform(oblique(), code=codes[0])
-        image.set_sform(np.diag([0.7, 0.7, 5.0, 1.0]), code=codes[1])  # another place than the qform's
+        # Another place than the qform's, where only one of them counts.
+        image.set_sform(oblique() if all(codes) else np.diag([0.7, 0.7, 5.0, 1.0]), code=codes[1])
         image.to_filename(source)
         assert (raw_header(source)["qform_code"], raw_header(source)["sform_code"]) == codes
 
@@ -160,6 +163,69 @@ class TestHeader:
         for name in ("a.nii.gz", "b.nii.gz"):
             write_label_map(LABELS, tmp_path / name, grid_of=source)
         assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+class TestOtherGrids:
+    """The voxel (3, 1, 2) lies where the other format's reader says."""
+
+    def assert_lies_there(self, path, expected):
+        written = nib.load(path)
+        assert written.header["sform_code"] == 1
+        np.testing.assert_array_equal(np.asanyarray(written.dataobj), LABELS)
+        np.testing.assert_allclose((written.affine @ [3, 1, 2, 1])[:3], expected, atol=1e-4)
+        assert written.header.get_xyzt_units()[0] == "mm"
+
+    @pytest.mark.parametrize("name", ["image.nrrd", "image.mha", "image.mhd"])
+    def test_nrrd_and_metaimage(self, tmp_path, name):
+        image = SimpleITK.GetImageFromArray(np.zeros(SHAPE[::-1], np.int16))
+        turn = oblique()[:3, :3] / [0.7, 0.7, 5.0]
+        image.SetDirection(turn.ravel().tolist())
+        image.SetSpacing((0.7, 0.8, 2.5))
+        image.SetOrigin((-90.5, 33.25, 7.0))
+        SimpleITK.WriteImage(image, tmp_path / name)
+        write_label_map(LABELS, tmp_path / "label.nii.gz", grid_of=tmp_path / name)
+        lps = image.TransformIndexToPhysicalPoint((3, 1, 2))
+        self.assert_lies_there(tmp_path / "label.nii.gz", np.array(lps) * [-1, -1, 1])
+        written = SimpleITK.ReadImage(tmp_path / "label.nii.gz")
+        np.testing.assert_allclose(written.GetDirection(), image.GetDirection(), atol=1e-5)
+
+    def test_dicom_folder(self, tmp_path):
+        folder = write_series(tmp_path / "series", np.zeros(SHAPE, np.int16))
+        write_label_map(LABELS, tmp_path / "label.nii.gz", grid_of=folder)
+        # By DICOM: position of slice 2, and 3 columns of 0.7 mm and 1 row of 0.8 mm from its first voxel.
+        lps = np.array([-90.5 + 3 * 0.7, -126.25 + 0.8, 33 + 2 * 2.5])
+        self.assert_lies_there(tmp_path / "label.nii.gz", lps * [-1, -1, 1])
+
+    def test_a_tilted_gantry_has_no_qform(self, tmp_path):
+        positions = [(0, 0.5 * k, 2.5 * k) for k in range(SHAPE[2])]
+        folder = write_series(tmp_path / "series", np.zeros(SHAPE, np.int16), positions=positions)
+        write_label_map(LABELS, tmp_path / "label.nii.gz", grid_of=folder)
+        lps = np.array([3 * 0.7, 0.8 + 2 * 0.5, 2 * 2.5])
+        self.assert_lies_there(tmp_path / "label.nii.gz", lps * [-1, -1, 1])
+        assert nib.load(tmp_path / "label.nii.gz").header["qform_code"] == 0
+
+
+class TestConfined:
+    @pytest.fixture
+    def source(self, save):
+        return save("source/image.nii.gz", np.zeros(SHAPE, np.int16))
+
+    @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+    def test_permissions_are_the_umask_s(self, source, tmp_path, mask, mode):
+        before = os.umask(mask)
+        try:
+            write_label_map(LABELS, tmp_path / "new" / "label.nii.gz", grid_of=source)
+        finally:
+            os.umask(before)
+        assert (tmp_path / "new" / "label.nii.gz").stat().st_mode & 0o777 == mode
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o777 & ~mask
+
+    def test_a_link_in_the_output_folder_leads_nowhere(self, source, tmp_path):
+        (tmp_path / "precious").write_text("mine")
+        (tmp_path / "label.nii.gz").symlink_to(tmp_path / "precious")
+        write_label_map(LABELS, tmp_path / "label.nii.gz", grid_of=source)
+        assert (tmp_path / "precious").read_text() == "mine"
+        assert not (tmp_path / "label.nii.gz").is_symlink()
 
 
 class TestLabels:

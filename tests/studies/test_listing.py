@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rankseg_med.studies import Study, StudyError, find_studies
+from tests.studies.dicom_files import write_series
 
 
 @pytest.fixture
@@ -83,8 +84,16 @@ class TestFolder:
             find_studies(folder)
 
     def test_must_hold_a_study(self, touch):
-        with pytest.raises(StudyError, match="no NIfTI files"):
+        with pytest.raises(StudyError, match="holds no images"):
             find_studies(touch("notes.txt", "deeper/a.nii"))
+
+    def test_takes_every_kind_of_image(self, touch):
+        folder = touch("a.nrrd", "b.mha", "c.mhd", "c.raw", "d.NRRD")
+        assert [study.image.name for study in find_studies(folder)] == ["a.nrrd", "b.mha", "c.mhd", "d.NRRD"]
+
+    def test_one_id_in_two_formats_is_named(self, touch):
+        with pytest.raises(StudyError, match=r": a\.mha, a\.nii\.gz$"):
+            find_studies(touch("a.mha", "a.nii.gz"))
 
     def test_has_no_folds(self, touch):
         with pytest.raises(StudyError, match="data list"):
@@ -131,6 +140,101 @@ class TestDataList:
     def test_missing(self, tmp_path):
         with pytest.raises(StudyError, match=r"gone\.json"):
             find_studies(tmp_path / "gone.json")
+
+
+class TestDicom:
+    @pytest.fixture
+    def series(self, tmp_path):
+        voxels = np.zeros((3, 4, 2), np.int16)
+        return [write_series(tmp_path / "data" / name, voxels) for name in ("case_b", "case_a.1")]
+
+    def test_a_folder_of_slices_is_one_study(self, series):
+        assert find_studies(series[0]) == [Study("case_b", series[0])]
+
+    def test_a_folder_of_such_folders_is_a_study_each(self, series):
+        (series[0].parent / "notes").mkdir()
+        assert find_studies(series[0].parent) == [Study("case_a.1", series[1]), Study("case_b", series[0])]
+
+    def test_the_working_folder_has_its_name(self, series, monkeypatch):
+        monkeypatch.chdir(series[0])
+        assert find_studies(Path()) == [Study("case_b", Path())]
+
+    def test_images_come_before_folders(self, series):
+        nifti = series[0].parent / "x.nii"
+        nifti.touch()
+        assert find_studies(series[0].parent) == [Study("x", nifti)]
+
+    def test_of_a_data_list(self, series):
+        (series[0].parent / "list.csv").write_text("case_id,image\nx,case_b\n")
+        assert find_studies(series[0].parent / "list.csv") == [Study("x", series[0])]
+
+
+class TestPattern:
+    def test_names_by_file(self, touch):
+        folder = touch("x/a.nii.gz", "y/deep/b.mha", "z/notes.txt", "c.nii")
+        assert find_studies(folder / "**" / "*") == [
+            Study("a", folder / "x/a.nii.gz"),
+            Study("b", folder / "y/deep/b.mha"),
+            Study("c", folder / "c.nii"),
+        ]
+
+    def test_names_by_folder_where_file_names_repeat(self, touch):
+        folder = touch("case_2/imaging.nii.gz", "case_1/imaging.nii.gz", "case_1/segmentation.nii.gz")
+        studies = find_studies(folder / "case_*" / "imaging.nii.gz")
+        assert [(study.case_id, study.image.parent.name) for study in studies] == [("case_1",) * 2, ("case_2",) * 2]
+
+    def test_repeated_ids_are_named(self, touch):
+        folder = touch("x/case/a.nii", "y/case/a.nii")
+        with pytest.raises(StudyError, match=r"x/case/a\.nii, .*y/case/a\.nii"):
+            find_studies(folder / "*" / "case" / "a.nii")
+
+    def test_takes_dicom_folders(self, tmp_path):
+        folder = write_series(tmp_path / "p1" / "ct", np.zeros((2, 2, 2), np.int16))
+        assert find_studies(tmp_path / "*" / "ct") == [Study("ct", folder)]
+
+    def test_must_match(self, touch):
+        with pytest.raises(StudyError, match=r"\*\.nii.*no image"):
+            find_studies(touch("a.mha") / "*.nii")
+
+    def test_a_file_with_a_bracket_in_its_name_is_a_file(self, touch):
+        path = touch("a[1].nii") / "a[1].nii"
+        assert find_studies(path) == [Study("a[1]", path)]
+
+
+class TestChannels:
+    def test_gathers_images_by_case(self, touch):
+        folder = touch("b_0001.nii.gz", "b_0000.nii.gz", "a_x_0000.nii.gz", "a_x_0001.mha")
+        assert find_studies(folder, channels=2) == [
+            Study("a_x", folder / "a_x_0000.nii.gz", more_images=(folder / "a_x_0001.mha",)),
+            Study("b", folder / "b_0000.nii.gz", more_images=(folder / "b_0001.nii.gz",)),
+        ]
+        assert find_studies(folder, channels=2)[1].images == (folder / "b_0000.nii.gz", folder / "b_0001.nii.gz")
+
+    def test_one_channel_cuts_its_number_off(self, touch):
+        folder = touch("a_0000.nii.gz")
+        assert find_studies(folder, channels=1) == [Study("a", folder / "a_0000.nii.gz")]
+        assert find_studies(folder) == [Study("a_0000", folder / "a_0000.nii.gz")]
+
+    def test_one_error_names_every_fault(self, touch):
+        folder = touch("a_0000.nii", "b_0000.nii", "b_0001.nii", "b_0002.nii", "c.nii", "d_0000.nii", "d_0000.mha")
+        with pytest.raises(StudyError) as error:
+            find_studies(folder, channels=2)
+        assert str(error.value).splitlines()[1:] == [
+            "- c.nii: is not named as a channel, such as case_0000.nii.gz",
+            "- a: must have 2 channels, but lacks a_0001",
+            "- b: must have 2 channels, but has beyond that b_0002.nii",
+            "- d: must have 2 channels, but lacks d_0001",
+            "- d: must have 2 channels, but has twice d_0000.mha, d_0000.nii",
+        ]
+
+    @pytest.mark.parametrize("name", ["a_0000.nii", "list.json"])
+    def test_are_of_folders_only(self, touch, name):
+        with pytest.raises(StudyError, match="channels"):
+            find_studies(touch(name) / name, channels=1)
+
+    def test_are_at_least_one(self, touch):
+        with pytest.raises(StudyError, match="at least 1 channel, got 0"):
+            find_studies(touch("a_0000.nii"), channels=0)
 
 
 def test_no_file_is_opened(touch):

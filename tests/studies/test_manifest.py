@@ -33,7 +33,8 @@ def entry(**changes):
 @pytest.fixture
 def read(tmp_path):
     def write_and_read(document):
-        (tmp_path / "list.json").write_text(document if isinstance(document, str) else json.dumps(document))
+        text = document if isinstance(document, str) else json.dumps(document)
+        (tmp_path / "list.json").write_text(text, encoding="latin-1")
         return Manifest.read(tmp_path / "list.json")
 
     return write_and_read
@@ -128,7 +129,9 @@ def test_further_keys_survive(read, tmp_path):
         (content(labels={"0": "background", "256": "liver"}), ["labels.*256"]),
         (content(labels={"0": "background", "01": "liver"}), ["labels.*01"]),
         (content(training=[{"image": "a.nii.gz"}]), [r"training\.0\.label: Field required"]),
-        (content(training=[entry(image=["a.nii.gz", "b.nii.gz"])]), [r"training\.0\.image"]),
+        (content(training=[entry(image=[])]), [r"training\.0\.image"]),
+        (content(training=[entry(image=["a.nii.gz", "/b.nii.gz"])]), [r"training\.0\.image.*relative.*/b\.nii\.gz"]),
+        (content(training=[entry(image=["a.nii.gz", "a.nii.gz"])]), [r"more than once: a\.nii\.gz"]),
         (content(training=[entry(fold=-1)]), [r"training\.0\.fold"]),
         (content(training=[entry(id="../b")]), [r"training\.0\.id.*case id"]),
         (content(training=[entry(image="/data/b.nii.gz")]), [r"training\.0\.image.*relative.*/data/b\.nii\.gz"]),
@@ -164,3 +167,20 @@ def test_a_list_that_cannot_be_read(tmp_path, name):
 def test_faults_in_code_are_named_too():
     with pytest.raises(ValidationError, match="more than once: a;"):
         Manifest(name="x", labels={"0": "background"}, training=[MANIFEST.training[0]] * 2)
+
+
+def test_several_images_are_channels(read, tmp_path):
+    images = ["images/b_0000.nii.gz", "images/b_0001.nii.gz"]
+    manifest = read(content(training=[{"image": images, "label": "labels/b.nii.gz"}]))
+    assert manifest.training[0].id == "b"
+    assert manifest.training[0].images == tuple(images)
+    manifest.write(tmp_path / "again.json")
+    assert Manifest.read(tmp_path / "again.json") == manifest
+    (monai,) = load_decathlon_datalist(tmp_path / "again.json")
+    assert monai["image"] == [f"{tmp_path}/{image}" for image in images]
+
+
+@pytest.mark.parametrize("identifier", ["../b", "/etc/b", "a/b", "..", "a\nb", "a\0b", "x" * 201])
+def test_ids_that_would_leave_the_output_folder_or_not_name_a_file(read, identifier):
+    with pytest.raises(StudyError, match=r"training\.0\.id.*case id"):
+        read(content(training=[entry(id=identifier)]))

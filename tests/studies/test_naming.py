@@ -17,6 +17,9 @@ from rankseg_med.studies.naming import check_case_id
         ("a.b.1.nii.gz", "a.b.1"),
         ("case_0000.nii.gz", "case_0000"),
         ("twice.nii.nii", "twice.nii"),
+        ("scan.nrrd", "scan"),
+        ("scan.MHA", "scan"),
+        ("scan.mhd", "scan"),
         ("notes.txt", "notes.txt"),
     ],
 )
@@ -30,6 +33,12 @@ def test_ids_that_leave_the_output_folder(identifier):
         check_case_id(identifier)
 
 
-@pytest.mark.parametrize("identifier", ["a", "a..b", "...", "Fall Ü 3"])
+@pytest.mark.parametrize("identifier", ["a\nb", "\x1b[2J", "x" * 201, "Ü" * 101])
+def test_ids_that_mislead_or_are_too_long(identifier):
+    with pytest.raises(StudyError, match="must print and have at most 200 bytes"):
+        check_case_id(identifier)
+
+
+@pytest.mark.parametrize("identifier", ["x" * 200, "a", "a..b", "...", "Fall Ü 3"])
 def test_ids_that_name_a_file(identifier):
     assert check_case_id(identifier) == identifier

@@ -1,5 +1,4 @@
 import json
-import math
 
 import nibabel as nib
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 import yaml
 
 from rankseg_med.studies import StudyError, load_label_map
-from rankseg_med.workflows.cleanup_search import CleanupSearch, Step, Trial, search_cleanup
+from rankseg_med.workflows.cleanup_search import search_cleanup
 from rankseg_med.workflows.config import ConfigError, load_config
 from rankseg_med.workflows.evaluate import evaluate
 from tests.conftest import REPOSITORY
@@ -111,6 +110,19 @@ def test_the_written_config_does_what_the_table_says(search, folders, overlay, t
     assert evaluation.foreground_mean("dice") == 1
 
 
+@pytest.mark.slow
+def test_processes_give_the_same(search, folders, overlay, tmp_path):
+    assert search_cleanup(*folders, overlay, tmp_path / "cleaned.yaml", workers=2) == search
+
+
+def test_a_shipped_config_by_name(folders, tmp_path):
+    search = search_cleanup(*folders, "demo", tmp_path / "cleaned.yaml", minimum_volumes_ml=[0.03])
+    content = yaml.safe_load((tmp_path / "cleaned.yaml").read_text())
+    assert content.pop("cleanup") == search.cleanup
+    shipped = yaml.safe_load((REPOSITORY / "configs" / "demo.yaml").read_text())
+    assert content == {key: value for key, value in shipped.items() if key != "cleanup"}
+
+
 def test_nothing_helps(folders, overlay, tmp_path):
     search = search_cleanup(folders[1], folders[1], overlay, tmp_path / "cleaned.yaml", minimum_volumes_ml=[0.001])
     assert search.cleanup is None
@@ -129,16 +141,6 @@ def test_separate_organs_are_not_one_body(folders, overlay, tmp_path):
         save(labels, folders[0] / f"case_{shift}.nii.gz")
     search = search_cleanup(*folders, overlay, tmp_path / "cleaned.yaml")
     assert [trial.step.description for trial in search.trials if trial.accepted] == ["largest component of organ"]
-
-
-def test_a_gain_at_the_cost_of_a_class_is_none():
-    step = Step("step", {})
-    assert Trial(step, {1: 0.5, 2: 0.5}, {1: 0.6, 2: 0.5}).is_better
-    assert not Trial(step, {1: 0.5, 2: 0.5}, {1: 0.9, 2: 0.49}).is_better
-    assert not Trial(step, {1: 0.5, 2: 0.5}, {1: 0.5, 2: 0.5}).is_better
-    # A class that no case has takes no part.
-    assert Trial(step, {1: 0.5, 2: math.nan}, {1: 0.6, 2: math.nan}).is_better
-    assert CleanupSearch({1: "a"}, 3, [Trial(step, {1: 0.5}, {1: 0.6})]).cleanup is None
 
 
 def test_a_fold_of_a_data_list(folders, overlay, tmp_path):
@@ -169,6 +171,18 @@ class TestErrors:
         with pytest.raises(StudyError, match="must share one grid"):
             search_cleanup(*folders, overlay, tmp_path / "cleaned.yaml")
 
+    def test_a_damaged_prediction(self, folders, overlay, tmp_path):
+        # The header is right, so it shows only when the voxels are read.
+        save(np.where(reference(1) > 0, 1000, 0).astype(np.int16), folders[0] / "case_1.nii.gz")
+        with pytest.raises(StudyError, match=r"case_1\.nii\.gz cannot be cleaned and scored"):
+            search_cleanup(*folders, overlay, tmp_path / "cleaned.yaml")
+        assert not (tmp_path / "cleaned.yaml").exists()
+
     def test_no_overlay(self, folders, tmp_path):
-        with pytest.raises(ConfigError, match="demo: no such config file; cleanup-search needs one"):
-            search_cleanup(*folders, tmp_path / "demo", tmp_path / "cleaned.yaml")
+        with pytest.raises(ConfigError, match="no such config file, nor a shipped config"):
+            search_cleanup(*folders, tmp_path / "nowhere", tmp_path / "cleaned.yaml")
+
+    def test_shipped_configs_are_not_written_over(self, folders):
+        shipped = REPOSITORY / "configs" / "demo.yaml"
+        with pytest.raises(ConfigError, match="is the shipped config demo; write the copy to a file of your own"):
+            search_cleanup(*folders, "demo", shipped)

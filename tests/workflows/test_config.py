@@ -34,13 +34,22 @@ def test_overlay_replaces_nested_values(tmp_path):
     assert list(inferer.roi_size) == overlay["roi_size"]
 
 
+def test_overlay_of_an_overlay(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: bcp_hippocampus\nteacher::decay: 0.5\n")
+    config = load_config("train", path, device="cpu")
+    assert config.get_parsed_content("teacher").decay == 0.5
+    assert config["roi_size"] == load_config("train", "hippocampus", device="cpu")["roi_size"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"no such config file, nor a shipped config \(demo, hippocampus"),
+        (None, r"no such config file, nor a shipped config \(.*demo, hippocampus"),
         ("label_names: [background, liver]\n", "lacks network_def"),
         ("a: [1\n", "cannot be read as a YAML config"),
         ("just text", "cannot be read as a YAML config"),
+        ("extends: nowhere\n", "nowhere: no such config file"),
     ],
 )
 def test_wrong_configs_are_named(tmp_path, content, message):

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from threading import Event
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,9 @@ from rankseg_med.metrics import METRICS, EmptyPolicy, EmptyRule, Scoring, label_
 from rankseg_med.studies import StudyError
 from rankseg_med.workflows.evaluate import evaluate
 from rankseg_med.workflows.evaluation_plan import plan_evaluation
+from rankseg_med.workflows.run import RunOptions
+from rankseg_med.workflows.shard import Shard
+from rankseg_med.workflows.spread import InProcesses
 
 LABELS = {1: "liver", 2: "tumour"}
 SPACING_MM = (1.0, 2.0, 3.0)
@@ -40,7 +44,7 @@ def folders(tmp_path):
 
 def test_scores_are_those_of_the_label_maps(folders):
     visited = []
-    evaluation = evaluate(*folders, LABELS, on_case=visited.append)
+    evaluation = evaluate(*folders, LABELS, on_outcome=lambda outcome: visited.append(outcome.case.case_id))
     assert visited == list(evaluation.scores) == ["a", "b", "c"]
     for seed, rows in enumerate(evaluation.scores.values()):
         assert rows == score_label_maps(label_map(seed + 1), label_map(seed), label_regions(LABELS), SPACING_MM)
@@ -93,7 +97,7 @@ class TestFailures:
 
     def test_no_predictions_at_all(self, folders, tmp_path):
         (tmp_path / "empty").mkdir()
-        with pytest.raises(StudyError, match="no NIfTI files"):
+        with pytest.raises(StudyError, match="holds no images"):
             evaluate(tmp_path / "empty", folders[1], LABELS)
 
     @pytest.mark.parametrize(("labels", "required"), [({}, "at least one region"), ({0: "air"}, "positive value")])
@@ -114,6 +118,21 @@ class TestFailures:
                 if text.startswith(f"{case_id}: value {value} occurs in the {side}")
             ]
             assert "not scored" in finding
+
+
+def test_missing_predictions_are_what_the_user_says(folders):
+    (folders[0] / "b.nii.gz").unlink()
+    assert list(evaluate(*folders, LABELS).failures) == ["b"]
+    ignored = evaluate(*folders, LABELS, missing="ignore")
+    assert (list(ignored.scores), dict(ignored.failures)) == (["a", "c"], {})
+    assert "b: no prediction; left out, as asked for" in ignored.warnings
+    empty = evaluate(*folders, LABELS, missing="empty")
+    assert (list(empty.scores), dict(empty.failures)) == (["a", "b", "c"], {})
+    assert "b: no prediction; scored as empty, as asked for" in empty.warnings
+    diagonal_mm = math.hypot(7 * 1.0, 6 * 2.0, 5 * 3.0)
+    for row in empty.scores["b"]:
+        assert (row.values["dice"], row.values["hd95_mm"]) == (0, pytest.approx(diagonal_mm))
+    assert empty.foreground_mean("dice") < ignored.foreground_mean("dice")
 
 
 def test_single_files_are_paired_whatever_their_names(folders):
@@ -229,13 +248,37 @@ class TestFiles:
         }
 
     def test_only_complete_files_lie_in_the_folder(self, evaluation, tmp_path):
-        assert sorted(path.name for path in (tmp_path / "new" / "result").iterdir()) == ["scores.csv", "summary.json"]
+        assert sorted(path.name for path in (tmp_path / "new" / "result").iterdir()) == [
+            "cases",
+            "scores.csv",
+            "summary.json",
+        ]
 
     def test_a_class_without_any_defined_score_is_null(self, folders, tmp_path):
         evaluate(*folders, {9: "spleen"}, output=tmp_path)
         summary = json.loads((tmp_path / "summary.json").read_text())
         assert summary["regions"]["spleen"]["dice"]["mean"] is None
         assert summary["foreground_mean"]["dice"] is None
+
+
+def test_intervals_draw_patients_where_they_are_known(folders, tmp_path):
+    (tmp_path / "patients.csv").write_text("case_id,patient_id\na,p\nb,p\nc,q\n")
+    save(label_map(0), folders[0] / "stranger.nii.gz")  # fails, so nobody asks whose it is
+    evaluation = evaluate(*folders, LABELS, output=tmp_path, patients=str(tmp_path / "patients.csv"))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["n_patients"] == 2
+    assert summary["interval"].endswith("patients drawn")
+    dice = evaluation.values("tumour", "dice")
+    # Of two patients, a quarter of all samples is of either alone.
+    bounds = sorted([(dice["a"] + dice["b"]) / 2, dice["c"]])
+    assert [summary["regions"]["tumour"]["dice"][bound] for bound in ("mean_low", "mean_high")] == pytest.approx(bounds)
+
+    evaluate(*folders, LABELS, output=tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["n_patients"] is None
+    assert summary["interval"].endswith("cases drawn")
+    with pytest.raises(ValueError, match="gives no patient for b, c"):
+        evaluate(*folders, LABELS, patients="(a)")
 
 
 class TestPlans:
@@ -272,6 +315,7 @@ class TestPlans:
             ({"preset": "nnunet"}, "needs labels or regions"),
             ({"labels": {1: "a"}, "regions": {"a": (1,)}}, "one of them"),
             ({"preset": "lits", "labels": {1: "a"}}, "leave out labels"),
+            ({"preset": "lits", "metrics": ["dice"]}, "leave out labels, regions and metrics"),
             ({"preset": "kits19", "strict": True}, "Only the preset lits"),
             ({"labels": {1: "a"}, "metrics": ["dise"]}, "dise"),
         ],
@@ -283,7 +327,8 @@ class TestPlans:
 
 def test_processes_give_the_same_in_the_same_order(folders):
     (folders[0] / "b.nii.gz").write_bytes(b"not a NIfTI file")
-    assert evaluate(*folders, LABELS, workers=2) == evaluate(*folders, LABELS)
+    in_processes = RunOptions(spread=InProcesses(workers=2))
+    assert evaluate(*folders, LABELS, run=in_processes) == evaluate(*folders, LABELS)
 
 
 def test_resampling_to_the_reference_is_explicit_and_said(folders, tmp_path):
@@ -297,3 +342,52 @@ def test_resampling_to_the_reference_is_explicit_and_said(folders, tmp_path):
     assert evaluation.scores["a"][0].values["dice"] == 1
     assert any(text.startswith("a: the prediction was resampled") for text in evaluation.warnings)
     assert json.loads((tmp_path / "summary.json").read_text())["resampled_to_reference"] == "nearest voxel"
+
+
+def test_what_was_scored_before_is_taken_from_its_sidecar(folders, tmp_path):
+    def run(**options) -> tuple[dict[str, str], object]:
+        seen: dict[str, str] = {}
+        evaluation = evaluate(
+            *folders,
+            LABELS,
+            output=tmp_path / "scores",
+            on_outcome=lambda outcome: seen.update({outcome.case.case_id: outcome.status}),
+            **options,
+        )
+        return seen, evaluation
+
+    first, evaluation = run()
+    assert set(first.values()) == {"done"}
+    second, again = run()
+    assert set(second.values()) == {"skipped"}
+    assert again == evaluation
+    other, _ = run(scoring=Scoring(metrics=("dice",)))
+    assert set(other.values()) == {"done"}
+    changed = next(folders[0].iterdir())
+    nib.save(nib.Nifti1Image(np.zeros_like(nib.load(changed).dataobj), nib.load(changed).affine), changed)
+    run()
+    nib.save(nib.Nifti1Image(np.ones_like(nib.load(changed).dataobj), nib.load(changed).affine), changed)
+    third, _ = run()
+    assert {case_id for case_id, status in third.items() if status == "done"} == {changed.name.split(".")[0]}
+
+
+def test_shards_score_parts_and_a_run_over_all_gathers_them(folders, tmp_path):
+    whole = evaluate(*folders, LABELS)
+    parts = [evaluate(*folders, LABELS, output=tmp_path / "scores", shard=Shard(number, 2)) for number in (1, 2)]
+    assert {case_id for part in parts for case_id in part.scores} == set(whole.scores)
+    assert not (tmp_path / "scores" / "scores.csv").exists()
+    statuses = []
+    gathered = evaluate(
+        *folders, LABELS, output=tmp_path / "scores", on_outcome=lambda outcome: statuses.append(outcome.status)
+    )
+    assert set(statuses) == {"skipped"}
+    assert gathered == whole
+    assert (tmp_path / "scores" / "scores.csv").exists()
+
+
+def test_a_stopped_run_says_what_it_has_not_scored(folders):
+    stop = Event()
+    stop.set()
+    evaluation = evaluate(*folders, LABELS, run=RunOptions(stop=stop))
+    assert evaluation.scores == {}
+    assert set(evaluation.failures.values()) == {"not scored: the run was stopped"}

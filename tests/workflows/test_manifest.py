@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from monai.data import load_decathlon_datalist
 
 from rankseg_med.studies import LabelledEntry, Manifest, StudyError, find_studies
-from rankseg_med.workflows.manifest import _deal, build_manifest
+from rankseg_med.workflows.manifest import build_manifest, deal_folds
 
 
 def write(path, voxels, spacing_mm=1.0):
@@ -163,9 +163,9 @@ class TestFolds:
     cases = st.sets(st.text(min_size=1, max_size=4), min_size=2, max_size=40).map(list)
 
     @given(cases=cases, data=st.data(), seed=st.integers(0, 2**32))
-    def test_every_case_is_dealt_once_and_sizes_differ_by_at_most_one(self, cases, data, seed):
+    def test_every_case_isdeal_foldst_once_and_sizes_differ_by_at_most_one(self, cases, data, seed):
         folds = data.draw(st.integers(2, len(cases)))
-        dealt = _deal(cases, folds, seed)
+        dealt = deal_folds(cases, folds, seed)
         assert set(dealt) == set(cases)
         sizes = Counter(dealt.values())
         assert set(sizes) == set(range(folds))
@@ -173,14 +173,14 @@ class TestFolds:
 
     @given(cases=cases, data=st.data(), seed=st.integers(0, 2**32))
     def test_listing_order_does_not_matter(self, cases, data, seed):
-        assert _deal(cases, 2, seed) == _deal(data.draw(st.permutations(cases)), 2, seed)
+        assert deal_folds(cases, 2, seed) == deal_folds(data.draw(st.permutations(cases)), 2, seed)
 
     def test_the_seed_matters(self):
         cases = [f"case_{number}" for number in range(30)]
-        assert len({tuple(_deal(cases, 5, seed)[case] for case in cases) for seed in range(10)}) == 10
+        assert len({tuple(deal_folds(cases, 5, seed)[case] for case in cases) for seed in range(10)}) == 10
 
     def test_folds_of_the_list_are_those(self, folders):
-        assert {entry.id: entry.fold for entry in build(folders, seed=3).training} == _deal(list("abcdef"), 3, 3)
+        assert {entry.id: entry.fold for entry in build(folders, seed=3).training} == deal_folds(list("abcdef"), 3, 3)
         assert build(folders, seed=3) == build(folders, seed=3)
 
 

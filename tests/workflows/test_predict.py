@@ -1,19 +1,25 @@
+import itertools
 import json
 from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from monai.transforms import Compose, Orientationd, Spacingd
 
 from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 from rankseg_med.inference import SegmentationModel, StreamingInferer
-from rankseg_med.studies import StudyError, find_studies
+from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
+from rankseg_med.studies import Sidecar, StudyError, find_studies
 from rankseg_med.studies.phantom import make_phantom, write_phantom
 from rankseg_med.transforms import KeepLargestComponent, LoadStudyd, RemoveSmallComponents
-from rankseg_med.workflows.predict import Prediction, predict
+from rankseg_med.workflows.config import load_config
+from rankseg_med.workflows.predict import Prediction, PredictJob
+from rankseg_med.workflows.run import RunOptions, run_job
+from rankseg_med.workflows.spread import InProcess
 
 
 class BrightIsForeground(torch.nn.Module):
@@ -46,15 +52,19 @@ def prediction(tmp_path):
     return Prediction(model, None, tmp_path / "out")
 
 
+def predict(studies, prediction, **options):
+    return run_job(PredictJob(lambda: prediction, prediction.output, repr(prediction)), studies, RunOptions(**options))
+
+
 def test_same_anatomy_whatever_the_stored_orientation(phantoms, prediction):
     outcomes = list(predict(find_studies(phantoms / "images"), prediction))
     assert all(outcome.error is None for outcome in outcomes)
     canonical = {}
     for outcome in outcomes:
-        source, written = nib.load(outcome.item.image), nib.load(outcome.result)
+        source, written = nib.load(outcome.case.image), nib.load(outcome.paths[0])
         np.testing.assert_array_equal(written.affine, source.affine)
         assert written.get_data_dtype() == np.uint8
-        canonical[outcome.item.case_id] = nib.as_closest_canonical(written).get_fdata()
+        canonical[outcome.case.case_id] = nib.as_closest_canonical(written).get_fdata()
     assert 0 < canonical["ras"].mean() < 0.5
     np.testing.assert_array_equal(canonical["lps"], canonical["ras"])
     np.testing.assert_array_equal(canonical["sal"], canonical["ras"])
@@ -66,7 +76,7 @@ def test_cleanup_is_used(phantoms, prediction):
 
     def labels(prediction: Prediction) -> np.ndarray:
         (outcome,) = predict([study], prediction, overwrite=True)
-        return np.asarray(nib.load(outcome.result).dataobj)
+        return np.asarray(nib.load(outcome.paths[0]).dataobj)
 
     everything, cleaned = labels(prediction), labels(replace(prediction, cleanup=KeepLargestComponent()))
     np.testing.assert_array_equal(cleaned, keep_largest_component(everything))
@@ -78,16 +88,18 @@ def test_cleanup_knows_the_size_of_a_voxel(phantoms, prediction):
     prediction = replace(prediction, cleanup=RemoveSmallComponents(minimum_ml=1e6))
     (outcome,) = predict(find_studies(phantoms / "images" / "ras.nii.gz"), prediction)
     assert outcome.error is None
-    assert not np.asarray(nib.load(outcome.result).dataobj).any()
+    assert not np.asarray(nib.load(outcome.paths[0]).dataobj).any()
 
 
 def test_decisions_are_written_beside_the_label_map(phantoms, prediction):
     (outcome,) = predict(find_studies(phantoms / "images" / "lps.nii.gz"), prediction)
-    sidecar = json.loads(outcome.result.with_name("lps.json").read_text())
+    sidecar = json.loads(outcome.paths[0].with_name("lps.json").read_text())
     (decision,) = sidecar["decisions"]
-    assert decision["voxels"] == np.count_nonzero(nib.load(outcome.result).dataobj)
+    assert decision["voxels"] == np.count_nonzero(nib.load(outcome.paths[0]).dataobj)
     assert 0.5 < decision["argmax_expected_score"] <= decision["expected_score"] <= 1
     assert sidecar["decoder"] == repr(RankSEGDecoder())
+    assert sidecar["volume_ml"]["1"] == pytest.approx(decision["voxels"] * 6 * 6 * 8 / 1000, rel=1e-6)
+    assert list(sidecar["stage_seconds"]) == ["load", "predict", "write"]
 
 
 def test_a_bad_study_does_not_stop_the_others(phantoms, prediction, tmp_path):
@@ -100,29 +112,41 @@ def test_a_bad_study_does_not_stop_the_others(phantoms, prediction, tmp_path):
     assert isinstance(failed.error, StudyError)
     assert "a_truncated.nii.gz" in str(failed.error)
     assert succeeded.error is None
-    assert sorted(path.name for path in prediction.output.iterdir()) == ["b_good.json", "b_good.nii.gz"]
-
-
-def test_existing_label_maps_are_not_replaced_unasked(phantoms, prediction):
-    studies = find_studies(phantoms / "images" / "ras.nii.gz")
-    list(predict(studies, prediction))
-    before = prediction.path_of(studies[0]).stat().st_mtime_ns
-    with pytest.raises(StudyError, match=r"holds label maps of 1 of these studies already \(ras\)"):
-        predict(studies, prediction)
-    assert prediction.path_of(studies[0]).stat().st_mtime_ns == before
-    assert next(predict(studies, prediction, overwrite=True)).error is None
-    assert prediction.path_of(studies[0]).stat().st_mtime_ns > before
+    assert sorted(path.name for path in prediction.output.iterdir()) == [
+        "a_truncated.json",
+        "b_good.json",
+        "b_good.nii.gz",
+    ]
+    assert "a_truncated.nii.gz" in Sidecar.read(prediction.output / "a_truncated.json").error
 
 
 def test_images_are_never_replaced(phantoms, prediction):
     studies = find_studies(phantoms / "images")
-    with pytest.raises(StudyError, match="the label map would replace an image"):
+    with pytest.raises(StudyError, match="an output would replace an input"):
         predict(studies, replace(prediction, output=phantoms / "images"), overwrite=True)
+
+
+def test_the_job_of_a_config_knows_what_label_maps_depend_on(tmp_path):
+    weights = SHIPPED_WEIGHTS / "demo.safetensors"
+
+    def digest(checkpoint=weights, **entries) -> str:
+        config = load_config("inference", "demo", device="cpu")
+        for name, value in entries.items():
+            config[name] = value
+        return PredictJob.from_config(config, [checkpoint], tmp_path).digest
+
+    copy, other = tmp_path / "copy.safetensors", tmp_path / "other.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    other.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert digest() == digest() == digest(copy) == digest(store="disk")
+    assert len({digest(), digest(other), digest(grid="model"), digest(cleanup=None)}) == 4
+    with pytest.raises(CheckpointError, match="no such checkpoint file"):
+        digest(tmp_path / "absent.pt")
 
 
 def test_a_memory_budget_admits_one_study_after_another(phantoms, prediction):
     """Smaller than any study needs: each runs alone."""
-    outcomes = list(predict(find_studies(phantoms / "images"), prediction, memory_budget=1))
+    outcomes = list(predict(find_studies(phantoms / "images"), prediction, spread=InProcess(memory_budget=1)))
     assert [outcome.error for outcome in outcomes] == [None, None, None]
 
 
@@ -131,6 +155,58 @@ def test_a_study_whose_header_cannot_be_read_fails_alone_under_a_budget(phantoms
     images.mkdir()
     (images / "a_bad.nii.gz").write_bytes(b"not a NIfTI file")
     (images / "b_good.nii.gz").write_bytes((phantoms / "images" / "ras.nii.gz").read_bytes())
-    failed, succeeded = predict(find_studies(images), prediction, memory_budget=10**9)
+    failed, succeeded = predict(find_studies(images), prediction, spread=InProcess(memory_budget=10**9))
     assert "a_bad.nii.gz" in str(failed.error)
     assert succeeded.error is None
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_other_formats_give_the_same_label_map(phantoms, prediction, suffix, tmp_path):
+    source = phantoms / "images" / "lps.nii.gz"
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(source)), str(tmp_path / f"lps{suffix}"))
+    label_maps = []
+    for image, name in ((source, "nifti"), (tmp_path / f"lps{suffix}", "other")):
+        (outcome,) = predict(find_studies(image), replace(prediction, output=tmp_path / name))
+        assert outcome.error is None
+        label_maps.append(nib.load(outcome.paths[0]))
+    np.testing.assert_array_equal(np.asarray(label_maps[0].dataobj), np.asarray(label_maps[1].dataobj))
+    np.testing.assert_allclose(label_maps[0].affine, label_maps[1].affine, atol=1e-4)
+
+
+class SecondChannelIsForeground(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([-x[:, 1:], x[:, 1:]], 1)
+
+
+def test_studies_of_several_images(prediction, tmp_path):
+    volume = np.random.default_rng(0).normal(size=(12, 13, 14)).astype(np.float32)
+    for channel, values in enumerate((0 * volume, volume)):
+        nib.save(nib.Nifti1Image(values, np.diag([5.0, 5, 5, 1])), tmp_path / f"brain_{channel:04d}.nii.gz")
+    model = replace(prediction.model, networks=[SecondChannelIsForeground()], decoder=ArgmaxDecoder())
+    (study,) = find_studies(tmp_path, channels=2)
+    (outcome,) = predict([study], replace(prediction, model=model))
+    assert outcome.error is None
+    np.testing.assert_array_equal(np.asarray(nib.load(outcome.paths[0]).dataobj), volume > 0)
+    assert len(Sidecar.read(prediction.output / "brain.json").inputs) == 2
+
+
+@pytest.mark.real_data
+def test_a_dicom_series_is_a_study(prediction, shared_data):
+    (study,) = find_studies(shared_data / "ct" / "dicom_series")
+    (outcome,) = predict([study], prediction)
+    assert outcome.error is None
+    reference = SimpleITK.ImageSeriesReader()
+    reference.SetFileNames(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(shared_data / "ct" / "dicom_series")))
+    expected, written = reference.Execute(), SimpleITK.ReadImage(str(outcome.paths[0]))
+    assert written.GetSize() == expected.GetSize()
+    corner = [size - 1 for size in expected.GetSize()]
+    for index in ([0, 0, 0], corner):
+        place = expected.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(
+            sorted(
+                np.linalg.norm(np.subtract(written.TransformIndexToPhysicalPoint(other), place))
+                for other in itertools.product(*((0, size - 1) for size in written.GetSize()))
+            )[0],
+            0,
+            atol=1e-2,
+        )

@@ -6,7 +6,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.workflows.config import load_config
-from rankseg_med.workflows.train import BEST, LAST, split_studies, train
+from rankseg_med.workflows.train import BEST, LAST, split_studies, train, unlabelled_studies
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def studies(tmp_path_factory):
     return found
 
 
-def config(epochs: int):
-    settings = load_config("train", "hippocampus", device="cpu")
+def config(epochs: int, name: str = "hippocampus"):
+    settings = load_config("train", name, device="cpu")
     settings.update(
         {
             **{"roi_size": [16, 16, 16], "epochs": epochs, "iterations_per_epoch": 10, "validate_every": 1},
@@ -99,6 +99,130 @@ def test_a_bad_study_is_named(studies, tmp_path):
     bad.image.write_bytes(b"no image")
     with pytest.raises(StudyError, match=r"bad\.nii\.gz"):
         train(config(1), [*studies, bad], [], tmp_path / "run")
+
+
+SEMI_SUPERVISED = ("bcp_hippocampus", "mean_teacher_hippocampus")
+
+
+def semi_supervised_parts(studies):
+    training, validation = split_studies(studies, fold=0, labelled=2)
+    return training, validation, unlabelled_studies(studies, training, validation)
+
+
+def losses_in(run):
+    """Iteration to loss, read from TensorBoard's files; where an iteration ran twice, both must agree."""
+    scalars = EventAccumulator(str(run / "tensorboard")).Reload().Scalars("train_loss")
+    losses = {scalar.step: scalar.value for scalar in scalars}
+    assert all(losses[scalar.step] == scalar.value for scalar in scalars)
+    return losses
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["hippocampus", *SEMI_SUPERVISED])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_interrupted_run_resumes_to_the_same_losses(studies, tmp_path, name, num_workers):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    options = {"unlabelled": unlabelled if "_" in name else [], "seed": 3}
+
+    def settings(epochs=3):
+        changed = config(epochs, name)
+        changed.update({"iterations_per_epoch": 4, "num_workers": num_workers})
+        changed["lr_scheduler::total_iters"] = 3
+        return changed
+
+    def interrupt(progress):
+        if progress.epoch == 2:
+            raise InterruptionError
+
+    train(settings(), training, validation, tmp_path / "whole", **options)
+    with pytest.raises(InterruptionError):
+        train(settings(), training, validation, tmp_path / "parts", on_epoch=interrupt, **options)
+    train(settings(), training, validation, tmp_path / "parts", resume=True, **options)
+
+    losses = losses_in(tmp_path / "whole")
+    assert len(losses) == 12
+    assert losses_in(tmp_path / "parts") == losses
+    for filename in (LAST, BEST):
+        whole, parts = (torch.load(tmp_path / run / filename, weights_only=True) for run in ("whole", "parts"))
+        assert whole.keys() == parts.keys()
+        for part in {"network", "student"} & whole.keys():
+            assert all(torch.equal(whole[part][key], parts[part][key]) for key in whole[part])
+
+
+@pytest.mark.parametrize(
+    ("name", "quality"),
+    [("bcp_hippocampus", "pseudo_label/expected_dice_2"), ("mean_teacher_hippocampus", "consistency/loss")],
+)
+def test_semi_supervised_training_learns_and_validates_its_teacher(studies, tmp_path, name, quality):
+    reports = []
+    settings = config(6, name)
+    settings["teacher::decay"] = 0.9
+    if name == "bcp_hippocampus":
+        settings["pseudo_labeller::decoder"] = "argmax"
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled, on_epoch=reports.append)
+    assert reports[-1].validation_dice > 0.7
+    content = torch.load(tmp_path / "run" / LAST, weights_only=True)
+    teacher, student = content["network"], content["student"]
+    assert teacher.keys() == student.keys()
+    assert not all(torch.equal(teacher[key], student[key]) for key in teacher)
+
+    network = settings.get_parsed_content("network_def")
+    network.load_state_dict(teacher)
+    assert validated_dice(settings, network, validation) == pytest.approx(reports[-1].validation_dice, abs=1e-4)
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert quality in events.Tags()["scalars"]
+    logged = events.Tags()["images"]
+    for panel in ("train/image", "train/label", "train/prediction", "validation/prediction"):
+        assert any(tag.startswith(panel) for tag in logged), logged
+
+
+@torch.no_grad()
+def validated_dice(settings, network, validation):
+    """Foreground mean Dice of argmax by hand."""
+    scores = []
+    for study in validation:
+        item = settings.get_parsed_content("preprocessing")({"image": study.image, "label": study.label})
+        predicted = settings.get_parsed_content("inferer")(item["image"][None], network.eval())[0].argmax(0)
+        for label in (1, 2):
+            mask, truth = predicted == label, item["label"][0] == label
+            scores.append(2 * int((mask & truth).sum()) / int(mask.sum() + truth.sum()))
+    return float(np.mean(scores))
+
+
+def test_labels_of_unlabelled_studies_are_never_read(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    assert {study.case_id for study in (*training, *validation, *unlabelled)} == {s.case_id for s in studies}
+    assert all(study.label is None for study in unlabelled)
+    assert not {study.case_id for study in unlabelled} & {study.case_id for study in (*training, *validation)}
+    test_image = Study("test", tmp_path / "test.nii.gz")
+    assert unlabelled_studies([*studies, test_image], training, validation) == unlabelled
+
+
+def test_unlabelled_studies_and_method_go_together(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    with pytest.raises(StudyError, match="learns from unlabelled studies too, but there are none"):
+        train(config(1, "bcp_hippocampus"), training, validation, tmp_path / "run")
+    with pytest.raises(StudyError, match="2 unlabelled studies, but the config has no method"):
+        train(config(1), training, validation, tmp_path / "run", unlabelled=unlabelled)
+
+
+def test_a_supervised_run_is_no_start_for_a_semi_supervised_one(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    train(config(1), training, validation, tmp_path / "run")
+    with pytest.raises(StudyError, match="lacks student"):
+        train(config(2, "bcp_hippocampus"), training, validation, tmp_path / "run", unlabelled=unlabelled, resume=True)
+
+
+def test_labelled_studies_by_name(studies):
+    training, _ = split_studies(studies, fold=2, labelled=["ball_4", "ball_0"])
+    assert [study.case_id for study in training] == ["ball_0", "ball_4"]
+    with pytest.raises(StudyError, match=r"is one held out\?\): ball_2, ball_9"):
+        split_studies(studies, fold=2, labelled=["ball_2", "ball_9", "ball_1"])
 
 
 def test_split_by_fold_and_number(studies):

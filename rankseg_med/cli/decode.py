@@ -1,0 +1,109 @@
+"""`rankseg-med decode`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rankseg_med.cli.jobs import (
+    ExecutorOption,
+    FailFast,
+    GpusPerWorker,
+    JobOptions,
+    MemoryGb,
+    Overwrite,
+    RayAddress,
+    Retries,
+    ShardOption,
+    StudyTimeout,
+    Workers,
+    run_and_report,
+)
+from rankseg_med.cli.options import parse_regions
+from rankseg_med.studies.nnunet import read_nnunet_labels
+from rankseg_med.studies.probability_files import Axes, find_probabilities
+from rankseg_med.workflows.config import Device, load_config
+from rankseg_med.workflows.decode import DecodeJob
+
+
+def decode_command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="Probabilities, .npz, .npy or 4-D NIfTI, or a folder of them: nnU-Net's output.",
+        ),
+    ],
+    output_dir: Annotated[Path, typer.Option("--output", help="Folder of the label maps.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Image, folder or data list that says where arrays lie. Default: NIfTI files beside them."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="Config file (trusted: it may hold code) or shipped name: cleanup, decoder."),
+    ] = None,
+    decoder: Annotated[
+        Literal["dice", "iou", "argmax"] | None,
+        typer.Option(help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
+    ] = None,
+    region_channels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=LABELS,...",
+            help="What channels are that are regions by sigmoid, such as whole=1+2+3,core=2+3,enhancing=3. "
+            "Default: what nnU-Net's dataset.json says, else exclusive classes by softmax.",
+        ),
+    ] = None,
+    axes: Annotated[
+        Axes | None, typer.Option(help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.")
+    ] = None,
+    store: Annotated[
+        Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where they are decoded.")] = "cpu",
+    overwrite: Overwrite = False,
+    retries: Retries = 0,
+    fail_fast: FailFast = False,
+    study_timeout: StudyTimeout = None,
+    shard: ShardOption = None,
+    executor: ExecutorOption = "in-process",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    gpus_per_worker: GpusPerWorker = 0,
+    memory_gb: MemoryGb = None,
+) -> None:
+    """Decode stored probabilities: one label map per study, on the study's own grid.
+
+    Such as `nnUNetv2_predict --save_probabilities` writes them. A study that is done, of the same files and with the
+    same settings, is skipped: run the same command again to go on after an interruption. Exit code 0 only if every
+    study is done; one that fails is recorded and the others go on.
+    """
+    studies = find_probabilities(source, images, axes)
+    settings = load_config("decode", config, device=device)
+    if decoder == "argmax":
+        # The config's options are RankSEG's.
+        settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": decoder}
+    elif decoder is not None:
+        settings["decoder::name"] = decoder
+    if region_channels is not None:
+        settings["region_channels"] = [list(labels) for labels in parse_regions(region_channels).values()]
+    if store is not None:
+        settings["store"] = store
+    options = JobOptions(
+        overwrite,
+        retries,
+        fail_fast,
+        study_timeout,
+        shard,
+        executor,
+        workers,
+        ray_address,
+        gpus_per_worker,
+        memory_gb,
+    )
+    labels = read_nnunet_labels(source if source.is_dir() else source.parent)
+    job = DecodeJob.from_config(settings, output_dir, labels)
+    run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))

@@ -1,0 +1,130 @@
+"""What every command that runs a job over studies has in common: options, the run itself, its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Annotated, Any, Literal
+
+import typer
+
+from rankseg_med.cli.console import say
+from rankseg_med.cli.interrupts import stopped_by_signals
+from rankseg_med.cli.live import LiveRun
+from rankseg_med.workflows.job import CaseT, Job
+from rankseg_med.workflows.run import CaseOutcome, RunOptions, run_job
+from rankseg_med.workflows.run_record import recorded
+from rankseg_med.workflows.shard import Shard
+from rankseg_med.workflows.spread import InProcess, InProcesses, OnRay, Spread
+
+Executor = Literal["in-process", "processes", "ray"]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what was done of other input or settings.")]
+Retries = Annotated[int, typer.Option(min=0, help="Try a failed study again so often, after all others.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after a failure.")]
+StudyTimeout = Annotated[
+    float | None, typer.Option(min=0, help="Seconds after which a study fails; runs it in a process of its own.")
+]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the list, K from 1 to N.")
+]
+ExecutorOption = Annotated[
+    Executor,
+    typer.Option(
+        "--executor", help="This process, processes of their own, or a Ray cluster (pip install rankseg-med[ray])."
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes or Ray actors, each with its own network.")]
+RayAddress = Annotated[str | None, typer.Option(help="Of a Ray cluster, such as auto; by default one is started here.")]
+GpusPerWorker = Annotated[float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.")]
+MemoryGb = Annotated[
+    float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")
+]
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """The common options of a command, as given; a time limit or a number of workers asks for processes."""
+
+    overwrite: bool = False
+    retries: int = 0
+    fail_fast: bool = False
+    study_timeout: float | None = None
+    shard: str | None = None
+    executor: Executor = "in-process"
+    workers: int | None = None
+    ray_address: str | None = None
+    gpus_per_worker: float = 0
+    memory_gb: float | None = None
+
+    def spread(self) -> Spread:
+        """How cases are spread.
+
+        Raises:
+            typer.BadParameter: An option that the executor has no use for.
+        """
+        executor = self.executor
+        if executor == "in-process" and not (self.study_timeout is None and self.workers is None):
+            executor = "processes"
+        unused = {
+            "--memory-gb": self.memory_gb is not None and executor == "ray",
+            "--ray-address": self.ray_address is not None and executor != "ray",
+            "--gpus-per-worker": self.gpus_per_worker > 0 and executor != "ray",
+        }
+        for option, is_unused in unused.items():
+            if is_unused:
+                raise typer.BadParameter(f"{option} means nothing with the executor {executor}")
+        memory_budget = None if self.memory_gb is None else int(self.memory_gb * 1e9)
+        if executor == "in-process":
+            return InProcess(memory_budget)
+        if executor == "processes":
+            return InProcesses(self.workers or 1, self.study_timeout, memory_budget)
+        return OnRay(self.ray_address, self.workers, self.gpus_per_worker, self.study_timeout)
+
+
+def run_and_report(job: Job[CaseT], cases: Sequence[CaseT], options: JobOptions, *, device: str = "") -> None:
+    """Run a job, show it while it runs, and print what came of it.
+
+    Raises:
+        typer.Exit: With 1 if a case failed or is stale, with 130 if the run was stopped before all were worked on.
+    """
+    shard = None if options.shard is None else Shard.parse(options.shard)
+    mine = list(cases) if shard is None else shard.of_cases(cases)
+    if not mine:
+        say(f"nothing to do: shard {shard} of {len(cases)} studies is empty")
+        return
+    stop = Event()
+    outcomes: list[CaseOutcome[CaseT]] = []
+    live = LiveRun(job.name if shard is None else f"{job.name} {shard}", len(mine), job.stage_names)
+    run_options = RunOptions(
+        options.overwrite, options.retries, options.fail_fast, options.spread(), stop, live.on_stage
+    )
+    running = recorded(job, mine, run_job(job, mine, run_options), shard=shard, device=device)
+    with live, stopped_by_signals(stop):
+        for outcome in running:
+            live.on_outcome(outcome)
+            outcomes.append(outcome)
+    _report(job, outcomes, len(mine))
+    if len(outcomes) < len(mine):
+        raise typer.Exit(130)
+    if any(outcome.status in ("failed", "stale") for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _report(job: Job[Any], outcomes: Sequence[CaseOutcome[Any]], total: int) -> None:
+    def of(status: str) -> list[CaseOutcome[Any]]:
+        return [outcome for outcome in outcomes if outcome.status == status]
+
+    done, skipped, stale, failed = map(of, ("done", "skipped", "stale", "failed"))
+    say(f"{len(done) + len(skipped)} of {total} studies done in {job.output}" + _brackets(skipped, "before"))
+    if stale:
+        say(f"{len(stale)} stale, left as they are; --overwrite does them again")
+    for outcome in stale + failed:
+        say(f"{outcome.status}: {outcome.case.case_id}: {outcome.reason}")
+    if missing := total - len(outcomes):
+        say(f"{missing} not started; run the same command again to go on")
+
+
+def _brackets(outcomes: Sequence[CaseOutcome[Any]], what: str) -> str:
+    return f" ({len(outcomes)} of them {what})" if outcomes else ""

@@ -1,0 +1,205 @@
+"""From a teacher's probabilities to labels that a student can learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from rankseg_med.cleanup import keep_largest_component
+from rankseg_med.decode import (
+    ArgmaxDecoder,
+    Decision,
+    Decoded,
+    Distribution,
+    ProbabilityHistogram,
+    RankSEGDecoder,
+    check_probabilities,
+    expected_score_of_mask,
+)
+from rankseg_med.decode.expected_score import empty_score_expected
+
+PseudoDecoder = Literal["argmax", "threshold", "rankseg"]
+
+
+@dataclass(frozen=True)
+class PseudoLabel:
+    """Pseudo-label of one volume, or of a batch of them with a leading batch axis on every tensor.
+
+    Attributes:
+        label_map: ``(*spatial)`` uint8; the ignore index where the label is too uncertain.
+        confidence: ``(*spatial)`` float32, probability of the label that the voxel got, in [0, 1].
+        weight: ``(*spatial)`` float32, how much the voxel is to count in a loss: 0 where ignored, else 1 or, if the
+            labeller weighs by it, the confidence.
+        expected_dice: ``(foreground classes)`` float64, expected Dice of the label map after cleanup and before
+            voxels are ignored, if the probabilities are right; in [0, 1].
+        decisions: What RankSEG decided, before cleanup; one per foreground class. Empty for other decoders. Of a
+            batch: one volume's after the other.
+    """
+
+    label_map: UInt8[Tensor, "*spatial"]
+    confidence: Float[Tensor, "*spatial"]
+    weight: Float[Tensor, "*spatial"]
+    expected_dice: Float[Tensor, "*classes"]
+    decisions: tuple[Decision, ...]
+
+
+class ThresholdDecoder:
+    """The most probable foreground class of every voxel where it reaches a threshold, background elsewhere.
+
+    What LA and pancreas experiments do at 0.5. Ties go to the lowest class.
+
+    Args:
+        threshold: In (0, 1].
+    """
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must lie in (0, 1], found {threshold}")
+        self.threshold = threshold
+
+    @torch.no_grad()
+    def decode(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
+        """Decode a multiclass probability volume; errors as for `RankSEGDecoder`. Decides nothing."""
+        check_probabilities(probabilities)
+        highest, foreground = probabilities[1:].max(0)
+        return Decoded(torch.where(highest >= self.threshold, foreground + 1, 0).to(torch.uint8), ())
+
+
+class PseudoLabeller:
+    """Decode, clean up, and say how far to trust it.
+
+    One object for both uses: `label_batch` inside training, `label_volume` for whole volumes. Probabilities stay on
+    their device; only a byte a voxel travels to the CPU and back, for the components.
+
+    Args:
+        decoder: ``"rankseg"``: highest expected Dice. ``"argmax"``. ``"threshold"``: see `ThresholdDecoder`.
+        threshold: Of ``"threshold"``, in (0, 1].
+        largest_component: What to keep the largest connected component of: labels, each on its own, and groups of
+            labels that are one body, such as ``[[1, 2]]``. True: every label on its own. False: no cleanup.
+        min_confidence: In [0, 1]; voxels whose label has a lower probability are ignored. Background that cleanup
+            made of a confident component has a low one, so it is ignored too.
+        weight_by_confidence: Whether voxels count by their confidence instead of alike.
+        ignore_index: 1 to 255, what ignored voxels hold; no class of its own.
+        empty_score: In [0, 1]; Dice where prediction and truth are both empty. RankSEG decodes for it.
+
+    Example:
+        >>> foreground = torch.tensor([[0.98] * 60 + [0.45] * 30 + [0.001] * 900])
+        >>> probabilities = torch.stack([1 - foreground, foreground])
+        >>> for decoder in ("argmax", "rankseg"):
+        ...     label = PseudoLabeller(decoder).label_volume(probabilities)
+        ...     print(decoder, int(label.label_map.sum()), f"{float(label.expected_dice[0]):.3f}")
+        argmax 60 0.883
+        rankseg 90 0.886
+    """
+
+    def __init__(
+        self,
+        decoder: PseudoDecoder = "rankseg",
+        *,
+        threshold: float = 0.5,
+        largest_component: bool | Sequence[int | Sequence[int]] = True,
+        min_confidence: float = 0.0,
+        weight_by_confidence: bool = False,
+        ignore_index: int = 255,
+        empty_score: float = 0.0,
+    ) -> None:
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"min_confidence must lie in [0, 1], found {min_confidence}")
+        if not 1 <= ignore_index <= 255:
+            raise ValueError(f"ignore_index must be 1 to 255 (label maps are uint8, 0 is background): {ignore_index}")
+        self.decoder = _make_decoder(decoder, threshold, empty_score)
+        self.largest_component = largest_component
+        self.min_confidence = min_confidence
+        self.weight_by_confidence = weight_by_confidence
+        self.ignore_index = ignore_index
+        self.empty_score = empty_score
+
+    @torch.no_grad()
+    def label_volume(self, probabilities: Float[Tensor, "classes *spatial"]) -> PseudoLabel:
+        """Pseudo-label of one volume.
+
+        Args:
+            probabilities: ``(classes, *spatial)`` with two or three spatial axes; class 0 is the background; values in
+                [0, 1] that sum to one over classes.
+
+        Raises:
+            TypeError: Not a floating-point tensor.
+            ValueError: Not a probability volume, or one of so many classes that ``ignore_index`` is among them.
+        """
+        if self.ignore_index < probabilities.shape[0]:
+            raise ValueError(f"ignore_index {self.ignore_index} is one of the {probabilities.shape[0]} classes")
+        decoded = self.decoder.decode(probabilities)
+        label_map = self._clean(decoded.label_map)
+        confidence = _probability_of(label_map, probabilities)
+        ignored = confidence < self.min_confidence
+        trusted = confidence if self.weight_by_confidence else torch.ones_like(confidence)
+        return PseudoLabel(
+            label_map=label_map.masked_fill(ignored, self.ignore_index),
+            confidence=confidence,
+            weight=trusted.masked_fill(ignored, 0.0),
+            expected_dice=_expected_dice(probabilities, label_map, self.empty_score),
+            decisions=decoded.decisions,
+        )
+
+    def label_batch(self, probabilities: Float[Tensor, "batch classes *spatial"]) -> PseudoLabel:
+        """Pseudo-labels of a batch, each volume decoded by itself; input and errors as for `label_volume`."""
+        labels = [self.label_volume(volume) for volume in probabilities]
+        return PseudoLabel(
+            label_map=torch.stack([label.label_map for label in labels]),
+            confidence=torch.stack([label.confidence for label in labels]),
+            weight=torch.stack([label.weight for label in labels]),
+            expected_dice=torch.stack([label.expected_dice for label in labels]),
+            decisions=tuple(decision for label in labels for decision in label.decisions),
+        )
+
+    def _clean(self, label_map: UInt8[Tensor, "*spatial"]) -> UInt8[Tensor, "*spatial"]:
+        if self.largest_component is False:
+            return label_map
+        bodies = None if self.largest_component is True else self.largest_component
+        cleaned: np.ndarray = keep_largest_component(label_map.cpu().numpy(), bodies)
+        return torch.from_numpy(cleaned).to(label_map.device)
+
+
+def _make_decoder(
+    name: PseudoDecoder, threshold: float, empty_score: float
+) -> ArgmaxDecoder | ThresholdDecoder | RankSEGDecoder:
+    if name == "argmax":
+        return ArgmaxDecoder()
+    if name == "threshold":
+        return ThresholdDecoder(threshold)
+    if name == "rankseg":
+        return RankSEGDecoder("dice", empty_score=empty_score)
+    raise ValueError(f"decoder must be argmax, threshold or rankseg, found {name!r}")
+
+
+def _probability_of(
+    label_map: UInt8[Tensor, "*spatial"], probabilities: Float[Tensor, "classes *spatial"]
+) -> Float[Tensor, "*spatial"]:
+    """Of every voxel's label. `gather` would need eight bytes a voxel for its index alone."""
+    confidence = probabilities[0].float()
+    for label, p in enumerate(probabilities[1:], start=1):
+        confidence = torch.where(label_map == label, p.float(), confidence)
+    return confidence
+
+
+def _expected_dice(
+    probabilities: Float[Tensor, "classes *spatial"], label_map: UInt8[Tensor, "*spatial"], empty_score: float
+) -> Float[Tensor, " foreground"]:
+    """Of every foreground class, whatever rule made the label map."""
+    histogram = ProbabilityHistogram.of(probabilities[1:]).cpu()
+    expected = []
+    for region, p in enumerate(probabilities[1:]):
+        distribution, kept = histogram.distribution(region), p[label_map == region + 1]
+        if kept.numel():
+            mask = Distribution.of_mask(ProbabilityHistogram.of(kept[None]).counts[0])
+            mass = float(kept.sum(dtype=torch.float64))
+            expected.append(expected_score_of_mask(distribution, mask, "dice", "exact", mass=mass))
+        else:
+            expected.append(empty_score_expected(distribution, "exact", empty_score))
+    return torch.tensor(expected, dtype=torch.float64)

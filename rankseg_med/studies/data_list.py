@@ -1,0 +1,155 @@
+"""Data lists of either form, read strictly for a job or leniently for a check."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rankseg_med.studies.errors import DataListError, StudyError
+from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest, faults_of, repetitions
+
+DATA_LIST_SUFFIXES = (".json", ".csv")
+
+Entry = LabelledEntry | ImageEntry
+
+_IMAGE_COLUMN = re.compile(r"image([2-9]|[1-9][0-9]+)?")
+
+
+def read_data_list(path: Path) -> list[Entry]:
+    """The entries of a data list, training before test; the files that it lists are not looked at.
+
+    Args:
+        path: `.json` (see `Manifest`) or `.csv` (see `read_csv`).
+
+    Raises:
+        DataListError: if the list cannot be read or has any fault; it names all of them.
+    """
+    if path.suffix.lower() == ".json":
+        manifest = Manifest.read(path)
+        return [*manifest.training, *manifest.test]
+    entries, faults = read_csv(path)
+    if faults:
+        raise DataListError(path, faults)
+    return entries
+
+
+def survey_data_list(path: Path) -> tuple[list[Entry], list[str]]:
+    """The entries of a data list that are sound in themselves, and the faults of the list.
+
+    Args:
+        path: `.json` or `.csv`.
+    """
+    if path.suffix.lower() == ".csv":
+        try:
+            return read_csv(path)
+        except DataListError as error:
+            return [], error.faults
+    try:
+        return read_data_list(path), []
+    except DataListError as error:
+        faults = error.faults
+    entries: list[Entry] = []
+    for entry in _raw_entries(path):
+        try:
+            entries.append(_entry(entry))
+        except ValidationError:
+            continue  # among the faults already
+    return entries, [*faults, *(fault for fault in repetitions(entries) if fault not in faults)]
+
+
+def read_csv(path: Path) -> tuple[list[Entry], list[str]]:
+    """Read a data list with one study a line, and a first line that names the columns.
+
+    Columns: `case_id`; `image`, and `image2`, `image3`, ... for further channels; and, where known, `label` and `fold`.
+    Paths are relative to the data root and separated by `/`. A line with no label is a test entry. UTF-8, separated by
+    commas.
+
+    Returns:
+        The entries that are sound in themselves, and every fault of the list.
+
+    Raises:
+        DataListError: if the file is missing or empty, is no CSV in UTF-8, or its columns are others.
+    """
+    try:
+        # Spreadsheets begin UTF-8 files with a mark, which is none of the first column's name.
+        content = path.read_bytes().decode("utf-8-sig")
+        lines = list(csv.reader(content.splitlines(), strict=True))
+    except OSError as error:
+        raise DataListError(path, [f"the data list cannot be read ({error.strerror})"]) from error
+    except UnicodeDecodeError as error:
+        raise DataListError(
+            path, [f"must be text in UTF-8, got byte {error.object[error.start]:#x}; save it so"]
+        ) from error
+    except csv.Error as error:
+        raise DataListError(path, [f"must be CSV: {error}"]) from error
+    if not lines:
+        raise DataListError(path, ["is empty; the first line names the columns: case_id,image,label,fold"])
+    columns = [name.strip() for name in lines[0]]
+    _check_columns(columns, path)
+
+    entries: list[Entry] = []
+    faults = []
+    for number, values in enumerate(lines[1:], start=2):
+        if not any(value.strip() for value in values):
+            continue
+        if len(values) != len(columns):
+            faults.append(f"line {number}: must have {len(columns)} values, got {len(values)}")
+            continue
+        try:
+            entries.append(_entry(_from_line(dict(zip(columns, (value.strip() for value in values), strict=True)))))
+        except ValidationError as error:
+            faults += [f"line {number}: {fault}" for fault in faults_of(error)]
+        except StudyError as error:
+            faults.append(f"line {number}: {error}")
+    return entries, [*faults, *repetitions(entries)]
+
+
+def _check_columns(columns: list[str], path: Path) -> None:
+    images = [name for name in columns if _IMAGE_COLUMN.fullmatch(name)]
+    expected = {"image", *(f"image{number}" for number in range(2, len(images) + 1))}
+    known = {"case_id", "label", "fold", *images}
+    if len(set(columns)) < len(columns) or not {"case_id"} <= set(columns) <= known or set(images) != expected:
+        raise DataListError(
+            path,
+            [f"the columns must be case_id,image[,image2,...][,label][,fold], separated by commas, got {columns}"],
+        )
+
+
+def _from_line(values: dict[str, str]) -> dict[str, Any]:
+    """A line as an entry of the JSON form."""
+    images = [values[name] for name in sorted(values, key=lambda name: (len(name), name)) if name.startswith("image")]
+    entry: dict[str, Any] = {"id": values["case_id"], "image": images if len(images) > 1 else images[0]}
+    if values.get("label"):
+        entry["label"] = values["label"]
+    if values.get("fold"):
+        if "label" not in entry:
+            raise StudyError("a fold needs a label")
+        entry["fold"] = values["fold"]
+    return entry
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    return LabelledEntry.model_validate(values) if "label" in values else ImageEntry.model_validate(values)
+
+
+def _raw_entries(path: Path) -> Iterator[dict[str, Any]]:
+    """Whatever looks like an entry in a JSON file that is not a data list."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return
+    if not isinstance(document, dict):
+        return
+    for part in ("training", "test"):
+        entries = document.get(part)
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, dict):
+                yield entry
+            elif isinstance(entry, str):
+                yield {"image": entry}

@@ -1,0 +1,78 @@
+"""What nnU-Net v2 leaves beside its predictions: ``dataset.json`` and ``plans.json``. Its pickles are never read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.region_channels import RegionChannels
+
+
+@dataclass(frozen=True)
+class NnunetLabels:
+    """What the channels of a folder of nnU-Net predictions are.
+
+    Attributes:
+        names: Foreground class or region by name, with its labels: what there is to score.
+        channels: How many channels there are.
+        regions: What each stands for, if the model predicts regions by sigmoid; None for classes by softmax.
+    """
+
+    names: dict[str, tuple[int, ...]]
+    channels: int
+    regions: RegionChannels | None
+
+
+class _Dataset(BaseModel):
+    labels: dict[str, int | list[int]]
+    regions_class_order: list[int] | None = None
+
+
+class _Plans(BaseModel):
+    image_reader_writer: str = ""
+
+
+def read_nnunet_labels(folder: Path) -> NnunetLabels | None:
+    """Read ``dataset.json``, which ``nnUNetv2_predict`` copies into its output folder; None if it is not there.
+
+    Raises:
+        StudyError: The file is not nnU-Net's, or its ``regions_class_order`` does not fit its regions.
+    """
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return None
+    try:
+        dataset = _Dataset.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise StudyError(f"{path}: is not nnU-Net's dataset.json ({error.errors()[0]['msg']})") from error
+    sets = {
+        name: {value} if isinstance(value, int) else set(value)
+        for name, value in dataset.labels.items()
+        if name != "ignore"
+    }
+    names = {name: tuple(sorted(labels)) for name, labels in sets.items() if labels != {0}}
+    if not any(len(labels) > 1 for labels in sets.values()):
+        return NnunetLabels(names, len(set().union(*sets.values())), None)
+    regions = tuple(names.values())
+    order = dataset.regions_class_order
+    if order is None or len(order) != len(regions):
+        raise StudyError(f"{path}: regions_class_order must have a label for each region ({len(regions)}), got {order}")
+    return NnunetLabels(names, len(regions), RegionChannels(regions, tuple(enumerate(order))))
+
+
+def nnunet_reorients(folder: Path) -> bool:
+    """Whether ``plans.json`` says that nnU-Net turned images first, so that arrays may lie otherwise than files.
+
+    Raises:
+        StudyError: The file is not nnU-Net's.
+    """
+    path = folder / "plans.json"
+    if not path.is_file():
+        return False
+    try:
+        return _Plans.model_validate_json(path.read_bytes()).image_reader_writer.endswith("WithReorient")
+    except ValidationError as error:
+        raise StudyError(f"{path}: is not nnU-Net's plans.json ({error.errors()[0]['msg']})") from error

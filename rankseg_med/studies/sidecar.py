@@ -1,0 +1,89 @@
+"""What is known of a study's outputs: the file ``<case id>.json`` beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies.errors import StudyError
+
+SidecarStatus = Literal["started", "done", "failed"]
+
+
+class Sidecar(BaseModel):
+    """State of one study in an output folder. There is no other record: resume, shards and status read sidecars.
+
+    Further entries are the job's own, such as the decoder and its decisions.
+
+    Attributes:
+        case_id: The study.
+        job: What was done with it, such as ``"predict"``.
+        status: ``"started"`` and not (yet) finished, ``"done"``, or ``"failed"``.
+        inputs: Its files.
+        input_fingerprint: Of the files, see `fingerprint`; empty if they could not be read.
+        config_digest: Of all settings and weights that the outputs depend on.
+        outputs: Names of the output files in the folder; all are in place once the status is ``"done"``.
+        time: When the status was written, ISO 8601 with offset.
+        host: Machine and process that wrote it, such as ``"node7:4711"``.
+        versions: Of the package and of what it computes with.
+        seconds: Wall time of the study.
+        stage_seconds: Wall time in each stage of the job.
+        error: Why it failed.
+        traceback: Where it failed.
+    """
+
+    # JSON has no word for what is undefined or infinite; as a string it is not lost.
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="strings")
+
+    case_id: str
+    job: str
+    status: SidecarStatus
+    inputs: list[str]
+    input_fingerprint: str
+    config_digest: str
+    outputs: list[str]
+    time: str
+    host: str
+    versions: dict[str, str] = {}
+    seconds: float | None = None
+    stage_seconds: dict[str, float] = {}
+    error: str | None = None
+    traceback: str | None = None
+
+    @classmethod
+    def path_in(cls, folder: Path, case_id: str) -> Path:
+        """Where a study's sidecar lies."""
+        return folder / f"{case_id}.json"
+
+    @classmethod
+    def read(cls, path: Path) -> Sidecar:
+        """Read a sidecar.
+
+        Raises:
+            StudyError: The file is no sidecar; the message names it.
+            OSError: It is not there or cannot be read.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise StudyError(
+                f"{path}: is not the sidecar of a study ({place}: {first['msg']}); move it out of the output folder, "
+                "or write to another one"
+            ) from error
+
+    def write(self, folder: Path) -> Path:
+        """Write it, whole or not at all, in place of what the study's sidecar said before."""
+        path = self.path_in(folder, self.case_id)
+        with atomic_write(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return path
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The job's own entries."""
+        return dict(self.model_extra or {})

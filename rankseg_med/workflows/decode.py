@@ -1,0 +1,246 @@
+"""Stored probabilities in, label maps out, one study at a time."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from monai.bundle import ConfigParser
+from monai.transforms import Transform
+from torch import Tensor
+
+from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, SlabSession
+from rankseg_med.decode.at_half import AtHalfDecoder
+from rankseg_med.decode.session import Store
+from rankseg_med.decode.validation import SUM_TOLERANCE
+from rankseg_med.studies import StudyError, write_label_map
+from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.studies.probabilities import count_channels, grid_of, open_probabilities
+from rankseg_med.studies.probability_files import ProbabilityStudy
+from rankseg_med.studies.region_channels import RegionChannels
+from rankseg_med.workflows.config import digest_of
+from rankseg_med.workflows.finishing import cleaned, volumes_ml
+from rankseg_med.workflows.job import Written
+from rankseg_med.workflows.predict import one_thread
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Everything that turns one study's stored probabilities into its label map on disk, in three steps.
+
+    Attributes:
+        decoder: Probabilities to label map; for regions one that takes independent channels.
+        cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
+        output: Folder of the label maps.
+        regions: What the channels are, if they are regions by sigmoid; None for exclusive classes by softmax.
+        num_channels: How many there must be; None for any number.
+        store: Where probabilities wait: ``"memory"`` (two bytes a voxel and foreground class) or ``"disk"``.
+        store_folder: Of temporary files; by default the system's.
+        device: Where they are decoded.
+    """
+
+    decoder: RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder
+    cleanup: Transform | None
+    output: Path
+    regions: RegionChannels | None = None
+    num_channels: int | None = None
+    store: Store = "memory"
+    store_folder: Path | None = None
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        independent = getattr(self.decoder, "mode", None) == "multilabel" or isinstance(self.decoder, AtHalfDecoder)
+        if independent != (self.regions is not None):
+            raise ValueError(
+                "channels that are regions need a decoder with mode 'multilabel', exclusive classes one with mode "
+                f"'multiclass'; found regions {self.regions} and {self.decoder!r}"
+            )
+
+    @classmethod
+    def from_config(cls, config: ConfigParser, output: Path, labels: NnunetLabels | None = None) -> Decoding:
+        """Build decoder and cleanup as the config says.
+
+        Args:
+            config: Of a decode job.
+            output: Folder of the label maps.
+            labels: What nnU-Net's ``dataset.json`` says of the channels, where the config does not.
+
+        Raises:
+            ValueError: Settings that do not go together.
+        """
+        regions = None if labels is None else labels.regions
+        if (given := config.get_parsed_content("region_channels")) is not None:
+            regions = RegionChannels.of(given)
+        if regions is not None:
+            num_channels: int | None = len(regions.regions)
+        elif "label_names" in config:
+            num_channels = len(config["label_names"])
+        else:
+            num_channels = None if labels is None else labels.channels
+        folder = config.get_parsed_content("store_folder")
+        return cls(
+            _decoder(config, regions),
+            config.get_parsed_content("cleanup"),
+            output,
+            regions,
+            num_channels,
+            config.get_parsed_content("store"),
+            None if folder is None else Path(folder),
+            config.get_parsed_content("device"),
+        )
+
+    def path_of(self, study: ProbabilityStudy) -> Path:
+        """Where a study's label map goes."""
+        return self.output / f"{study.case_id}.nii.gz"
+
+    def load(self, study: ProbabilityStudy) -> tuple[ProbabilityStudy, SlabSession]:
+        """First step: read and check the probabilities, slab by slab; what is kept of them is in the session.
+
+        Raises:
+            StudyError: The files cannot be used (see `open_probabilities`), have another number of channels, or hold
+                something else than probabilities; the message names them.
+        """
+        with one_thread(), open_probabilities(study, folder=self.store_folder) as volume:
+            self._check_channels(study, volume.shape[0])
+            session = self.decoder.open(
+                volume.shape[0],
+                volume.shape[1:],
+                axis=volume.axis,
+                store=self.store,
+                folder=self.store_folder,
+                device=self.device,
+            )
+            exclusive = self.regions is not None and volume.shape[0] > 1
+            for slab, probabilities in volume.slabs():
+                try:
+                    session.update(slab, probabilities.to(self.device))
+                except ValueError as error:
+                    session.close()
+                    raise StudyError(f"{study.files[0]}: {error}") from error
+                exclusive = exclusive and _sum_to_one(probabilities)
+        if exclusive:
+            session.close()
+            raise StudyError(
+                f"{study.files[0]}: channels that are regions must be independent (sigmoid), but sum to one in every "
+                "voxel; these look like classes by softmax: leave out the region channels"
+            )
+        return study, session
+
+    def decode(self, loaded: tuple[ProbabilityStudy, SlabSession]) -> tuple[ProbabilityStudy, Decoded]:
+        """Second step: the decisions, and the label map ``(X, Y, Z)``."""
+        study, session = loaded
+        with one_thread():  # the study before is being written and the next one read
+            decoded = session.finalize()
+        if self.regions is None:
+            return study, decoded
+        decisions = zip(decoded.decisions, self.regions.regions, strict=False)
+        return study, Decoded(
+            self.regions.label_map(decoded.label_map),
+            tuple(replace(decision, labels=labels) for decision, labels in decisions),
+        )
+
+    def write(self, decoded: tuple[ProbabilityStudy, Decoded]) -> Written:
+        """Last step: clean up, and write the label map, whole or not at all.
+
+        Returns:
+            The label map, with the decoder and its decisions, which speak of the masks as decoded: before regions are
+            painted over each other and before cleanup.
+        """
+        study, result = decoded
+        affine = grid_of(study).affine
+        with one_thread():
+            label_map = cleaned(result.label_map.cpu(), self.cleanup, affine)
+        path = self.path_of(study)
+        write_label_map(label_map, path, grid_of=study.grid or study.files[0])
+        details = {
+            "decoder": repr(self.decoder),
+            "decisions": [asdict(decision) for decision in result.decisions],
+            "volume_ml": volumes_ml(label_map, affine),
+        }
+        return Written((path,), details)
+
+    def _check_channels(self, study: ProbabilityStudy, found: int) -> None:
+        if self.num_channels is not None and found != self.num_channels:
+            what = "region" if self.regions else "class, background included"
+            raise StudyError(
+                f"{study.files[0]}: must have {self.num_channels} channels, one for each {what}, got {found}"
+            )
+        if self.regions is None and found < 2:
+            raise StudyError(
+                f"{study.files[0]}: must have a channel per class, the background first, got {found} in all; if it is "
+                "one foreground channel by sigmoid, say so with the region channels, such as tumour=1"
+            )
+
+
+@dataclass(frozen=True)
+class DecodeJob:
+    """Decoding of one study after another, as executors spread it.
+
+    Attributes:
+        build_decoding: Makes decoder and cleanup; picklable for other processes than this one.
+        output: Folder of the label maps.
+        digest: Of all settings that label maps depend on.
+    """
+
+    build_decoding: Callable[[], Decoding]
+    output: Path
+    digest: str
+    name: ClassVar[str] = "decode"
+    stage_names: ClassVar[tuple[str, ...]] = ("load", "decode", "write")
+
+    @classmethod
+    def from_config(cls, config: ConfigParser, output: Path, labels: NnunetLabels | None = None) -> DecodeJob:
+        """The job that a config describes; see `Decoding.from_config`.
+
+        Raises:
+            ValueError: Settings that do not go together.
+        """
+        settings = dict(config.get())
+        build = partial(_build_decoding, settings, output, labels)
+        build()
+        return cls(build, output, digest_of({**settings, "nnunet_labels": repr(labels)}))
+
+    def build(self) -> tuple[Callable[[Any], Any], ...]:
+        """The three steps."""
+        decoding = self.build_decoding()
+        return decoding.load, decoding.decode, decoding.write
+
+    def inputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
+        """The probabilities, and the file that says where they lie."""
+        return study.paths
+
+    def outputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
+        """The label map."""
+        return (self.output / f"{study.case_id}.nii.gz",)
+
+    def memory_needed(self, study: ProbabilityStudy) -> int:
+        """Bytes at its worst, twice what was measured: two a voxel and channel, and somewhat more."""
+        return 2 * (2 * count_channels(study) + 2) * math.prod(grid_of(study).shape)
+
+
+def _build_decoding(settings: dict[str, Any], output: Path, labels: NnunetLabels | None) -> Decoding:
+    return Decoding.from_config(ConfigParser(copy.deepcopy(settings)), output, labels)
+
+
+def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder:
+    decoder: RankSEGDecoder | ArgmaxDecoder = config.get_parsed_content("decoder")
+    if regions is None:
+        return decoder
+    if isinstance(decoder, ArgmaxDecoder):
+        return AtHalfDecoder()
+    if decoder.regions is not None:
+        raise ValueError(
+            "regions of a decoder are unions of exclusive classes; leave them out for channels that are regions already"
+        )
+    return RankSEGDecoder(**{**vars(decoder), "mode": "multilabel"})
+
+
+def _sum_to_one(channels: Float[Tensor, "channels X Y Z"]) -> bool:
+    return bool(((channels.sum(0) - 1).abs() < SUM_TOLERANCE).all())

@@ -1,0 +1,195 @@
+"""Scoring of one case after another: label maps in, scores out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+import numpy as np
+from pydantic import TypeAdapter
+from scipy import ndimage
+
+from rankseg_med.metrics import RegionScores, score_label_maps
+from rankseg_med.metrics.lits import LitsCase, score_lits_case
+from rankseg_med.studies import (
+    GridError,
+    Sidecar,
+    check_same_grid,
+    load_label_map,
+    read_grid,
+    resample_label_map,
+)
+from rankseg_med.workflows.config import digest_of
+from rankseg_med.workflows.evaluation_plan import EvaluationPlan
+from rankseg_med.workflows.job import Written
+from rankseg_med.workflows.run import CaseOutcome, RunOptions, run_job
+
+_BYTES_PER_VOXEL = 30
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A case to be scored: its label map as predicted, None for an empty one, and as it should be."""
+
+    case_id: str
+    prediction: Path | None
+    reference: Path
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """The scores of one case, what it adds to the results of LiTS, and what of it deserves a warning."""
+
+    scores: list[RegionScores]
+    lits: LitsCase | None
+    findings: list[str]
+
+    @classmethod
+    def of_sidecar(cls, sidecar: Sidecar) -> CaseScores:
+        """The scores that a sidecar holds.
+
+        Raises:
+            ValidationError: It holds none.
+        """
+        return _FROM_JSON.validate_python(sidecar.details.get("scored"))
+
+
+_FROM_JSON = TypeAdapter(CaseScores)
+
+
+@dataclass(frozen=True)
+class ScoringJob:
+    """Scores pairs; the scores are in the sidecars, under ``scored``.
+
+    Attributes:
+        plan: What is scored, and by which rules.
+        resample_to_reference: See `evaluate`.
+        output: Folder of the sidecars.
+    """
+
+    plan: EvaluationPlan
+    resample_to_reference: bool
+    output: Path
+    name: ClassVar[str] = "evaluate"
+    stage_names: ClassVar[tuple[str, ...]] = ("score",)
+
+    @property
+    def digest(self) -> str:
+        """Of what is scored, and how."""
+        return digest_of({"plan": repr(self.plan), "resample_to_reference": self.resample_to_reference})
+
+    def build(self) -> tuple[Callable[[Pair], Written]]:
+        """The only step."""
+        return (partial(_score, self.plan, self.resample_to_reference),)
+
+    def inputs_of(self, pair: Pair) -> tuple[Path, ...]:
+        """Both label maps."""
+        return (pair.reference,) if pair.prediction is None else (pair.prediction, pair.reference)
+
+    def outputs_of(self, pair: Pair) -> tuple[Path, ...]:
+        """None: the scores are in the sidecar."""
+        return ()
+
+    def memory_needed(self, pair: Pair) -> int:
+        """Bytes, from the header: two label maps and distances in the box around the structures."""
+        return _BYTES_PER_VOXEL * math.prod(read_grid(pair.reference).shape)
+
+
+def score_pairs(
+    pairs: Sequence[Pair],
+    plan: EvaluationPlan,
+    *,
+    resample_to_reference: bool = False,
+    output: Path | None = None,
+    run: RunOptions | None = None,
+    on_outcome: Callable[[CaseOutcome[Pair]], None] | None = None,
+) -> tuple[dict[str, CaseScores], dict[str, str]]:
+    """Score many cases.
+
+    Args:
+        pairs: What to score; case ids differ.
+        plan: By which rules.
+        resample_to_reference: See `evaluate`.
+        output: Sidecars go to ``cases`` in this folder, and are read from there; None keeps no record.
+        run: How cases are spread.
+        on_outcome: Called with what became of each case.
+
+    Returns:
+        Case id to scores, and case id to the reason why there are none; each case is in one of them.
+    """
+    run = replace(run or RunOptions(), overwrite=True)
+    with nullcontext(output / "cases") if output else TemporaryDirectory() as folder:
+        job = ScoringJob(plan, resample_to_reference, Path(folder))
+        failures = {pair.case_id: "not scored: the run was stopped" for pair in pairs}
+        scored: dict[str, CaseScores] = {}
+        for outcome in run_job(job, pairs, run):
+            case_id = outcome.case.case_id
+            if outcome.status == "failed":
+                failures[case_id] = outcome.reason
+            else:
+                scored[case_id] = CaseScores.of_sidecar(Sidecar.read(Sidecar.path_in(job.output, case_id)))
+                del failures[case_id]
+            if on_outcome is not None:
+                on_outcome(outcome)
+    return {pair.case_id: scored[pair.case_id] for pair in pairs if pair.case_id in scored}, failures
+
+
+def _score(plan: EvaluationPlan, resample_to_reference: bool, pair: Pair) -> Written:
+    return Written((), {"scored": asdict(score_pair(pair, plan, resample_to_reference=resample_to_reference))})
+
+
+def score_pair(pair: Pair, plan: EvaluationPlan, *, resample_to_reference: bool = False) -> CaseScores:
+    """Score one case.
+
+    Raises:
+        StudyError: A label map cannot be used, or they lie on different grids and may not be resampled.
+    """
+    findings: list[str] = []
+    reference_map = load_label_map(pair.reference)
+    reference = reference_map[0].numpy()
+    if pair.prediction is None:
+        prediction = np.zeros_like(reference)
+        findings.append("no prediction; scored as empty, as asked for")
+    else:
+        try:
+            check_same_grid(pair.prediction, pair.reference)
+            prediction = load_label_map(pair.prediction)[0].numpy()
+        except GridError as error:
+            if not resample_to_reference:
+                raise
+            prediction = resample_label_map(pair.prediction, pair.reference)
+            findings.append(f"the prediction was resampled (nearest voxel), since {error}")
+    spacing_mm = [float(step) for step in reference_map.pixdim]
+    lits = None
+    if plan.lits is not None:
+        lits = score_lits_case(prediction, reference, spacing_mm, strict=plan.lits == "strict")
+        scores = list(lits.regions)
+    elif plan.unit_spacing:
+        in_voxels = score_label_maps(prediction, reference, plan.regions, [1.0] * 3, plan.scoring)
+        scores = [_with_volumes_in_ml(row, spacing_mm) for row in in_voxels]
+    else:
+        scores = score_label_maps(prediction, reference, plan.regions, spacing_mm, plan.scoring)
+    labels = {label for region in plan.regions for label in region.labels}
+    findings += [
+        f"value {value} occurs in the {side} but is not among the labels {sorted(labels)}, so it was not scored"
+        for side, label_map in (("prediction", prediction), ("reference", reference))
+        for value, box in enumerate(ndimage.find_objects(label_map), start=1)
+        if box is not None and value not in labels
+    ]
+    return CaseScores(scores, lits, findings)
+
+
+def _with_volumes_in_ml(row: RegionScores, spacing_mm: Sequence[float]) -> RegionScores:
+    """Scores that were measured with voxels of 1 mm."""
+    voxel_mm3 = math.prod(spacing_mm)
+    return replace(
+        row,
+        prediction_volume_ml=row.prediction_volume_ml * voxel_mm3,
+        reference_volume_ml=row.reference_volume_ml * voxel_mm3,
+    )

@@ -1,0 +1,144 @@
+"""MONAI's engines as the train config describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import TerminateOnNan
+from monai.bundle import ConfigParser
+from monai.data import CacheDataset, DataLoader
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import LrScheduleHandler, MeanDice, TensorBoardStatsHandler, from_engine
+from monai.inferers import SimpleInferer
+from monai.transforms import AsDiscreted, Compose
+from torch.utils.data import RandomSampler
+
+from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
+from rankseg_med.studies import Study
+from rankseg_med.workflows.training_panels import ImagePanels
+from rankseg_med.workflows.training_seeds import EpochSeeds
+
+VALIDATION_METRIC = "val_mean_dice"
+_loss_of = itemgetter("loss")
+
+
+def make_trainer(
+    config: ConfigParser, training: Sequence[Study], unlabelled: Sequence[Study], output: Path, seed: int
+) -> SupervisedTrainer:
+    """Trainer of the config's network, by its ``method`` where it has one.
+
+    Args:
+        config: Of a train job.
+        training: Studies with labels.
+        unlabelled: Studies without; only for a config with a method.
+        output: Folder of the run, for TensorBoard.
+        seed: Of every epoch's randomness.
+    """
+    datasets = [_dataset(config, training, "")]
+    loader: Any = _loader(config, datasets[0], int(config["batch_size"]))
+    method: SemiSupervisedMethod | None = None
+    options: dict[str, Any] = {"loss_function": config.get_parsed_content("loss")}
+    if "method" in config:
+        method = config.get_parsed_content("method")
+        datasets.append(_dataset(config, unlabelled, "unlabelled_"))
+        unlabelled_batch_size = int(config.get_parsed_content("unlabelled_batch_size"))
+        loader = TwoStreams(loader, _loader(config, datasets[1], unlabelled_batch_size))
+        options = {"loss_function": method.loss, "prepare_batch": method}
+    device = config.get_parsed_content("device")
+    tensorboard = output / "tensorboard"
+    trainer = SupervisedTrainer(
+        device=device,
+        max_epochs=int(config["epochs"]),
+        train_data_loader=loader,
+        network=config.get_parsed_content("network"),
+        optimizer=config.get_parsed_content("optimizer"),
+        inferer=SimpleInferer(),
+        amp=device.type == "cuda",
+        decollate=False,
+        train_handlers=[
+            EpochSeeds(seed, datasets),
+            LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False),
+            TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, method)),
+            ImagePanels(tensorboard, "train", every=int(config["validate_every"])),
+        ],
+        **options,
+    )
+    if method is not None:
+        method.attach(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=_loss_of))
+    trainer.add_event_handler(Events.TERMINATE, _raise_on_nan)
+    return trainer
+
+
+def make_evaluator(
+    config: ConfigParser,
+    network: torch.nn.Module,
+    validation: Sequence[Study],
+    output: Path,
+) -> SupervisedEvaluator:
+    """Evaluator of whole volumes by foreground mean Dice of argmax, on the preprocessed grid.
+
+    Args:
+        config: Of a train job.
+        network: What to validate: the teacher, where there is one.
+        validation: Studies with labels.
+        output: Folder of the run, for TensorBoard.
+    """
+    num_classes = config.get_parsed_content("num_classes")
+    tensorboard = output / "tensorboard"
+    dataset = _cached(config, validation, config.get_parsed_content("preprocessing"))
+    return SupervisedEvaluator(
+        device=config.get_parsed_content("device"),
+        val_data_loader=DataLoader(dataset, batch_size=1),
+        network=network,
+        inferer=config.get_parsed_content("inferer"),
+        postprocessing=Compose(
+            [AsDiscreted("pred", argmax=True, to_onehot=num_classes), AsDiscreted("label", to_onehot=num_classes)]
+        ),
+        key_val_metric={
+            VALIDATION_METRIC: MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
+        },
+        val_handlers=[
+            TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=lambda _: None),
+            ImagePanels(tensorboard, "validation"),
+        ],
+    )
+
+
+def _dataset(config: ConfigParser, studies: Sequence[Study], stream: str) -> CacheDataset:
+    parts = [config.get_parsed_content(f"{stream}{part}") for part in ("preprocessing", "augmentation")]
+    # Flat, because a Compose counts as random itself, and the cache ends at the first random transform.
+    return _cached(config, studies, Compose(parts).flatten())
+
+
+def _cached(config: ConfigParser, studies: Sequence[Study], transforms: Compose) -> CacheDataset:
+    items = []
+    for study in studies:
+        image = list(study.images) if study.more_images else study.image
+        items.append({"image": image} if study.label is None else {"image": image, "label": study.label})
+    return CacheDataset(items, transforms, cache_rate=float(config["cache_rate"]), num_workers=1, progress=False)
+
+
+def _loader(config: ConfigParser, dataset: CacheDataset, batch_size: int) -> DataLoader:
+    # With replacement, so that an epoch is as long on six volumes as on a hundred.
+    samples = batch_size * int(config["iterations_per_epoch"])
+    sampler = RandomSampler(dataset, replacement=True, num_samples=samples)
+    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, num_workers=int(config["num_workers"]))
+
+
+def _scalars_of(method: SemiSupervisedMethod | None, output: Mapping[str, Any]) -> dict[str, float]:
+    return {"train_loss": float(_loss_of(output)), **({} if method is None else method.scalars)}
+
+
+def _raise_on_nan(trainer: Engine) -> None:
+    loss = float(_loss_of(trainer.state.output))
+    raise RuntimeError(
+        f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; "
+        "lower the learning rate (the last finished epoch is in last.pt)"
+    )

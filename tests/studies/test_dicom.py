@@ -1,0 +1,169 @@
+"""DICOM series. Voxels are those that were written; places follow DICOM's definition (PS3.3 C.7.6.2.1.1)."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from rankseg_med.studies import StudyError, load_image, read_grid
+from rankseg_med.studies.dicom import is_dicom_series
+from tests.studies.dicom_files import write_series
+
+VOXELS = np.random.default_rng(0).integers(-1000, 2000, (5, 6, 4)).astype(np.int16)
+
+
+@pytest.fixture
+def series(tmp_path):
+    return write_series(tmp_path / "series", VOXELS)
+
+
+def test_voxels_and_their_places(series):
+    image = load_image(series)
+    np.testing.assert_array_equal(image[0].numpy(), VOXELS)
+    assert image.meta["filename_or_obj"] == str(series)
+    np.testing.assert_allclose(
+        image.affine, [[-0.7, 0, 0, 90.5], [0, -0.8, 0, 126.25], [0, 0, 2.5, 33], [0, 0, 0, 1]], atol=1e-6
+    )
+
+
+def test_slices_are_sorted_by_place_not_by_name(tmp_path):
+    down = [(0, 0, 10 - 2 * k) for k in range(4)]
+    folder = write_series(tmp_path / "series", VOXELS, positions=down, names="{}")
+    np.testing.assert_array_equal(load_image(folder)[0].numpy(), VOXELS[:, :, ::-1])
+    assert read_grid(folder).affine[2].tolist() == [0, 0, 2, 4]
+
+
+def test_other_planes(tmp_path):
+    # Sagittal: columns run to the back, rows down, slices to the left.
+    positions = [(3.0 * k, -50, 80) for k in range(4)]
+    folder = write_series(tmp_path / "series", VOXELS, positions=positions, orientation=(0, 1, 0, 0, 0, -1))
+    grid = read_grid(folder)
+    # The normal (the product of both axes) points right, so slices are sorted from left to right.
+    np.testing.assert_allclose(grid.affine[:3, 0], [0, -0.7, 0], atol=1e-6)
+    np.testing.assert_allclose(grid.affine[:3, 1], [0, 0, -0.8], atol=1e-6)
+    np.testing.assert_allclose(grid.affine[:3, 2], [3, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(grid.affine[:3, 3], [-9, 50, 80], atol=1e-6)
+
+
+def test_rescaling_is_each_slice_s_own(series):
+    scaled = SimpleITK.ReadImage(series / "1.dcm")
+    scaled.SetMetaData("0028|1052", "-1024")
+    scaled.SetMetaData("0028|1053", "2")
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetFileName(str(series / "1.dcm"))
+    stored = (VOXELS[:, :, 1] - VOXELS[:, :, 1] % 2).astype(np.int16)
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(stored.T)[None])
+    for key in scaled.GetMetaDataKeys():
+        image.SetMetaData(key, scaled.GetMetaData(key))
+    image.SetSpacing((0.7, 0.8, 1))
+    writer.Execute(image)
+    itk = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(series / "1.dcm"))[0].T
+    np.testing.assert_array_equal(load_image(series)[0, :, :, 1].numpy(), itk)
+    np.testing.assert_array_equal(load_image(series)[0, :, :, 0].numpy(), VOXELS[:, :, 0])
+
+
+def test_a_tilted_gantry_s_axis_is_kept(tmp_path):
+    positions = [(0, 1.0 * k, 2.0 * k) for k in range(4)]
+    grid = read_grid(write_series(tmp_path / "series", VOXELS, positions=positions))
+    np.testing.assert_allclose(grid.affine[:3, 2], [0, -1, 2], atol=1e-6)
+
+
+def test_other_files_are_ignored(series):
+    for name in ("notes.txt", "DICOMDIR", ".hidden"):
+        (series / name).write_bytes(b"x" * 200)
+    (series / "deeper").mkdir()
+    assert read_grid(series).shape == (5, 6, 4)
+
+
+def test_a_single_slice_is_as_thick_as_it_says(tmp_path):
+    assert read_grid(write_series(tmp_path / "a", VOXELS[:, :, :1])).spacing_mm == pytest.approx((0.7, 0.8, 2.5))
+    with pytest.raises(StudyError, match="thickness"):
+        read_grid(write_series(tmp_path / "b", VOXELS[:, :, :1], thickness_mm=None))
+
+
+class TestErrors:
+    def test_no_series(self, tmp_path):
+        (tmp_path / "notes.txt").touch()
+        with pytest.raises(StudyError, match=r"one DICOM series, found none in its 1 files"):
+            read_grid(tmp_path)
+
+    def test_mixed_series_are_listed(self, series):
+        write_series(series, VOXELS, uid="5.6.7", names="other{}.dcm")
+        with pytest.raises(StudyError, match=r"found 2: 1\.2\.3\.4.*\(4 files\); 5\.6\.7.*\(4 files\)"):
+            read_grid(series)
+
+    def test_a_missing_slice(self, series):
+        (series / "2.dcm").unlink()
+        with pytest.raises(StudyError, match=r"[013]\.dcm and .*3\.dcm: .*evenly spaced.*5 mm apart|evenly"):
+            read_grid(series)
+
+    def test_a_missing_slice_among_many_is_placed(self, tmp_path):
+        voxels = np.zeros((2, 2, 9), np.int16)
+        folder = write_series(tmp_path / "series", voxels)
+        (folder / "5.dcm").unlink()
+        with pytest.raises(StudyError, match=r"4\.dcm and .*6\.dcm: .*5 mm apart and most 2\.5 mm"):
+            read_grid(folder)
+
+    def test_a_slice_twice(self, series):
+        write_series(series, VOXELS[:, :, :1], names="again{}.dcm")
+        with pytest.raises(StudyError, match=r"0\.dcm and .*again0\.dcm|again0\.dcm and .*0\.dcm"):
+            read_grid(series)
+
+    def test_slices_that_are_not_in_a_line(self, tmp_path):
+        beside = [(0 if k != 2 else 6, 0, 2.0 * k) for k in range(9)]
+        with pytest.raises(StudyError, match=r"evenly|line"):
+            read_grid(write_series(tmp_path / "series", np.zeros((2, 2, 9), np.int16), positions=beside))
+
+    def test_sizes_that_differ(self, series):
+        write_series(series, VOXELS[:4, :, :1], names="3.dcm", positions=[(-90.5, -126.25, 40.5)])
+        with pytest.raises(StudyError, match=r"(series, found 2|alike, but differ in size)"):
+            read_grid(series)
+
+    def test_spacings_that_differ(self, series):
+        write_series(series, VOXELS[:, :, :1], names="3.dcm", positions=[(-90.5, -126.25, 40.5)], spacing_mm=(0.9, 0.9))
+        with pytest.raises(StudyError, match=r"(series, found 2|alike, but differ in spacing)"):
+            read_grid(series)
+
+    def test_too_tilted(self, tmp_path):
+        positions = [(0, 3.0 * k, 2.0 * k) for k in range(4)]
+        with pytest.raises(StudyError, match="perpendicular"):
+            read_grid(write_series(tmp_path / "series", VOXELS, positions=positions))
+
+    @pytest.mark.parametrize("content", [b"", b"not dicom", b"\0" * 128 + b"DICM" + b"\xff" * 60], ids=len)
+    def test_a_damaged_slice_is_named(self, series, content):
+        (series / "3.dcm").write_bytes(content)
+        with pytest.raises(StudyError, match=r"3\.dcm"):
+            load_image(series)
+
+    @pytest.mark.parametrize("kept", [200, 700, -1, -20])
+    def test_a_truncated_slice_is_named(self, series, kept):
+        path = series / "3.dcm"
+        path.write_bytes(path.read_bytes()[:kept])
+        with pytest.raises(StudyError, match=r"3\.dcm"):
+            load_image(series)
+
+
+class TestIsSeries:
+    def test_by_content(self, series, tmp_path):
+        assert is_dicom_series(series)
+        assert not is_dicom_series(tmp_path)
+
+    def test_an_index_alone_is_none(self, series, tmp_path):
+        (tmp_path / "x").mkdir()
+        shutil.copy(series / "0.dcm", tmp_path / "x" / "DICOMDIR")
+        assert not is_dicom_series(tmp_path / "x")
+
+
+@pytest.mark.real_data
+def test_a_real_series(shared_data):
+    folder: Path = shared_data / "ct" / "dicom_series"
+    image = load_image(folder)
+    (identifier,) = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    itk = SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier))
+    np.testing.assert_array_equal(image[0].numpy(), SimpleITK.GetArrayFromImage(itk).transpose(2, 1, 0))
+    for index in [(0, 0, 0), (511, 0, 0), (0, 511, 0), (0, 0, 19)]:
+        lps = np.array(itk.TransformIndexToPhysicalPoint(index))
+        np.testing.assert_allclose((image.affine.numpy() @ [*index, 1])[:3], lps * [-1, -1, 1], atol=1e-6)

@@ -1,0 +1,84 @@
+"""What run.json and status say of a run, while it runs, when it ended, and when it was killed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from rankseg_med.studies import Sidecar, StudyError
+from rankseg_med.workflows.run import run_job
+from rankseg_med.workflows.run_record import RunRecord, recorded
+from rankseg_med.workflows.shard import Shard
+from rankseg_med.workflows.status import folder_status
+
+
+def test_a_finished_run(doubling, files):
+    cases = files("1", "raise", "3")
+    list(recorded(doubling, cases, run_job(doubling, cases), device="cpu"))
+    record = RunRecord.read(doubling.output / "run.json")
+    assert (record.status, record.device, record.totals) == ("finished", "cpu", {"done": 2, "failed": 1})
+    assert record.failed == {"case_1": "ValueError: case_1 holds no number"}
+    assert set(record.stage_seconds) == {"read", "write"}
+    assert record.peak_memory_bytes > 1e6
+    assert record.versions["torch"]
+    status = folder_status(doubling.output)
+    assert [sidecar.case_id for sidecar in status.with_status("done")] == ["case_0", "case_2"]
+    assert [sidecar.case_id for sidecar in status.with_status("failed")] == ["case_1"]
+    assert (status.pending, status.unreadable) == ([], {})
+
+
+def test_a_run_under_way(doubling, files):
+    cases = files(*["1"] * 20)
+    running = recorded(doubling, cases, run_job(doubling, cases))
+    next(running)
+    assert RunRecord.read(doubling.output / "run.json").status == "running"
+    status = folder_status(doubling.output)
+    assert len(status.with_status("done")) >= 1
+    assert "case_19" in status.pending
+    running.close()
+    record = RunRecord.read(doubling.output / "run.json")
+    assert record.status == "stopped"
+    assert record.ended
+
+
+def test_shards_have_records_of_their_own(doubling, files):
+    cases = files("1", "2", "3")
+    for number in (1, 2):
+        shard = Shard(number, 2)
+        mine = shard.of_cases(cases)
+        list(recorded(doubling, mine, run_job(doubling, mine), shard=shard))
+        status = folder_status(doubling.output)
+        assert f"run-{number}-of-2.json" in status.runs
+        assert status.runs[f"run-{number}-of-2.json"].cases == [case.case_id for case in mine]
+    assert len(status.with_status("done")) == 3
+
+
+def test_a_case_named_as_the_record_is_refused(doubling, files):
+    cases = [replace(files("1")[0], case_id="run")]
+    with pytest.raises(StudyError, match="is the name of the run's own record"):
+        recorded(doubling, cases, iter(()))
+
+
+def test_status_names_what_it_cannot_read(doubling, files):
+    cases = files("1")
+    list(run_job(doubling, cases))
+    (doubling.output / "broken.json").write_text("{")
+    (doubling.output / "other.json").write_text(json.dumps({"a": 1}))
+    status = folder_status(doubling.output)
+    assert sorted(status.unreadable) == ["broken.json", "other.json"]
+    assert list(status.sidecars) == ["case_0"]
+
+
+def test_status_of_anything_else(tmp_path):
+    with pytest.raises(StudyError, match="there is no such folder"):
+        folder_status(tmp_path / "absent")
+    with pytest.raises(StudyError, match="holds no record of a run"):
+        folder_status(tmp_path)
+
+
+def test_sidecars_come_in_the_order_of_time(doubling, files):
+    cases = files("1", "2")
+    list(run_job(doubling, cases))
+    first = Sidecar.read(doubling.output / "case_1.json").model_copy(update={"time": "2000-01-01T00:00:00+00:00"})
+    first.write(doubling.output)
+    assert [s.case_id for s in folder_status(doubling.output).with_status("done")] == ["case_1", "case_0"]
