@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint format bench bench-decode bench-memory bench-metrics clean
+.PHONY: setup demo test test-all lint format bench bench-decode bench-memory bench-metrics bench-batch clean
 
 setup: .venv/installed
 
@@ -40,6 +40,10 @@ bench-memory: setup
 
 bench-metrics: setup
 	$(BIN)/python benchmarks/metrics.py $(LABELS)
+
+# IMAGES=folder WORK=new folder [STUDIES=40]
+bench-batch: setup
+	$(BIN)/python benchmarks/batch.py $(IMAGES) $(WORK) $(if $(STUDIES),--studies $(STUDIES))
 
 clean:
 	rm -rf .venv dist build demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,6 +17,7 @@ from rankseg_med.cli.demo import demo_command
 from rankseg_med.cli.evaluate import evaluate_command
 from rankseg_med.cli.manifest import manifest_command
 from rankseg_med.cli.predict import predict_command
+from rankseg_med.cli.pseudo_label import pseudo_label_command
 from rankseg_med.cli.status import status_command
 from rankseg_med.cli.train import train_command
 
@@ -30,6 +31,7 @@ app.command("compare")(compare_command)
 app.command("cleanup-search")(cleanup_search_command)
 app.command("manifest")(manifest_command)
 app.command("train")(train_command)
+app.command("pseudo-label")(pseudo_label_command)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -12,14 +12,17 @@ A `SupervisedTrainer` with a method as ``prepare_batch``, its ``loss`` and batch
 
 from rankseg_med.semisupervised.bidirectional_copy_paste import BidirectionalCopyPaste
 from rankseg_med.semisupervised.copy_paste import copy_paste_mask, paste
+from rankseg_med.semisupervised.ignoring_loss import IgnoringDiceCELoss
 from rankseg_med.semisupervised.mean_teacher import MeanTeacher, sigmoid_ramp_up
 from rankseg_med.semisupervised.method import SemiSupervisedMethod
-from rankseg_med.semisupervised.pseudo_labels import PseudoLabel, PseudoLabeller, ThresholdDecoder
+from rankseg_med.semisupervised.pseudo_labels import PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.teacher import Teacher
+from rankseg_med.semisupervised.threshold_decoder import ThresholdDecoder
 from rankseg_med.semisupervised.two_streams import TwoStreams
 
 __all__ = [
     "BidirectionalCopyPaste",
+    "IgnoringDiceCELoss",
     "MeanTeacher",
     "PseudoLabel",
     "PseudoLabeller",

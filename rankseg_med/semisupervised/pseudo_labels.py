@@ -16,13 +16,17 @@ from rankseg_med.decode import (
     ArgmaxDecoder,
     Decision,
     Decoded,
-    Distribution,
+    DecodeSession,
+    Objective,
     ProbabilityHistogram,
     RankSEGDecoder,
-    check_probabilities,
-    expected_score_of_mask,
 )
-from rankseg_med.decode.expected_score import empty_score_expected
+from rankseg_med.decode.assignment.rules import highest
+from rankseg_med.decode.blocks import Blocks, TensorBlocks
+from rankseg_med.decode.kept import KeptVoxels
+from rankseg_med.decode.regions import Regions
+from rankseg_med.semisupervised.threshold_decoder import ThresholdDecoder
+from rankseg_med.semisupervised.voxel_runs import voxel_runs
 
 PseudoDecoder = Literal["argmax", "threshold", "rankseg"]
 
@@ -49,33 +53,12 @@ class PseudoLabel:
     decisions: tuple[Decision, ...]
 
 
-class ThresholdDecoder:
-    """The most probable foreground class of every voxel where it reaches a threshold, background elsewhere.
-
-    What LA and pancreas experiments do at 0.5. Ties go to the lowest class.
-
-    Args:
-        threshold: In (0, 1].
-    """
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        if not 0 < threshold <= 1:
-            raise ValueError(f"threshold must lie in (0, 1], found {threshold}")
-        self.threshold = threshold
-
-    @torch.no_grad()
-    def decode(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
-        """Decode a multiclass probability volume; errors as for `RankSEGDecoder`. Decides nothing."""
-        check_probabilities(probabilities)
-        highest, foreground = probabilities[1:].max(0)
-        return Decoded(torch.where(highest >= self.threshold, foreground + 1, 0).to(torch.uint8), ())
-
-
 class PseudoLabeller:
     """Decode, clean up, and say how far to trust it.
 
-    One object for both uses: `label_batch` inside training, `label_volume` for whole volumes. Probabilities stay on
-    their device; only a byte a voxel travels to the CPU and back, for the components.
+    One object for all uses: `label_batch` inside training, `label_volume` for whole volumes, `label_session` for those
+    that were collected slab by slab. Probabilities stay on their device; only a byte a voxel travels to the CPU and
+    back, for the components.
 
     Args:
         decoder: ``"rankseg"``: highest expected Dice. ``"argmax"``. ``"threshold"``: see `ThresholdDecoder`.
@@ -132,20 +115,32 @@ class PseudoLabeller:
             TypeError: Not a floating-point tensor.
             ValueError: Not a probability volume, or one of so many classes that ``ignore_index`` is among them.
         """
-        if self.ignore_index < probabilities.shape[0]:
-            raise ValueError(f"ignore_index {self.ignore_index} is one of the {probabilities.shape[0]} classes")
         decoded = self.decoder.decode(probabilities)
-        label_map = self._clean(decoded.label_map)
-        confidence = _probability_of(label_map, probabilities)
-        ignored = confidence < self.min_confidence
-        trusted = confidence if self.weight_by_confidence else torch.ones_like(confidence)
-        return PseudoLabel(
-            label_map=label_map.masked_fill(ignored, self.ignore_index),
-            confidence=confidence,
-            weight=trusted.masked_fill(ignored, 0.0),
-            expected_dice=_expected_dice(probabilities, label_map, self.empty_score),
-            decisions=decoded.decisions,
-        )
+        return self._label(TensorBlocks(probabilities), decoded)
+
+    @torch.no_grad()
+    def label_session(self, session: DecodeSession) -> PseudoLabel:
+        """Pseudo-label of a volume that a session holds, with no copy of it in floating point.
+
+        Args:
+            session: Of a `RankSEGDecoder` with mode "multiclass", complete; whatever that one would decode, the labels
+                are this labeller's. It stays open.
+
+        Returns:
+            That of `label_volume` on the session's probabilities, which are rounded to 16 bits.
+
+        Raises:
+            ValueError: Slices are missing, or ``ignore_index`` is one of the classes.
+        """
+        session.check_complete()
+        (blocks,) = session.volumes()
+        if isinstance(self.decoder, RankSEGDecoder):
+            decoded = self.decoder.decode_blocks([blocks], session.spatial_shape)
+        else:
+            rule = highest if isinstance(self.decoder, ArgmaxDecoder) else self.decoder.labels_of
+            labels = torch.cat([rule(classes) for _, classes in voxel_runs(blocks)])
+            decoded = Decoded(labels.reshape(session.spatial_shape), ())
+        return self._label(blocks, decoded)
 
     def label_batch(self, probabilities: Float[Tensor, "batch classes *spatial"]) -> PseudoLabel:
         """Pseudo-labels of a batch, each volume decoded by itself; input and errors as for `label_volume`."""
@@ -156,6 +151,22 @@ class PseudoLabeller:
             weight=torch.stack([label.weight for label in labels]),
             expected_dice=torch.stack([label.expected_dice for label in labels]),
             decisions=tuple(decision for label in labels for decision in label.decisions),
+        )
+
+    def _label(self, blocks: Blocks, decoded: Decoded) -> PseudoLabel:
+        """Clean the label map up, and judge it by the probabilities."""
+        if self.ignore_index < blocks.num_classes:
+            raise ValueError(f"ignore_index {self.ignore_index} is one of the {blocks.num_classes} classes")
+        label_map = self._clean(decoded.label_map)
+        confidence, expected_dice = _judged(blocks, label_map, self.empty_score)
+        ignored = confidence < self.min_confidence
+        trusted = confidence if self.weight_by_confidence else torch.ones_like(confidence)
+        return PseudoLabel(
+            label_map=label_map.masked_fill(ignored, self.ignore_index),
+            confidence=confidence,
+            weight=trusted.masked_fill(ignored, 0.0),
+            expected_dice=expected_dice,
+            decisions=decoded.decisions,
         )
 
     def _clean(self, label_map: UInt8[Tensor, "*spatial"]) -> UInt8[Tensor, "*spatial"]:
@@ -178,28 +189,20 @@ def _make_decoder(
     raise ValueError(f"decoder must be argmax, threshold or rankseg, found {name!r}")
 
 
-def _probability_of(
-    label_map: UInt8[Tensor, "*spatial"], probabilities: Float[Tensor, "classes *spatial"]
-) -> Float[Tensor, "*spatial"]:
-    """Of every voxel's label. `gather` would need eight bytes a voxel for its index alone."""
-    confidence = probabilities[0].float()
-    for label, p in enumerate(probabilities[1:], start=1):
-        confidence = torch.where(label_map == label, p.float(), confidence)
-    return confidence
-
-
-def _expected_dice(
-    probabilities: Float[Tensor, "classes *spatial"], label_map: UInt8[Tensor, "*spatial"], empty_score: float
-) -> Float[Tensor, " foreground"]:
-    """Of every foreground class, whatever rule made the label map."""
-    histogram = ProbabilityHistogram.of(probabilities[1:]).cpu()
-    expected = []
-    for region, p in enumerate(probabilities[1:]):
-        distribution, kept = histogram.distribution(region), p[label_map == region + 1]
-        if kept.numel():
-            mask = Distribution.of_mask(ProbabilityHistogram.of(kept[None]).counts[0])
-            mass = float(kept.sum(dtype=torch.float64))
-            expected.append(expected_score_of_mask(distribution, mask, "dice", "exact", mass=mass))
-        else:
-            expected.append(empty_score_expected(distribution, "exact", empty_score))
-    return torch.tensor(expected, dtype=torch.float64)
+def _judged(
+    blocks: Blocks, label_map: UInt8[Tensor, "*spatial"], empty_score: float
+) -> tuple[Float[Tensor, "*spatial"], Float[Tensor, " foreground"]]:
+    """Probability of every voxel's label, and expected Dice of every foreground class, whatever made the label map."""
+    labels, classes = label_map.flatten(), blocks.num_classes
+    regions = Regions.of(classes, None)
+    histogram = ProbabilityHistogram.empty(classes - 1, 0, blocks.device)
+    kept = KeptVoxels.none(regions, blocks.device)
+    confidence = torch.empty(labels.shape, device=blocks.device)
+    for run, p in voxel_runs(blocks):
+        histogram.count(p[1:])
+        kept.add(regions, p[1:], labels[run])
+        confidence[run] = p.gather(0, labels[run].long()[None])[0]
+    histogram = histogram.cpu()
+    distributions = [histogram.distribution(region) for region in range(classes - 1)]
+    expected = kept.expected_scores(distributions, [Objective("dice", empty_score=empty_score)] * (classes - 1))
+    return confidence.reshape(label_map.shape), torch.tensor(expected, dtype=torch.float64)

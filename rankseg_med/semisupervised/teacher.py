@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, distributed
 
 TeacherBuffers = Literal["average", "copy", "own"]
 
@@ -22,7 +22,8 @@ class Teacher:
 
     Args:
         student: The network in training; the teacher starts as a copy of it. Wrapped in `DistributedDataParallel`, the
-            module inside counts.
+            module inside counts. In several processes students are equal, and so are teachers: their buffers, which
+            depend on the batch, are those of the first process, as `DistributedDataParallel` has it with the student's.
         decay: $d$, in (0, 1). Bidirectional copy-paste uses 0.99; Ignite's ``momentum`` is 1 less this.
         buffers: Running means and variances of batch norm. ``"average"``: as the parameters, counters copied.
             ``"copy"``: the student's values. ``"own"``: the teacher stays in train mode and gathers its own, as the
@@ -67,10 +68,10 @@ class Teacher:
 
     @torch.no_grad()
     def _follow_buffers(self) -> None:
-        if self.buffers == "own":
-            return
         for own, students in zip(self.network.buffers(), self._average.model.buffers(), strict=True):
             if self.buffers == "average" and own.is_floating_point():
                 own.lerp_(students, 1 - self.decay)
-            else:
+            elif self.buffers != "own":
                 own.copy_(students)
+            if distributed.is_initialized():
+                distributed.broadcast(own, src=0)

@@ -18,6 +18,7 @@ from monai.utils import set_determinism
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.transforms.errors import own_errors_of_transforms
 from rankseg_med.workflows.training_engines import VALIDATION_METRIC, make_evaluator, make_trainer
+from rankseg_med.workflows.training_processes import is_first_process, joined_processes
 from rankseg_med.workflows.training_split import split_studies, unlabelled_studies
 
 __all__ = ["BEST", "LAST", "TrainingProgress", "split_studies", "train", "unlabelled_studies"]
@@ -64,6 +65,10 @@ def train(
 
     Mixed precision is on where the device is CUDA.
 
+    Where `torchrun` started several processes, each takes batches of its own, their gradients are averaged, teachers
+    stay in step, and only the first writes and reports; a batch size is that of one process. A run is resumed to the
+    same losses with as many processes.
+
     Args:
         config: From `load_config("train", ...)`.
         training: Studies with labels.
@@ -72,7 +77,7 @@ def train(
         unlabelled: Studies whose labels, if any, are not looked at; for configs with a ``method``, and only those.
         seed: Of weights, sampling and augmentation.
         resume: Go on from ``last.pt``.
-        on_epoch: Called after every epoch.
+        on_epoch: Called after every epoch, in the first process.
 
     Raises:
         StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; there are
@@ -83,14 +88,14 @@ def train(
     _check_resume(last, resume)
     _check_unlabelled(config, unlabelled)
     output.mkdir(parents=True, exist_ok=True)
-    set_determinism(seed)
-    with own_errors_of_transforms():
+    with joined_processes(config.get_parsed_content("device")) as config["device"], own_errors_of_transforms():
+        set_determinism(seed)
         trainer = make_trainer(config, training, unlabelled, output, seed)
-        network = trainer.network
+        network = config.get_parsed_content("network")
         state = {"trainer": trainer, "network": network, "optimizer": trainer.optimizer}
         if "method" in config:
-            network = config.get_parsed_content("method").teacher.network
-            state |= {"network": network, "student": trainer.network}
+            state["student"] = network
+            state["network"] = network = config.get_parsed_content("method").teacher.network
         state["lr_scheduler"] = config.get_parsed_content("lr_scheduler")
         if trainer.scaler is not None:
             state["scaler"] = trainer.scaler
@@ -102,7 +107,8 @@ def train(
             state["best"] = _saver(output, BEST, {"network": network}, key=VALIDATION_METRIC)
             evaluator.add_event_handler(Events.COMPLETED, state["best"])
         trainer.add_event_handler(Events.EPOCH_COMPLETED, _saver(output, LAST, state))
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, _report, evaluator, on_epoch)
+        if is_first_process():
+            trainer.add_event_handler(Events.EPOCH_COMPLETED, _report, evaluator, on_epoch)
         if resume:
             _restore(state, last)
         trainer.run()

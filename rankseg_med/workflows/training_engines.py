@@ -22,6 +22,7 @@ from torch.utils.data import RandomSampler
 from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
 from rankseg_med.studies import Study
 from rankseg_med.workflows.training_panels import ImagePanels
+from rankseg_med.workflows.training_processes import across_processes, is_first_process, share_of
 from rankseg_med.workflows.training_seeds import EpochSeeds
 
 VALIDATION_METRIC = "val_mean_dice"
@@ -31,7 +32,7 @@ _loss_of = itemgetter("loss")
 def make_trainer(
     config: ConfigParser, training: Sequence[Study], unlabelled: Sequence[Study], output: Path, seed: int
 ) -> SupervisedTrainer:
-    """Trainer of the config's network, by its ``method`` where it has one.
+    """Trainer of the config's network, by its ``method`` where it has one, and of this process's batches.
 
     Args:
         config: Of a train job.
@@ -56,7 +57,7 @@ def make_trainer(
         device=device,
         max_epochs=int(config["epochs"]),
         train_data_loader=loader,
-        network=config.get_parsed_content("network"),
+        network=across_processes(config.get_parsed_content("network")),
         optimizer=config.get_parsed_content("optimizer"),
         inferer=SimpleInferer(),
         amp=device.type == "cuda",
@@ -64,11 +65,12 @@ def make_trainer(
         train_handlers=[
             EpochSeeds(seed, datasets),
             LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False),
-            TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, method)),
-            ImagePanels(tensorboard, "train", every=int(config["validate_every"])),
         ],
         **options,
     )
+    if is_first_process():
+        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, method)).attach(trainer)
+        ImagePanels(tensorboard, "train", every=int(config["validate_every"])).attach(trainer)
     if method is not None:
         method.attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=_loss_of))
@@ -84,16 +86,18 @@ def make_evaluator(
 ) -> SupervisedEvaluator:
     """Evaluator of whole volumes by foreground mean Dice of argmax, on the preprocessed grid.
 
+    Processes that train together share the volumes out; the metric, which MONAI gathers, is that of all.
+
     Args:
         config: Of a train job.
-        network: What to validate: the teacher, where there is one.
+        network: What to validate: the teacher, where there is one; not wrapped for several processes.
         validation: Studies with labels.
         output: Folder of the run, for TensorBoard.
     """
     num_classes = config.get_parsed_content("num_classes")
     tensorboard = output / "tensorboard"
-    dataset = _cached(config, validation, config.get_parsed_content("preprocessing"))
-    return SupervisedEvaluator(
+    dataset = _cached(config, share_of(validation), config.get_parsed_content("preprocessing"))
+    evaluator = SupervisedEvaluator(
         device=config.get_parsed_content("device"),
         val_data_loader=DataLoader(dataset, batch_size=1),
         network=network,
@@ -104,11 +108,11 @@ def make_evaluator(
         key_val_metric={
             VALIDATION_METRIC: MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
         },
-        val_handlers=[
-            TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=lambda _: None),
-            ImagePanels(tensorboard, "validation"),
-        ],
     )
+    if is_first_process():
+        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=lambda _: None).attach(evaluator)
+        ImagePanels(tensorboard, "validation").attach(evaluator)
+    return evaluator
 
 
 def _dataset(config: ConfigParser, studies: Sequence[Study], stream: str) -> CacheDataset:

@@ -42,7 +42,9 @@ def test_a_terminal_shows_counts_and_what_every_worker_does(terminal):
 
 
 def test_elsewhere_there_is_a_line_for_every_case(caplog, monkeypatch):
+    # The command line, once tested in the same process, keeps the package's log to itself.
     monkeypatch.setattr(logging.getLogger("rankseg_med"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("rankseg_med"), "handlers", [])
     with caplog.at_level(logging.INFO, "rankseg_med"), LiveRun("predict", 3, ("load",)) as live:
         live.on_outcome(CaseOutcome(CASES[0], "done", seconds=1.25))
         live.on_outcome(CaseOutcome(CASES[1], "failed", reason="no header"))

@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 
 from rankseg_med.decode import RankSEGDecoder
-from rankseg_med.semisupervised import PseudoLabeller, ThresholdDecoder
+from rankseg_med.semisupervised import PseudoLabeller
 
 
 def random_probabilities(seed, classes=3, shape=(10, 12, 8)):
@@ -104,10 +104,23 @@ def test_rankseg_recovers_a_small_object_that_argmax_drops():
     assert dice("rankseg") == 1
 
 
-def test_threshold_other_than_one_half():
-    p = torch.tensor([[0.5, 0.1, 0.1], [0.3, 0.55, 0.05], [0.2, 0.35, 0.85]])
-    for threshold, expected in ((0.5, [0, 1, 2]), (0.3, [1, 1, 2]), (0.6, [0, 0, 2])):
-        assert ThresholdDecoder(threshold).decode(p).label_map.tolist() == expected
+@pytest.mark.parametrize("decoder", ["argmax", "threshold", "rankseg"])
+def test_a_session_gives_what_the_volume_gives(decoder):
+    """On probabilities that a session can hold exactly."""
+    levels = (random_probabilities(3, shape=(24, 20, 16))[1:] * 65535).round()
+    probabilities = torch.cat([1 - levels.sum(0, keepdim=True) / 65535, levels / 65535])
+    session = RankSEGDecoder().open(3, (24, 20, 16), axis=2)
+    labeller = PseudoLabeller(decoder, min_confidence=0.4, weight_by_confidence=True)
+    with pytest.raises(ValueError, match="are missing"):
+        labeller.label_session(session)
+    for start in (8, 0):
+        session.update(slice(start, start + 8), probabilities[..., start : start + 8])
+    of_session, of_volume = labeller.label_session(session), labeller.label_volume(probabilities)
+    assert set(of_volume.label_map.unique().tolist()) == {0, 1, 2, 255}
+    torch.testing.assert_close(of_session.label_map, of_volume.label_map, rtol=0, atol=0)
+    for name in ("confidence", "weight", "expected_dice"):
+        torch.testing.assert_close(getattr(of_session, name), getattr(of_volume, name), rtol=0, atol=1e-6)
+    assert len(of_session.decisions) == (2 if decoder == "rankseg" else 0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rankseg_med.workflows.spread import IN_PROCESS, InProcesses, OnRay, Spread
 from tests.workflows.conftest import Doubling, File
 
 _CASES = 400
+_KILLS = 24
 _context = get_context("forkserver")
 _context.set_forkserver_preload(["rankseg_med.workflows.run_record", "tests.workflows.conftest"])
 
@@ -39,21 +41,30 @@ def _leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize(
-    ("spread", "kills", "longest_s"),
-    [
-        pytest.param(IN_PROCESS, 24, 0.25, id="in process"),
-        pytest.param(InProcesses(workers=2), 12, 12, id="processes", marks=pytest.mark.slow),
-        pytest.param(OnRay(workers=2), 24, 20, id="ray", marks=pytest.mark.slow),
-    ],
-)
-def test_killed_and_resumed(doubling, files, spread, kills, longest_s):
+@pytest.fixture(params=["in process", *(pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "ray"))])
+def spread_and_longest_s(request) -> Iterator[tuple[Spread, float]]:
+    """How cases are spread, and how long a run is left to itself: workers take seconds to start."""
+    if request.param == "in process":
+        yield IN_PROCESS, 0.25
+    elif request.param == "processes":
+        yield InProcesses(workers=2), 10
+    else:
+        pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        yield OnRay(address=cluster.address, workers=2), 10
+        cluster.shutdown()
+
+
+def test_killed_and_resumed(doubling, files, spread_and_longest_s):
+    spread, longest_s = spread_and_longest_s
     numbers = random.Random(0)
     cases = files(*map(str, range(_CASES)))
     job = Doubling(doubling.output, seconds=0.01)
     done: dict[str, int] = {}
     killed = 0
-    while killed < kills:
+    while killed < _KILLS:
         process = _context.Process(target=_run, args=(job, cases, spread))
         process.start()
         time.sleep(numbers.uniform(0, longest_s))

@@ -1,0 +1,120 @@
+"""`rankseg-med pseudo-label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rankseg_med.cli.console import say
+from rankseg_med.cli.jobs import (
+    ExecutorOption,
+    FailFast,
+    GpusPerWorker,
+    JobOptions,
+    MemoryGb,
+    Overwrite,
+    RayAddress,
+    Retries,
+    ShardOption,
+    StudyTimeout,
+    Workers,
+    run_and_report,
+)
+from rankseg_med.networks import shipped_checkpoint
+from rankseg_med.studies import Study, find_studies
+from rankseg_med.workflows.config import ConfigError, Device, load_config
+from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
+from rankseg_med.workflows.pseudo_label_list import write_data_list
+
+
+def pseudo_label_command(
+    source: Annotated[
+        Path, typer.Argument(metavar="STUDIES", help="Image, folder, pattern in quotes, or data list (.json, .csv).")
+    ],
+    config: Annotated[
+        str, typer.Option(help="Config file (trusted: it may hold code) or shipped name, with a pseudo_labeller.")
+    ],
+    checkpoint: Annotated[list[str], typer.Option(help="Weights of the teacher; of several the mean is decoded.")],
+    output_dir: Annotated[Path, typer.Option("--output", help="Folder of the pseudo-labels.")],
+    decoder: Annotated[
+        Literal["rankseg", "argmax", "threshold"] | None, typer.Option(help="In place of the pseudo_labeller's.")
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Ignore voxels whose label has a lower probability; in place of the config's."),
+    ] = None,
+    min_expected_dice: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave pseudo-labels of lower expected Dice out of the data list.")
+    ] = 0.0,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Write every voxel's confidence too, 0 where ignored.")
+    ] = False,
+    soft_labels: Annotated[
+        bool, typer.Option("--soft-labels", help="Write the probabilities too, a 4-D NIfTI file.")
+    ] = False,
+    store: Annotated[Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait.")] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    overwrite: Overwrite = False,
+    retries: Retries = 0,
+    fail_fast: FailFast = False,
+    study_timeout: StudyTimeout = None,
+    shard: ShardOption = None,
+    executor: ExecutorOption = "in-process",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    gpus_per_worker: GpusPerWorker = 0,
+    memory_gb: MemoryGb = None,
+) -> None:
+    """Make pseudo-labels of whole volumes, and a data list of them that is ready for training.
+
+    One NIfTI file per study, on the study's own grid, with the expected Dice of each label in its sidecar. Studies that
+    are done are skipped, as by predict. The data list, data_list/pseudo_labels.json in the output folder, has all that
+    the folder holds of these studies, also what other shards did. Labels that the studies may have are not looked at.
+    """
+    studies = find_studies(source, data_root=data_root, fold=fold)
+    settings = load_config("inference", config, device=device)
+    overrides = {"decoder": decoder, "min_confidence": min_confidence}
+    for name, value in overrides.items():
+        if value is None:
+            continue
+        if not settings.get("pseudo_labeller"):
+            raise ConfigError(f"{config}: has no pseudo_labeller to override; add one as in configs/bcp_lits.yaml")
+        settings[f"pseudo_labeller::{name}"] = value
+    if store is not None:
+        settings["store"] = store
+    options = JobOptions(
+        overwrite,
+        retries,
+        fail_fast,
+        study_timeout,
+        shard,
+        executor,
+        workers,
+        ray_address,
+        gpus_per_worker,
+        memory_gb,
+    )
+    checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
+    job = PseudoLabelJob.from_config(settings, checkpoints, output_dir, Exports(confidence, soft_labels))
+    try:
+        run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))
+    except typer.Exit:
+        _write_and_report(job, studies, min_expected_dice)
+        raise
+    _write_and_report(job, studies, min_expected_dice)
+
+
+def _write_and_report(job: PseudoLabelJob, studies: list[Study], min_expected_dice: float) -> None:
+    written = write_data_list(job, studies, min_expected_dice=min_expected_dice)
+    if written.listed:
+        say(f"{len(written.listed)} pseudo-labels in {written.path}")
+    for case_id, expected in written.left_out.items():
+        say(f"left out: {case_id}: mean expected Dice {expected:.4f} is below {min_expected_dice}")
+    if written.missing:
+        say(f"not in the list, since not (yet) done: {len(written.missing)} studies")
+    if not written.listed:
+        say("no data list: there is no pseudo-label to train on")

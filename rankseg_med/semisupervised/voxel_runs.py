@@ -1,0 +1,26 @@
+"""A probability volume, however it is stored, from its first voxel to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jaxtyping import Float
+from torch import Tensor
+
+from rankseg_med.decode.blocks import Blocks
+
+
+def voxel_runs(blocks: Blocks) -> Iterator[tuple[slice, Float[Tensor, "classes n"]]]:
+    """The whole volume, run by run.
+
+    Args:
+        blocks: Of a tensor or of a session.
+
+    Yields:
+        Where voxels lie in the flat volume, and their class probabilities, which last until the next run.
+    """
+    for grid in blocks.grids():
+        for run in blocks.runs(grid):
+            start = grid.start + run.start * grid.tile
+            probabilities = blocks.tiles(grid, run).flatten(1)
+            yield slice(start, start + probabilities.shape[1]), probabilities

@@ -1,0 +1,206 @@
+"""Images in, pseudo-labels out, one study at a time."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from monai.bundle import ConfigParser
+from torch import Tensor
+
+from rankseg_med.decode import DecodeSession
+from rankseg_med.inference import Predicted
+from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
+from rankseg_med.semisupervised.voxel_runs import voxel_runs
+from rankseg_med.studies import Study, read_grid, write_label_map
+from rankseg_med.studies.fractions import write_fractions
+from rankseg_med.workflows.config import ConfigError
+from rankseg_med.workflows.job import Written
+from rankseg_med.workflows.predict import PredictJob, label_map_path, one_thread
+
+# Confidence, weight and decoding beside what waits to be decoded: 13 were measured, of 84 million voxels.
+_BYTES_PER_VOXEL = 16
+# Single precision and two bytes on their way to the file.
+_BYTES_PER_SOFT_LABEL = 6
+
+
+@dataclass(frozen=True)
+class Exports:
+    """What is written beside a pseudo-label.
+
+    Attributes:
+        confidence: ``<case id>_confidence.nii.gz``: in every voxel the probability of the label that it got, 0 where
+            the voxel is ignored; a weight for a loss.
+        soft_labels: ``<case id>_soft.nii.gz``: the teacher's probabilities, ``(X, Y, Z, classes)``, background first.
+    """
+
+    confidence: bool = False
+    soft_labels: bool = False
+
+    def paths(self, output: Path, study: Study) -> dict[str, Path]:
+        """The files of a study, by what they hold: ``"confidence"``, ``"soft"``."""
+        wanted = {"confidence": self.confidence, "soft": self.soft_labels}
+        return {name: output / f"{study.case_id}_{name}.nii.gz" for name, is_wanted in wanted.items() if is_wanted}
+
+
+@dataclass(frozen=True)
+class PseudoLabelling:
+    """The last step: probabilities in, pseudo-label on disk out.
+
+    Attributes:
+        labeller: Decodes, cleans up and judges.
+        exports: What else is written.
+        output: Folder of the files.
+    """
+
+    labeller: PseudoLabeller
+    exports: Exports
+    output: Path
+
+    def write(self, predicted: tuple[Study, Predicted]) -> Written:
+        """Decode, clean up, judge, and write the pseudo-label and what is to lie beside it, each whole or not at all.
+
+        Returns:
+            The files, and their `quality` for the sidecar.
+        """
+        study, probabilities = predicted
+        (session,) = probabilities.sessions
+        if not isinstance(session, DecodeSession):
+            raise TypeError(f"pseudo-labels are made of probabilities, found a {type(session).__name__} without them")
+        path, more_paths = label_map_path(self.output, study), self.exports.paths(self.output, study)
+        with session, one_thread():
+            label = self.labeller.label_session(session)
+            if self.exports.soft_labels:
+                write_fractions(_probabilities_of(session), more_paths["soft"], study.image)
+        if self.exports.confidence:
+            write_fractions(label.confidence.masked_fill(label.weight == 0, 0), more_paths["confidence"], study.image)
+        write_label_map(label.label_map, path, grid_of=study.image)
+        return Written((path, *more_paths.values()), quality(label))
+
+
+def quality(label: PseudoLabel) -> dict[str, Any]:
+    """What a sidecar says of a pseudo-label.
+
+    Returns:
+        ``expected_dice`` of each label in [0, 1]; their mean over the labels that occur, 0 if none does
+        (``mean_expected_dice``: a tumour that the study does not have must not spoil it); ``voxels`` of each label that
+        are not ignored; ``ignored_fraction`` of all voxels; RankSEG's ``decisions``.
+    """
+    expected = {str(index): value for index, value in enumerate(label.expected_dice.tolist(), start=1)}
+    counts = torch.bincount(label.label_map.flatten(), minlength=len(expected) + 1).tolist()
+    voxels = {name: counts[int(name)] for name in expected}
+    found = [expected[name] for name, number in voxels.items() if number]
+    return {
+        "expected_dice": expected,
+        "mean_expected_dice": sum(found) / len(found) if found else 0.0,
+        "voxels": voxels,
+        "ignored_fraction": int((label.weight == 0).sum()) / label.weight.numel(),
+        "decisions": [asdict(decision) for decision in label.decisions],
+    }
+
+
+def _probabilities_of(session: DecodeSession) -> Float[Tensor, "X Y Z classes"]:
+    (blocks,) = session.volumes()
+    values = torch.empty((*session.spatial_shape, blocks.num_classes))
+    by_voxel = values.view(-1, blocks.num_classes)
+    for run, probabilities in voxel_runs(blocks):
+        by_voxel[run] = probabilities.T
+    return values
+
+
+@dataclass(frozen=True)
+class PseudoLabelJob:
+    """Pseudo-labels for one study after another, as executors spread it.
+
+    Attributes:
+        prediction: The job whose first two steps make the probabilities.
+        build_labeller: Makes the labeller; picklable for other processes than this one.
+        label_names: Of the classes, the background first.
+        exports: What is written beside the pseudo-labels.
+    """
+
+    prediction: PredictJob
+    build_labeller: Callable[[], PseudoLabeller]
+    label_names: tuple[str, ...]
+    exports: Exports = Exports()
+    name: ClassVar[str] = "pseudo-label"
+    stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
+
+    @classmethod
+    def from_config(
+        cls, config: ConfigParser, checkpoints: Sequence[Path], output: Path, exports: Exports | None = None
+    ) -> PseudoLabelJob:
+        """The job that the config of an inference job describes, with its ``pseudo_labeller``.
+
+        Probabilities are those that `predict` would decode: on the image's own grid, of several checkpoints their mean.
+
+        Args:
+            config: Its decoder, cleanup, grid and ensemble are replaced: the labeller decodes and cleans up.
+            checkpoints: Of the teacher, or of several.
+            output: Folder of the pseudo-labels.
+            exports: What is written beside them; by default nothing.
+
+        Raises:
+            CheckpointError: There is no such checkpoint file.
+            ConfigError: The config has no ``pseudo_labeller``.
+        """
+        settings = copy.deepcopy(dict(config.get()))
+        if not settings.get("pseudo_labeller"):
+            raise ConfigError(
+                "the config lacks a pseudo_labeller, which says how pseudo-labels are decoded and cleaned up; "
+                "add one as in configs/bcp_hippocampus.yaml"
+            )
+        # The decoder opens the sessions that keep the probabilities; what it would decide is not asked for.
+        settings |= {
+            "decoder": {"_target_": "rankseg_med.decode.RankSEGDecoder"},
+            "cleanup": None,
+            "grid": "native",
+            "ensemble": "mean",
+        }
+        prediction = PredictJob.from_config(ConfigParser(settings), checkpoints, output)
+        labeller = partial(_build_labeller, settings["pseudo_labeller"])
+        return cls(prediction, labeller, tuple(settings["label_names"]), exports or Exports())
+
+    @property
+    def output(self) -> Path:
+        """Folder of the pseudo-labels."""
+        return self.prediction.output
+
+    @property
+    def digest(self) -> str:
+        """Of all settings and weights that pseudo-labels depend on."""
+        return self.prediction.digest
+
+    def build(self) -> tuple[Callable[[Any], Any], ...]:
+        """Load the networks; the three steps."""
+        prediction = self.prediction.build_prediction()
+        labelling = PseudoLabelling(self.build_labeller(), self.exports, self.output)
+        return prediction.load, prediction.predict, labelling.write
+
+    def inputs_of(self, study: Study) -> tuple[Path, ...]:
+        """The study's image files."""
+        return self.prediction.inputs_of(study)
+
+    def outputs_of(self, study: Study) -> tuple[Path, ...]:
+        """The pseudo-label, and what is exported."""
+        return (label_map_path(self.output, study), *self.exports.paths(self.output, study).values())
+
+    def memory_needed(self, study: Study) -> int:
+        """Bytes at its worst: of the prediction, and of what is made of it; only the header is read."""
+        soft_labels = _BYTES_PER_SOFT_LABEL * len(self.label_names) * self.exports.soft_labels
+        voxels = math.prod(read_grid(study.image).shape)
+        return self.prediction.memory_needed(study) + (_BYTES_PER_VOXEL + soft_labels) * voxels
+
+
+def _build_labeller(settings: dict[str, Any]) -> PseudoLabeller:
+    labeller: PseudoLabeller = ConfigParser({"pseudo_labeller": copy.deepcopy(settings)}).get_parsed_content(
+        "pseudo_labeller"
+    )
+    return labeller

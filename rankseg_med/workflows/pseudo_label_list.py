@@ -1,0 +1,108 @@
+"""From pseudo-labels in a folder to a data list that one can train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rankseg_med.studies import LabelledEntry, Manifest, Sidecar, Study
+from rankseg_med.workflows.predict import label_map_path
+from rankseg_med.workflows.pseudo_label import PseudoLabelJob
+
+
+@dataclass(frozen=True)
+class PseudoLabelList:
+    """What became of a data list.
+
+    Attributes:
+        path: The file, or where it would be: without a usable pseudo-label none is written.
+        listed: Ids of the cases in it.
+        left_out: Case id to mean expected Dice, below what was asked for.
+        missing: Ids of the cases that have no pseudo-label of these settings (yet).
+    """
+
+    path: Path
+    listed: list[str]
+    left_out: dict[str, float]
+    missing: list[str]
+
+
+def data_list_path(output: Path) -> Path:
+    """Where a folder's data list lies: in a folder of its own, since beside the sidecars it would pass for one."""
+    return output / "data_list" / "pseudo_labels.json"
+
+
+def write_data_list(
+    job: PseudoLabelJob, studies: Sequence[Study], *, min_expected_dice: float = 0.0
+) -> PseudoLabelList:
+    """List the pseudo-labels that a folder holds, Decathlon-style, for `rankseg-med train`.
+
+    Everything is read from the sidecars, so the list is right whoever made the pseudo-labels: this run, earlier ones,
+    or other shards. It is written anew each time, whole or not at all, with paths relative to it, the expected Dice of
+    each pseudo-label, and what was left out. Studies keep their folds.
+
+    Args:
+        job: That made them.
+        studies: All of them, not only a shard's.
+        min_expected_dice: In [0, 1]; leave out what has a lower mean expected Dice (see `quality`).
+
+    Returns:
+        What is in the list and what is not.
+
+    Raises:
+        ValueError: ``min_expected_dice`` is out of its range.
+        OSError: The list cannot be written.
+    """
+    if not 0 <= min_expected_dice <= 1:
+        raise ValueError(f"min_expected_dice must lie in [0, 1], found {min_expected_dice}")
+    path = data_list_path(job.output)
+    entries, left_out, missing = list[LabelledEntry](), dict[str, float](), list[str]()
+    for study in studies:
+        details = _details(job, study)
+        if details is None:
+            missing.append(study.case_id)
+        elif details["mean_expected_dice"] < min_expected_dice:
+            left_out[study.case_id] = details["mean_expected_dice"]
+        else:
+            entries.append(_entry(job, study, path.parent, details))
+    labels = {str(label): name for label, name in enumerate(job.label_names)}
+    labeller = job.build_labeller()
+    if labeller.min_confidence > 0:
+        labels[str(labeller.ignore_index)] = "ignored"
+    if entries:
+        more = {"min_expected_dice": min_expected_dice, "left_out": left_out}
+        Manifest.model_validate({"name": "pseudo-labels", "labels": labels, "training": entries, **more}).write(path)
+    else:
+        path.unlink(missing_ok=True)
+    return PseudoLabelList(path, [entry.id for entry in entries], left_out, missing)
+
+
+def _details(job: PseudoLabelJob, study: Study) -> dict[str, Any] | None:
+    """What the study's sidecar says of its pseudo-label; None if it has none of this job."""
+    try:
+        sidecar = Sidecar.read(Sidecar.path_in(job.output, study.case_id))
+    except FileNotFoundError:
+        return None
+    is_there = sidecar.status == "done" and label_map_path(job.output, study).exists()
+    return sidecar.details if is_there and (sidecar.job, sidecar.config_digest) == (job.name, job.digest) else None
+
+
+def _entry(job: PseudoLabelJob, study: Study, folder: Path, details: dict[str, Any]) -> LabelledEntry:
+    images = [_relative(image, folder) for image in study.images]
+    return LabelledEntry.model_validate(
+        {
+            "id": study.case_id,
+            "image": images[0] if len(images) == 1 else images,
+            "label": _relative(label_map_path(job.output, study), folder),
+            "fold": study.fold,
+            "expected_dice": details["expected_dice"],
+        }
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    # Folders are resolved, since ".." leads elsewhere from behind a link; a file keeps its own name.
+    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()

@@ -1,0 +1,155 @@
+"""Pseudo-labels of whole volumes: what is on disk, against the network's probabilities by hand."""
+
+import pickle
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose
+from scipy import ndimage
+
+from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
+from rankseg_med.inference import SegmentationModel, StreamingInferer
+from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
+from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
+from rankseg_med.studies import Sidecar, find_studies
+from rankseg_med.transforms import LoadStudyd
+from rankseg_med.workflows.config import ConfigError, load_config
+from rankseg_med.workflows.predict import Prediction, PredictJob
+from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob, quality
+from rankseg_med.workflows.run import RunOptions, run_job
+
+
+class IntensityIsLogit(torch.nn.Module):
+    """Foreground with probability sigmoid(intensity)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.zeros_like(x), x], 1)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        logits = 20 * ndimage.gaussian_filter(rng.normal(size=(20, 16, 12)), 1.2)
+        nib.save(nib.Nifti1Image(logits.astype(np.float32), np.diag([-1, 1, 2, 1])), folder / f"{name}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path):
+    inferer = StreamingInferer((16, 16, 12), overlap=0.5)
+    model = SegmentationModel(Compose([LoadStudyd("image")]), [IntensityIsLogit()], inferer, 2, RankSEGDecoder())
+    prediction = Prediction(model, None, tmp_path / "out")
+    predict_job = PredictJob(lambda: prediction, prediction.output, "digest")
+    labeller = PseudoLabeller("argmax", min_confidence=0.7)
+    return PseudoLabelJob(predict_job, lambda: labeller, ("background", "bright"))
+
+
+def voxels_of(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def test_label_confidence_and_soft_labels_by_hand(job, images):
+    """Argmax, the largest component, and 255 where the label's probability is below 0.7."""
+    job = replace(job, exports=Exports(confidence=True, soft_labels=True))
+    outcomes = list(run_job(job, find_studies(images)))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    for outcome in outcomes:
+        p = 1 / (1 + np.exp(-voxels_of(outcome.case.image).astype(np.float64)))
+        components, count = ndimage.label(p > 0.5, np.ones((3, 3, 3)))
+        assert count > 1, "the example must need cleaning"
+        largest = 1 + np.argmax(np.bincount(components.flat)[1:])
+        mask = components == largest
+        confidence = np.where(mask, p, 1 - p)
+        label_map, exported, soft = map(voxels_of, outcome.paths)
+        names = [path.name for path in outcome.paths]
+        case_id = outcome.case.case_id
+        assert names == [f"{case_id}.nii.gz", f"{case_id}_confidence.nii.gz", f"{case_id}_soft.nii.gz"]
+        clear = np.abs(confidence - 0.7) > 1e-4  # a level's width
+        np.testing.assert_array_equal(label_map[clear], np.where(confidence >= 0.7, mask, 255)[clear])
+        np.testing.assert_allclose(exported[clear], np.where(confidence >= 0.7, confidence, 0)[clear], atol=3e-5)
+        np.testing.assert_allclose(soft, np.stack([1 - p, p], -1), atol=3e-5)
+        for path in outcome.paths:
+            np.testing.assert_array_equal(nib.load(path).affine, nib.load(outcome.case.image).affine)
+
+        details = Sidecar.read(job.output / f"{case_id}.json").details
+        assert details["voxels"]["1"] == np.count_nonzero(label_map == 1)
+        assert details["ignored_fraction"] == pytest.approx((label_map == 255).mean(), abs=1e-9)
+        # Of the label map after cleanup and before voxels are ignored; large sums, so close to a ratio of means.
+        ratio = 2 * p[mask].sum() / (mask.sum() + p.sum())
+        assert details["expected_dice"]["1"] == details["mean_expected_dice"] == pytest.approx(ratio, abs=2e-3)
+
+
+def test_done_is_skipped_until_another_export_is_wanted(job, images):
+    studies = find_studies(images)
+    assert [outcome.status for outcome in run_job(job, studies)] == ["done", "done"]
+    assert [outcome.status for outcome in run_job(job, studies)] == ["skipped", "skipped"]
+    with_confidence = replace(job, exports=Exports(confidence=True))
+    assert [outcome.status for outcome in run_job(with_confidence, studies)] == ["done", "done"]
+    other = replace(job, prediction=replace(job.prediction, digest="other"))
+    assert {outcome.status for outcome in run_job(other, studies)} == {"stale"}
+    assert {outcome.status for outcome in run_job(other, studies, RunOptions(overwrite=True))} == {"done"}
+
+
+def test_a_bad_study_does_not_stop_the_others(job, images, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a_bad.nii.gz").write_bytes(b"no image")
+    (folder / "b_good.nii.gz").write_bytes((images / "b.nii.gz").read_bytes())
+    failed, done = run_job(job, find_studies(folder))
+    assert (failed.status, done.status) == ("failed", "done")
+    assert "a_bad.nii.gz" in failed.reason
+
+
+def test_labels_alone_are_not_enough(job, images):
+    prediction = job.prediction.build_prediction()
+    model = replace(prediction.model, decoder=ArgmaxDecoder())
+    labels_only = replace(job.prediction, build_prediction=lambda: replace(prediction, model=model))
+    outcomes = run_job(replace(job, prediction=labels_only), find_studies(images))
+    assert {outcome.status for outcome in outcomes} == {"failed"}
+
+
+def test_quality_counts_labels_that_occur():
+    """Mean over labels 1 and 3; label 2, which the study does not have, is left aside."""
+    label_map = torch.tensor([[0, 1, 3, 255], [3, 0, 0, 0]], dtype=torch.uint8)
+    weight = (label_map != 255).float()
+    expected = torch.tensor([0.75, 0.0, 0.25], dtype=torch.float64)
+    details = quality(PseudoLabel(label_map, weight, weight, expected, ()))
+    assert details["expected_dice"] == {"1": 0.75, "2": 0.0, "3": 0.25}
+    assert details["mean_expected_dice"] == 0.5
+    assert details["voxels"] == {"1": 1, "2": 0, "3": 2}
+    assert details["ignored_fraction"] == 1 / 8
+    nothing = PseudoLabel(torch.zeros_like(label_map), weight, weight, expected, ())
+    assert quality(nothing)["mean_expected_dice"] == 0
+
+
+def test_the_job_of_a_config(tmp_path):
+    weights = SHIPPED_WEIGHTS / "demo.safetensors"
+    config = load_config("inference", "demo", device="cpu")
+    with pytest.raises(ConfigError, match="lacks a pseudo_labeller"):
+        PseudoLabelJob.from_config(config, [weights], tmp_path)
+    config["pseudo_labeller"] = {"_target_": "rankseg_med.semisupervised.PseudoLabeller", "largest_component": [[1, 2]]}
+    job = PseudoLabelJob.from_config(config, [weights], tmp_path)
+    assert job.label_names == ("background", "organ", "tumour")
+    assert job.build_labeller().largest_component == [[1, 2]]
+    model = job.prediction.build_prediction().model
+    assert (model.grid, model.ensemble, repr(model.decoder)) == ("native", "mean", repr(RankSEGDecoder()))
+    sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - as to another process
+    assert sent.build_labeller().largest_component == [[1, 2]]
+    assert config["cleanup"] is not None, "the caller's config stays as it is"
+    config["pseudo_labeller::decoder"] = "argmax"
+    assert PseudoLabelJob.from_config(config, [weights], tmp_path).digest != job.digest
+    with pytest.raises(CheckpointError, match="no such checkpoint file"):
+        PseudoLabelJob.from_config(config, [tmp_path / "absent.pt"], tmp_path)
+
+
+def test_memory_by_the_header(job, images):
+    (study, _) = find_studies(images)
+    voxels = 20 * 16 * 12
+    alone = job.memory_needed(study)
+    assert alone > job.prediction.memory_needed(study)
+    assert replace(job, exports=Exports(soft_labels=True)).memory_needed(study) - alone == 2 * 6 * voxels
