@@ -12,6 +12,7 @@ from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.studies import find_studies
 from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.train import TrainingProgress, split_studies, train, unlabelled_studies
+from rankseg_med.workflows.training_processes import is_first_process
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def train_command(
     if unlabelled is not None:
         without_labels += find_studies(unlabelled)
     counts = len(training), len(without_labels), len(validation)
-    log.info("training on %d labelled and %d unlabelled studies, validating on %d", *counts)
+    if is_first_process():
+        log.info("training on %d labelled and %d unlabelled studies, validating on %d", *counts)
 
     with progress_bar("training", int(settings["epochs"])) as bar:
 
@@ -71,7 +73,8 @@ def train_command(
             resume=resume,
             on_epoch=on_epoch,
         )
-    say(f"trained into {output_dir}")
+    if is_first_process():
+        say(f"trained into {output_dir}")
 
 
 def _number_or_ids(text: str) -> int | list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -35,7 +36,9 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes and reports."""
+    """Whether this process is the one that writes and reports, also before it has joined the others and after."""
+    if torch.distributed.is_torchelastic_launched():
+        return int(os.environ["RANK"]) == 0
     return bool(idist.get_rank() == 0)
 
 
