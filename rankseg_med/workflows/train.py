@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
@@ -112,6 +113,8 @@ def train(
         if resume:
             _restore(state, last)
         trainer.run()
+        # Or another process would go on, and might read, before the first one has written its files.
+        idist.barrier()
 
 
 def _check_resume(last: Path, resume: bool) -> None:
