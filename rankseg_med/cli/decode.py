@@ -7,20 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rankseg_med.cli.jobs import (
-    ExecutorOption,
-    FailFast,
-    GpusPerWorker,
-    JobOptions,
-    MemoryGb,
-    Overwrite,
-    RayAddress,
-    Retries,
-    ShardOption,
-    StudyTimeout,
-    Workers,
-    run_and_report,
-)
+from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import parse_regions
 from rankseg_med.studies.nnunet import read_nnunet_labels
 from rankseg_med.studies.probability_files import Axes, find_probabilities
@@ -28,6 +15,7 @@ from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.decode import DecodeJob
 
 
+@with_job_options()
 def decode_command(
     source: Annotated[
         Path,
@@ -64,16 +52,8 @@ def decode_command(
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where they are decoded.")] = "cpu",
-    overwrite: Overwrite = False,
-    retries: Retries = 0,
-    fail_fast: FailFast = False,
-    study_timeout: StudyTimeout = None,
-    shard: ShardOption = None,
-    executor: ExecutorOption = "in-process",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
-    gpus_per_worker: GpusPerWorker = 0,
-    memory_gb: MemoryGb = None,
+    *,
+    options: JobOptions,
 ) -> None:
     """Decode stored probabilities: one label map per study, on the study's own grid.
 
@@ -92,18 +72,6 @@ def decode_command(
         settings["region_channels"] = [list(labels) for labels in parse_regions(region_channels).values()]
     if store is not None:
         settings["store"] = store
-    options = JobOptions(
-        overwrite,
-        retries,
-        fail_fast,
-        study_timeout,
-        shard,
-        executor,
-        workers,
-        ray_address,
-        gpus_per_worker,
-        memory_gb,
-    )
     labels = read_nnunet_labels(source if source.is_dir() else source.parent)
     job = DecodeJob.from_config(settings, output_dir, labels)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))

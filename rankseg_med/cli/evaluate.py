@@ -10,25 +10,17 @@ import typer
 
 from rankseg_med.cli.console import complain, output
 from rankseg_med.cli.interrupts import stopped_by_signals
-from rankseg_med.cli.jobs import (
-    ExecutorOption,
-    JobOptions,
-    MemoryGb,
-    RayAddress,
-    Retries,
-    ShardOption,
-    StudyTimeout,
-    Workers,
-)
+from rankseg_med.cli.jobs import JobOptions, with_job_options
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import parse_labels, parse_regions
 from rankseg_med.report.lits import evaluation_tables
 from rankseg_med.workflows.evaluate import Missing, evaluate
 from rankseg_med.workflows.evaluation_plan import plan_evaluation
 from rankseg_med.workflows.run import RunOptions
-from rankseg_med.workflows.shard import Shard
 
 
+# Scores are derived: what has changed is scored again unasked, and no GPU is needed.
+@with_job_options("overwrite", "gpus_per_worker")
 def evaluate_command(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps, or one file.")],
     references: Annotated[Path, typer.Argument(help="Folder of reference label maps, one file, or a data list.")],
@@ -65,13 +57,8 @@ def evaluate_command(
     output_dir: Annotated[Path | None, typer.Option("--output", help="Folder for scores.csv and summary.json.")] = None,
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
-    retries: Retries = 0,
-    study_timeout: StudyTimeout = None,
-    shard: ShardOption = None,
-    executor: ExecutorOption = "in-process",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
-    memory_gb: MemoryGb = None,
+    *,
+    options: JobOptions,
 ) -> None:
     """Score label maps: overlap, surface distances (mm) and volumes per case and class, or by a challenge's rules.
 
@@ -83,14 +70,6 @@ def evaluate_command(
         regions=None if regions is None else parse_regions(regions),
         metrics=None if metrics is None else [name.strip() for name in metrics.split(",")],
         strict=strict,
-    )
-    options = JobOptions(
-        retries=retries,
-        study_timeout=study_timeout,
-        executor=executor,
-        workers=workers,
-        ray_address=ray_address,
-        memory_gb=memory_gb,
     )
     stop = Event()
     live = LiveRun("evaluate", None, ("score",))
@@ -105,8 +84,14 @@ def evaluate_command(
             missing=missing,
             resample_to_reference=resample_to_reference,
             patients=patients,
-            shard=None if shard is None else Shard.parse(shard),
-            run=RunOptions(retries=retries, spread=options.spread(), stop=stop, on_stage=live.on_stage),
+            shard=options.shard_of(),
+            run=RunOptions(
+                retries=options.retries,
+                fail_fast=options.fail_fast,
+                spread=options.spread(),
+                stop=stop,
+                on_stage=live.on_stage,
+            ),
             on_outcome=live.on_outcome,
         )
     for warning in result.warnings:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from threading import Event
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -20,43 +21,40 @@ from rankseg_med.workflows.spread import InProcess, InProcesses, OnRay, Spread
 
 Executor = Literal["in-process", "processes", "ray"]
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what was done of other input or settings.")]
-Retries = Annotated[int, typer.Option(min=0, help="Try a failed study again so often, after all others.")]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after a failure.")]
-StudyTimeout = Annotated[
-    float | None, typer.Option(min=0, help="Seconds after which a study fails; runs it in a process of its own.")
-]
-ShardOption = Annotated[
-    str | None, typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the list, K from 1 to N.")
-]
-ExecutorOption = Annotated[
-    Executor,
-    typer.Option(
-        "--executor", help="This process, processes of their own, or a Ray cluster (pip install rankseg-med[ray])."
-    ),
-]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes or Ray actors, each with its own network.")]
-RayAddress = Annotated[str | None, typer.Option(help="Of a Ray cluster, such as auto; by default one is started here.")]
-GpusPerWorker = Annotated[float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.")]
-MemoryGb = Annotated[
-    float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")
-]
-
 
 @dataclass(frozen=True)
 class JobOptions:
     """The common options of a command, as given; a time limit or a number of workers asks for processes."""
 
-    overwrite: bool = False
-    retries: int = 0
-    fail_fast: bool = False
-    study_timeout: float | None = None
-    shard: str | None = None
-    executor: Executor = "in-process"
-    workers: int | None = None
-    ray_address: str | None = None
-    gpus_per_worker: float = 0
-    memory_gb: float | None = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do again what was done of other input or settings.")
+    ] = False
+    retries: Annotated[int, typer.Option(min=0, help="Try a failed study again so often, after all others.")] = 0
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after a failure.")] = False
+    study_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which a study fails; runs it in a process of its own.")
+    ] = None
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the list, K from 1 to N.")
+    ] = None
+    executor: Annotated[
+        Executor,
+        typer.Option(help="This process, processes of their own, or a Ray cluster, which needs the extra 'ray'."),
+    ] = "in-process"
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes or Ray actors, each with its own network.")] = (
+        None
+    )
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster, such as auto; by default one is started here.")
+    ] = None
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.")] = 0.0
+    memory_gb: Annotated[
+        float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")
+    ] = None
+
+    def shard_of(self) -> Shard | None:
+        """The part that was asked for; None for all."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
     def spread(self) -> Spread:
         """How cases are spread.
@@ -83,13 +81,45 @@ class JobOptions:
         return OnRay(self.ray_address, self.workers, self.gpus_per_worker, self.study_timeout)
 
 
+def with_job_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of `JobOptions` as options of its own; it gets them as ``options``.
+
+    Args:
+        without: Fields that mean nothing to the command and stay as they are by default.
+    """
+    hints = get_type_hints(JobOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(JobOptions)
+        if field.name not in without
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "options"]
+
+        def run(**given: Any) -> None:  # noqa: ANN401 - whatever the command takes
+            options = JobOptions(**{parameter.name: given.pop(parameter.name) for parameter in shared})
+            command(**given, options=options)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        # What typer looks at.
+        run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+        return run
+
+    return decorate
+
+
 def run_and_report(job: Job[CaseT], cases: Sequence[CaseT], options: JobOptions, *, device: str = "") -> None:
     """Run a job, show it while it runs, and print what came of it.
 
     Raises:
         typer.Exit: With 1 if a case failed or is stale, with 130 if the run was stopped before all were worked on.
     """
-    shard = None if options.shard is None else Shard.parse(options.shard)
+    shard = options.shard_of()
     mine = list(cases) if shard is None else shard.of_cases(cases)
     if not mine:
         say(f"nothing to do: shard {shard} of {len(cases)} studies is empty")

@@ -7,26 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from rankseg_med.cli.jobs import (
-    ExecutorOption,
-    FailFast,
-    GpusPerWorker,
-    JobOptions,
-    MemoryGb,
-    Overwrite,
-    RayAddress,
-    Retries,
-    ShardOption,
-    StudyTimeout,
-    Workers,
-    run_and_report,
-)
+from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import find_studies
 from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.predict import PredictJob
 
 
+@with_job_options()
 def predict_command(
     source: Annotated[
         Path,
@@ -64,16 +52,8 @@ def predict_command(
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
-    overwrite: Overwrite = False,
-    retries: Retries = 0,
-    fail_fast: FailFast = False,
-    study_timeout: StudyTimeout = None,
-    shard: ShardOption = None,
-    executor: ExecutorOption = "in-process",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
-    gpus_per_worker: GpusPerWorker = 0,
-    memory_gb: MemoryGb = None,
+    *,
+    options: JobOptions,
 ) -> None:
     """Predict label maps: one NIfTI file per study, on the study's own grid.
 
@@ -94,17 +74,5 @@ def predict_command(
     if tta:
         settings["inferer::flip_axes"] = "all"
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
-    options = JobOptions(
-        overwrite,
-        retries,
-        fail_fast,
-        study_timeout,
-        shard,
-        executor,
-        workers,
-        ray_address,
-        gpus_per_worker,
-        memory_gb,
-    )
     job = PredictJob.from_config(settings, checkpoints, output_dir)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))

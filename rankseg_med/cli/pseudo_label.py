@@ -8,20 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rankseg_med.cli.console import say
-from rankseg_med.cli.jobs import (
-    ExecutorOption,
-    FailFast,
-    GpusPerWorker,
-    JobOptions,
-    MemoryGb,
-    Overwrite,
-    RayAddress,
-    Retries,
-    ShardOption,
-    StudyTimeout,
-    Workers,
-    run_and_report,
-)
+from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import Study, find_studies
 from rankseg_med.workflows.config import ConfigError, Device, load_config
@@ -29,6 +16,7 @@ from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import write_data_list
 
 
+@with_job_options()
 def pseudo_label_command(
     source: Annotated[
         Path, typer.Argument(metavar="STUDIES", help="Image, folder, pattern in quotes, or data list (.json, .csv).")
@@ -58,16 +46,8 @@ def pseudo_label_command(
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
-    overwrite: Overwrite = False,
-    retries: Retries = 0,
-    fail_fast: FailFast = False,
-    study_timeout: StudyTimeout = None,
-    shard: ShardOption = None,
-    executor: ExecutorOption = "in-process",
-    workers: Workers = None,
-    ray_address: RayAddress = None,
-    gpus_per_worker: GpusPerWorker = 0,
-    memory_gb: MemoryGb = None,
+    *,
+    options: JobOptions,
 ) -> None:
     """Make pseudo-labels of whole volumes, and a data list of them that is ready for training.
 
@@ -86,18 +66,6 @@ def pseudo_label_command(
         settings[f"pseudo_labeller::{name}"] = value
     if store is not None:
         settings["store"] = store
-    options = JobOptions(
-        overwrite,
-        retries,
-        fail_fast,
-        study_timeout,
-        shard,
-        executor,
-        workers,
-        ray_address,
-        gpus_per_worker,
-        memory_gb,
-    )
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
     job = PseudoLabelJob.from_config(settings, checkpoints, output_dir, Exports(confidence, soft_labels))
     try:
