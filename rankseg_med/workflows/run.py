@@ -125,33 +125,39 @@ def _outcomes(job: Job[CaseT], plan: Plan[CaseT], options: RunOptions) -> Iterat
 
 
 def _attempts(job: Job[CaseT], todo: Sequence[CaseT], options: RunOptions) -> Iterator[CaseOutcome[CaseT]]:
+    to_retry: dict[str, CaseOutcome[CaseT]] = {}
+    # As they were when a case was started: what changes meanwhile is not what the outputs are of.
+    fingerprints: dict[str, str] = {}
     for attempt in range(1, options.retries + 2):
-        to_retry: dict[str, CaseOutcome[CaseT]] = {}
-        for outcome in options.spread(job, _started(job, todo, options.stop), options.on_stage):
-            ended = _recorded(job, outcome, attempt)
+        cases = _started(job, todo, options.stop, fingerprints)
+        for outcome in options.spread(job, cases, options.on_stage):
+            case_id = outcome.item.case_id
+            ended = _recorded(job, outcome, attempt, fingerprints[case_id])
+            to_retry.pop(case_id, None)
             if ended.status == "failed" and options.fail_fast:
                 options.stop.set()
             if ended.status == "failed" and attempt <= options.retries:
-                _log.warning("%s: failed, will be tried again: %s", ended.case.case_id, ended.reason)
-                to_retry[ended.case.case_id] = ended
+                _log.warning("%s: failed, will be tried again: %s", case_id, ended.reason)
+                to_retry[case_id] = ended
             else:
                 yield ended
         if options.stop.is_set() or not to_retry:
-            yield from to_retry.values()
-            return
+            break
         todo = [ended.case for ended in to_retry.values()]
+    yield from to_retry.values()
 
 
-def _started(job: Job[CaseT], cases: Sequence[CaseT], stop: Event) -> Iterator[CaseT]:
+def _started(job: Job[CaseT], cases: Sequence[CaseT], stop: Event, fingerprints: dict[str, str]) -> Iterator[CaseT]:
     """Cases as workers ask for them, each with a record that it was started; none once the run is stopped."""
     for case in cases:
         if stop.is_set():
             return
-        _record(job, case, "started")
+        fingerprints[case.case_id] = fingerprint_or_nothing(job, case)
+        _record(job, case, "started", input_fingerprint=fingerprints[case.case_id])
         yield case
 
 
-def _recorded(job: Job[CaseT], outcome: Outcome[CaseT, Written], attempt: int) -> CaseOutcome[CaseT]:
+def _recorded(job: Job[CaseT], outcome: Outcome[CaseT, Written], attempt: int, fingerprint: str) -> CaseOutcome[CaseT]:
     """What became of a case, once its sidecar says so."""
     ended = CaseOutcome(
         outcome.item,
@@ -163,15 +169,16 @@ def _recorded(job: Job[CaseT], outcome: Outcome[CaseT, Written], attempt: int) -
         outcome.stage_seconds,
         attempt,
     )
-    numbers = {
+    entries: dict[str, Any] = {
+        "input_fingerprint": fingerprint,
         "seconds": outcome.seconds,
         "stage_seconds": dict(zip(job.stage_names, outcome.stage_seconds, strict=False)),
     }
     try:
         if outcome.result is not None:
-            _record(job, ended.case, "done", **numbers, **outcome.result.details)
+            _record(job, ended.case, "done", **entries, **outcome.result.details)
         else:
-            _record(job, ended.case, "failed", **numbers, error=ended.reason, traceback=outcome.traceback)
+            _record(job, ended.case, "failed", **entries, error=ended.reason, traceback=outcome.traceback)
     except OSError as error:
         # Such as a full disk, which may be why it failed: the outcome says so, if nothing else can.
         reason = f"{ended.reason}; " if ended.reason else ""
@@ -186,7 +193,6 @@ def _record(job: Job[CaseT], case: CaseT, status: str, **entries: Any) -> None: 
             "job": job.name,
             "status": status,
             "inputs": [str(path) for path in job.inputs_of(case)],
-            "input_fingerprint": fingerprint_or_nothing(job, case),
             "config_digest": job.digest,
             "outputs": [path.name for path in job.outputs_of(case)],
             "time": now(),

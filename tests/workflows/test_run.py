@@ -226,3 +226,31 @@ def test_a_failure_stays_on_record_if_the_run_is_stopped_before_it_is_tried_agai
     outcomes = run_job(doubling, files("raise", "1", "2"), RunOptions(retries=2, stop=stop, on_stage=stop_late))
     assert statuses(outcomes) == {"case_0": "failed", "case_1": "done", "case_2": "done"}
     assert Sidecar.read(doubling.output / "case_0.json").status == "failed"
+
+
+def test_an_input_that_changes_while_it_is_worked_on_is_stale_afterwards(doubling, files):
+    cases = files("1")
+
+    def change(case, stage, worker):
+        if stage == 1:
+            case.path.write_text("22")
+
+    (outcome,) = run_job(doubling, cases, RunOptions(on_stage=change))
+    assert outcome.status == "done"
+    assert (doubling.output / "case_0.txt").read_text() == "2"
+    (again,) = run_job(doubling, cases)
+    assert (again.status, "of another input" in again.reason) == ("stale", True)
+
+
+def test_failures_that_a_stopped_run_did_not_try_again_are_still_failures(doubling, files):
+    stop, entered = Event(), []
+
+    def stop_at_second_try(case, stage, worker):
+        entered.append(case.case_id)
+        if entered.count("case_0") == 2:
+            stop.set()
+
+    cases = files("raise", "raise", "raise")
+    outcomes = list(run_job(doubling, cases, RunOptions(retries=1, stop=stop, on_stage=stop_at_second_try)))
+    assert statuses(outcomes) == dict.fromkeys(("case_0", "case_1", "case_2"), "failed")
+    assert {outcome.case.case_id: outcome.attempts for outcome in outcomes} == {"case_0": 2, "case_1": 1, "case_2": 1}
