@@ -37,7 +37,7 @@ from batch_measure import Run, growth, measure
 from batch_methods import METHODS, OURS, config, save_weights
 from batch_studies import BREAKS, Trial, make_trials
 from rich.console import Console
-from rich.table import Table
+from side_by_side import print_table
 
 from rankseg_med.studies import Sidecar
 
@@ -150,13 +150,13 @@ def main() -> None:
 
     monai_seconds = runs["MONAI"].seconds if "MONAI" in runs else math.nan
     rows = [row_of(method, run, len(good), len(wrong[method]), monai_seconds) for method, run in runs.items()]
-    show(console, COLUMNS, rows, markdown=arguments.markdown)
+    print_table(console, "", COLUMNS, rows, markdown=arguments.markdown)
     if ends:
         columns = ("all studies", "finished", "ended with", "broken ones that it predicted")
-        show(console, columns, ends, markdown=arguments.markdown)
+        print_table(console, "", columns, ends, markdown=arguments.markdown)
     if "ours" in runs:
         reasons = [(broken, _reason(trials, broken, work / "ours")) for broken in BREAKS]
-        show(console, ("broken", "what ours says"), reasons, markdown=arguments.markdown)
+        print_table(console, "", ("broken", "what ours says"), reasons, markdown=arguments.markdown)
 
 
 def _reason(trials: Sequence[Trial], broken: str, output: Path) -> str:
@@ -169,18 +169,6 @@ def _reason(trials: Sequence[Trial], broken: str, output: Path) -> str:
             sidecar = Sidecar.read(path)
             return (sidecar.error or sidecar.status).replace(str(trial.study.image), trial.study.image.name)
     return "-"
-
-
-def show(console: Console, columns: Sequence[str], rows: Sequence[tuple[str, ...]], *, markdown: bool) -> None:
-    """Print a table."""
-    if markdown:
-        lines = [columns, ["---"] * len(columns), *rows]
-        console.print("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", markup=False, soft_wrap=True)
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from rankseg import RankSEG as PublishedRankSEG
 from rich.console import Console
-from rich.table import Table
 from scipy import ndimage
+from side_by_side import peak_bytes, print_table, start_peak
 from torch import Tensor
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
@@ -100,8 +100,7 @@ def measure(case: str, method: str, volume: Path) -> tuple[float, int, int]:
     """Median seconds, extra peak bytes and input bytes of one method; meant for a fresh process."""
     probabilities = CASES[case](torch.from_numpy(np.load(volume, mmap_mode="c")))[None]
     run, _ = METHODS[method]
-    before = resident_bytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = start_peak()
     seconds: list[float] = []
     # The first round warms up, unless one round is long enough to drown that.
     while len(seconds) < 6 and (not seconds or sum(seconds) < _ENOUGH_SECONDS * 3):
@@ -109,13 +108,7 @@ def measure(case: str, method: str, volume: Path) -> tuple[float, int, int]:
         run(probabilities)
         seconds.append(time.perf_counter() - start)
     warm = seconds[1:] or seconds
-    return statistics.median(warm), resident_bytes("VmHWM") - before, probabilities.nbytes
-
-
-def resident_bytes(which: str) -> int:
-    """Resident memory of this process from Linux: now (VmRSS) or at its peak (VmHWM)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) * 1024
+    return statistics.median(warm), peak_bytes() - before, probabilities.nbytes
 
 
 def available_bytes() -> int:
@@ -162,14 +155,7 @@ def show(console: Console, case: str, volume: Path, voxels: int, *, markdown: bo
             seconds, extra, size = fresh.apply(measure, (case, method, volume))
         clone = seconds if method == "clone" else clone
         rows.append((method, f"{seconds:.3f}", f"{seconds / clone:.2f}", f"{extra / size:.2f}"))
-    if markdown:
-        lines = [f"### {case}", "", f"| {' | '.join(columns)} |", "| --- | ---: | ---: | ---: |"]
-        console.print("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]), highlight=False)
-        return
-    table = Table(*columns, title=case)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    print_table(console, case, columns, rows, markdown=markdown)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from monai.transforms import (
     Spacingd,
 )
 from rich.console import Console
-from rich.table import Table
+from side_by_side import peak_bytes, print_table, start_peak
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 from rankseg_med.executors import run_overlapped
@@ -159,18 +159,11 @@ def measure(method: str, image: Path) -> tuple[int, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         network = TimedNetwork()
         run = METHODS[method](image, Path(folder), network)
-        before = resident_bytes("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = start_peak()
         start = time.perf_counter()
         run()
         wall = time.perf_counter() - start
-    return resident_bytes("VmHWM") - before, wall, network.seconds
-
-
-def resident_bytes(which: str) -> int:
-    """Resident memory of this process from Linux: now (VmRSS) or at its peak (VmHWM)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) * 1024
+    return peak_bytes() - before, wall, network.seconds
 
 
 def network_seconds() -> float:
@@ -211,14 +204,7 @@ def main() -> None:
                     extra, wall, within = fresh.apply(measure, (method, image))
                 per_voxel, outside = extra / np.prod(shape), wall - within
                 rows.append((method, f"{per_voxel:.1f}", f"{extra / 1e9:.2f}", f"{wall:.1f}", f"{outside:.1f}"))
-        if arguments.markdown:
-            lines = [f"### {size}", "", f"| {' | '.join(columns)} |", "| --- | ---: | ---: | ---: | ---: |"]
-            console.print("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]), highlight=False)
-        else:
-            table = Table(*columns, title=size)
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
+        print_table(console, size, columns, rows, markdown=arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from medpy.metric import binary as medpy
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 from monai.transforms import KeepLargestConnectedComponent
 from rich.console import Console
-from rich.table import Table
 from scipy import ndimage
+from side_by_side import peak_bytes, print_table, start_peak
 
 from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.metrics import surface_distances
@@ -138,19 +138,12 @@ def measure(task: str, method: str, masks_file: Path, spacing_mm: list[float]) -
     # The first round warms up, unless one round is long enough to drown that.
     while len(seconds) < 6 and (not seconds or sum(seconds) < _ENOUGH_SECONDS):
         masks = np.load(masks_file)  # anew, since a method may change it
-        before = resident_bytes("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = start_peak()
         start = time.perf_counter()
         values = TASKS[task][method](masks, spacing_mm)
         seconds.append(time.perf_counter() - start)
-        extra_bytes = max(extra_bytes, resident_bytes("VmHWM") - before)
+        extra_bytes = max(extra_bytes, peak_bytes() - before)
     return statistics.median(seconds[1:] or seconds), extra_bytes, values
-
-
-def resident_bytes(which: str) -> int:
-    """Resident memory of this process from Linux: now (VmRSS) or at its peak (VmHWM)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) * 1024
 
 
 def disagreement(values: Values, ours: Values) -> float:
@@ -199,14 +192,7 @@ def show(
         shown = ", ".join(f"{name} {value:.5g}" for name, value in values.items())
         times = (f"{seconds:.3f}", f"{seconds / first[0]:.1f}", f"{extra / 1e6:.0f}", f"{extra / first[1]:.1f}")
         rows.append((method, *times, shown, f"{off:.0e}"))
-    if markdown:
-        lines = [f"### {task}", "", f"| {' | '.join(columns)} |", "| --- | ---: | ---: | ---: | ---: | --- | ---: |"]
-        console.print("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]), highlight=False)
-        return
-    table = Table(*columns, title=task)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    print_table(console, task, columns, rows, markdown=markdown)
 
 
 if __name__ == "__main__":
