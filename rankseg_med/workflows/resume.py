@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic
 
 from rankseg_med.studies import Sidecar, StudyError, fingerprint
@@ -38,9 +39,9 @@ def plan_run(job: Job[CaseT], cases: Sequence[CaseT], *, overwrite: bool = False
         overwrite: Do stale cases again.
 
     Raises:
-        StudyError: Outputs would replace an input, or a file in a sidecar's place is none.
+        StudyError: Outputs would replace an input or one another, or a file in a sidecar's place is none.
     """
-    _check_no_input_is_replaced(job, cases)
+    _check_no_file_is_replaced(job, cases)
     plan = Plan[CaseT]()
     for case in cases:
         reason = _reason_to_leave(job, case)
@@ -79,9 +80,16 @@ def fingerprint_or_nothing(job: Job[CaseT], case: CaseT) -> str:
         return ""
 
 
-def _check_no_input_is_replaced(job: Job[CaseT], cases: Sequence[CaseT]) -> None:
+def _check_no_file_is_replaced(job: Job[CaseT], cases: Sequence[CaseT]) -> None:
     inputs = {path.resolve() for case in cases for path in job.inputs_of(case)}
+    written_for: dict[Path, str] = {}
     for case in cases:
         for path in (*job.outputs_of(case), Sidecar.path_in(job.output, case.case_id)):
             if path.resolve() in inputs:
                 raise StudyError(f"{path}: an output would replace an input; write to another folder")
+            if path in written_for:
+                raise StudyError(
+                    f"{path}: would be written for {written_for[path]!r} and again for {case.case_id!r}; give one of "
+                    "them another id, or write it to another folder"
+                )
+            written_for[path] = case.case_id

@@ -18,7 +18,7 @@ from monai.utils import set_determinism
 
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.transforms.errors import own_errors_of_transforms
-from rankseg_med.workflows.training_engines import VALIDATION_METRIC, make_evaluator, make_trainer
+from rankseg_med.workflows.training_engines import VALIDATION_METRIC, loss_of, make_evaluator, make_trainer
 from rankseg_med.workflows.training_processes import is_first_process, joined_processes
 from rankseg_med.workflows.training_split import split_studies, unlabelled_studies
 
@@ -167,5 +167,5 @@ def _saver(output: Path, filename: str, objects: Mapping[str, Any], key: str | N
 
 def _report(trainer: Engine, evaluator: Engine | None, on_epoch: Callable[[TrainingProgress], None]) -> None:
     dice = None if evaluator is None else evaluator.state.metrics.get(VALIDATION_METRIC)
-    loss = float(trainer.state.output["loss"])
+    loss = loss_of(trainer.state.output)
     on_epoch(TrainingProgress(trainer.state.epoch, trainer.state.max_epochs, loss, dice))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from rankseg_med.workflows.training_processes import across_processes, is_first_
 from rankseg_med.workflows.training_seeds import EpochSeeds
 
 VALIDATION_METRIC = "val_mean_dice"
-_loss_of = itemgetter("loss")
 
 
 def make_trainer(
@@ -73,7 +71,7 @@ def make_trainer(
         ImagePanels(tensorboard, "train", every=int(config["validate_every"])).attach(trainer)
     if method is not None:
         method.attach(trainer)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=_loss_of))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=loss_of))
     trainer.add_event_handler(Events.TERMINATE, _raise_on_nan)
     return trainer
 
@@ -136,12 +134,17 @@ def _loader(config: ConfigParser, dataset: CacheDataset, batch_size: int) -> Dat
     return DataLoader(dataset, batch_size=batch_size, sampler=sampler, num_workers=int(config["num_workers"]))
 
 
+def loss_of(output: Mapping[str, Any]) -> float:
+    """Loss of the iteration whose output a trainer's state holds."""
+    return float(output["loss"].detach())
+
+
 def _scalars_of(method: SemiSupervisedMethod | None, output: Mapping[str, Any]) -> dict[str, float]:
-    return {"train_loss": float(_loss_of(output)), **({} if method is None else method.scalars)}
+    return {"train_loss": loss_of(output), **({} if method is None else method.scalars)}
 
 
 def _raise_on_nan(trainer: Engine) -> None:
-    loss = float(_loss_of(trainer.state.output))
+    loss = loss_of(trainer.state.output)
     raise RuntimeError(
         f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; "
         "lower the learning rate (the last finished epoch is in last.pt)"

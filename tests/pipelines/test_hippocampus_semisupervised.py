@@ -1,13 +1,22 @@
 """The pipeline from files to tables, on random volumes."""
 
 import json
+import math
 import sys
+from pathlib import Path
 
+import hippocampus_scores
+import hippocampus_semisupervised as pipeline
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from hippocampus_arms import ARMS, AUGMENTATIONS, config_of
+from monai.data import MetaTensor
+from monai.transforms import RandAffined, RandCropByLabelClassesd, RandSpatialCropd, SpatialPadd
+from pseudo_label_quality import LABELLERS, pseudo_label_quality
 
-from pipelines import hippocampus_semisupervised as pipeline
+from rankseg_med.studies import Study
 
 
 @pytest.mark.real_data
@@ -21,15 +30,65 @@ def test_plan_keeps_test_volumes_away_from_training(shared_data):
 
 
 def test_all_arms_have_equally_many_iterations():
-    for arm in pipeline.ARMS.values():
-        config = pipeline.config_of(arm, 1000)
-        assert config["epochs"] * config["iterations_per_epoch"] == 1000
-        assert pipeline.config_of(arm, 7)["epochs"] == 1
+    for arm in ARMS.values():
+        for augmentation in AUGMENTATIONS:
+            config = config_of(arm, 1000, augmentation)
+            assert config["epochs"] * config["iterations_per_epoch"] == 1000
+        assert config_of(arm, 7)["epochs"] == 1
+
+
+def test_augmentation_by_crops_alone():
+    config = config_of(ARMS["bcp_rankseg"], 1000, "crops")
+    kinds = [[type(t) for t in config.get_parsed_content(f"{s}augmentation").transforms] for s in ("", "unlabelled_")]
+    assert kinds == [[SpatialPadd, RandCropByLabelClassesd], [SpatialPadd, RandSpatialCropd]]
+    shipped = config_of(ARMS["bcp_rankseg"], 1000).get_parsed_content("augmentation")
+    assert RandAffined in map(type, shipped.transforms)
+
+
+class ConfigOfOneVolume:
+    """Stands for loading and a network: the image holds logits already."""
+
+    def __init__(self, logits, truth):
+        self.content = {
+            "preprocessing": lambda item: {"image": MetaTensor(logits), "label": MetaTensor(truth)},
+            "inferer": lambda image, network: network(image),
+        }
+
+    def get_parsed_content(self, name):
+        return self.content[name]
+
+
+def test_quality_of_pseudo_labels_by_hand(tmp_path):
+    """A line of 20 voxels: 4 are anterior, 3 of them found and 1 too many; 5 posterior, all found."""
+    probabilities = torch.zeros(3, 20, 1, 1)
+    probabilities[0] = 1
+    probabilities[:, 0:4] = torch.tensor([0.1, 0.9, 0.0])[:, None, None, None]
+    probabilities[:, 4:9] = torch.tensor([0.2, 0.0, 0.8])[:, None, None, None]
+    truth = torch.zeros(1, 20, 1, 1)
+    truth[0, 1:4], truth[0, 4:9] = 1, 2
+    truth[0, 15] = 1
+    config = ConfigOfOneVolume(probabilities.log().clamp(min=-30), truth)
+    qualities = pseudo_label_quality(config, torch.nn.Identity(), [Study("x", Path("x.nii.gz"))])
+    assert set(qualities) == set(LABELLERS)
+    for labeller in ("threshold", "argmax"):
+        quality = qualities[labeller]
+        # Anterior: 2 * 3 / (4 + 4); posterior: 1.
+        assert quality["dice"] == pytest.approx((0.75 + 1) / 2)
+        assert quality["volume_ratio"] == pytest.approx((4 / 4 + 5 / 5) / 2)
+        assert quality["probability_ratio"] == pytest.approx((4 * 0.9 / 4 + 5 * 0.8 / 5) / 2, abs=1e-5)
+        assert quality["expected_dice"] == pytest.approx(
+            sum(expected_dice_of_all(p, n) for p, n in ((0.9, 4), (0.8, 5))) / 2, abs=1e-4
+        )
+
+
+def expected_dice_of_all(p, n):
+    """Of labelling all n voxels, the only ones that may be foreground, each with probability p: over a binomial."""
+    return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) * 2 * k / (k + n) for k in range(n + 1))
 
 
 def scores_of(dice):
     metrics = {"dice": dice, "jaccard": dice, "hd95_mm": 10 * (1 - dice), "assd_mm": 1 - dice}
-    return {decoder: {"x": metrics, "y": metrics} for decoder in pipeline.DECODERS}
+    return {decoder: {"x": metrics, "y": metrics} for decoder in hippocampus_scores.DECODERS}
 
 
 def test_report_by_hand(tmp_path):
@@ -39,7 +98,12 @@ def test_report_by_hand(tmp_path):
             path = tmp_path / arm / f"seed_{seed}" / "scores.json"
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(scores_of(value)))
-    tables = pipeline.report(tmp_path, list(dice), [0, 1], "heading")
+    for seed, value in enumerate((0.6, 0.8)):
+        quality = {"dice": value, "expected_dice": 0.9, "volume_ratio": 1.1, "probability_ratio": 1.2}
+        path = tmp_path / "bcp_rankseg" / f"seed_{seed}" / "pseudo_labels.json"
+        path.write_text(json.dumps({"500": dict.fromkeys(LABELLERS, quality)}))
+    tables = hippocampus_scores.report(tmp_path, list(dice), [0, 1], "heading")
+    assert "| bcp_rankseg | 500 | threshold | 70.00 | 90.00 | 1.100 | 1.200 |" in tables
     assert "| supervised_few | argmax | 55.00 ± 7.07 | 55.00 ± 7.07 | 4.50 ± 0.71 | 0.45 ± 0.07 |" in tables
     # Of a gap of 20 points, 10 are closed; both cases change alike, so the interval has no width.
     assert "| supervised_few | bcp_rankseg | +10.00 (+10.00 to +10.00) |" in tables
@@ -68,10 +132,10 @@ def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
 
     tables = run()
     assert tables == (tmp_path / "work" / "results.md").read_text() + "\n"
-    for arm in pipeline.ARMS:
+    for arm in ARMS:
         assert f"| {arm} | argmax |" in tables
     checkpoints = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("last.pt")}
-    assert len(checkpoints) == 5
+    assert len(checkpoints) == len(ARMS)
     next((tmp_path / "work").rglob("scores.json")).unlink()
     assert run() == tables
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("last.pt")} == checkpoints
