@@ -21,7 +21,7 @@ from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.studies import StudyError, atomic_write, check_same_grid, find_studies, load_label_map
 from rankseg_med.workflows.case_pool import map_cases, open_pool
 from rankseg_med.workflows.cleanup_trials import CleanupSearch, Step, try_all
-from rankseg_med.workflows.config import ConfigError, find_config, load_config
+from rankseg_med.workflows.config import ConfigError, extended_config, find_config, load_config, shipped_configs
 
 MINIMUM_VOLUMES_ML = (0.03, 0.1, 0.5, 2.0, 10.0)
 """Spheres of about 4, 6, 10, 16 and 27 mm in diameter."""
@@ -172,6 +172,10 @@ def _compose(steps: Sequence[Step]) -> Compose:
 def _write(search: CleanupSearch, overlay: Path, output: Path) -> None:
     content = ConfigParser.load_config_file(overlay)
     kept = {key: value for key, value in content.items() if key.split("::")[0] != "cleanup"}
+    base = extended_config(overlay)
+    if base is not None and kept["extends"] not in shipped_configs():
+        # What was relative to the overlay's folder need not be there from the output's.
+        kept["extends"] = str(base.resolve())
     head = f"# {overlay.name} with the cleanup that rankseg-med {__version__} chose on {search.n_cases} cases.\n"
     with atomic_write(output) as temporary:
         text = yaml.safe_dump({**kept, "cleanup": search.cleanup}, sort_keys=False, allow_unicode=True, width=120)

@@ -52,8 +52,9 @@ def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto"
         job: ``"inference"``, ``"train"`` or ``"decode"``: which shipped base to start from.
         overlay: Path of a YAML or JSON file, or the name of a shipped config such as ``"demo"``. Its entries replace
             those of the base; ``inferer::overlap: 0.7`` replaces one nested value. An entry ``extends`` names another
-            overlay that comes first. Trusted files only: expressions that start with ``$`` are run as code. None for
-            the base alone, which is complete for ``"decode"``.
+            overlay that comes first: a shipped one, or a file relative to this one's folder. Trusted files only:
+            expressions that start with ``$`` are run as code. None for the base alone, which is complete for
+            ``"decode"``.
         device: ``"auto"`` takes CUDA where there is one.
 
     Returns:
@@ -102,8 +103,12 @@ def shipped_configs() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in _REQUIRED)
 
 
-def find_config(overlay: str | Path) -> Path:
+def find_config(overlay: str | Path, folder: Path | None = None) -> Path:
     """The file of an overlay: a shipped config by its name, else a path.
+
+    Args:
+        overlay: Which.
+        folder: What a path is relative to; by default where the program runs.
 
     Raises:
         ConfigError: No such file or name.
@@ -111,15 +116,28 @@ def find_config(overlay: str | Path) -> Path:
     named = _folder() / f"{overlay}.yaml"
     if str(overlay) in shipped_configs():
         return named
-    path = Path(overlay)
+    path = Path(overlay) if folder is None else folder / overlay
     if not path.is_file():
-        raise ConfigError(f"{overlay}: no such config file, nor a shipped config ({', '.join(shipped_configs())})")
+        raise ConfigError(f"{path}: no such config file, nor a shipped config ({', '.join(shipped_configs())})")
     return path
 
 
-def _layers(overlay: Path) -> list[Path]:
+def extended_config(overlay: Path) -> Path | None:
+    """The file that an overlay extends, if any.
+
+    Raises:
+        ConfigError: There is no such file or shipped config.
+    """
     extended = ConfigParser.load_config_file(overlay).get("extends")
-    return [overlay] if extended is None else [*_layers(find_config(extended)), overlay]
+    return None if extended is None else find_config(extended, overlay.parent)
+
+
+def _layers(overlay: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+    extending = (*above, overlay.resolve())
+    if extending[-1] in above:
+        raise ConfigError(f"extends itself, by way of {', '.join(path.name for path in extending)}")
+    extended = extended_config(overlay)
+    return [overlay] if extended is None else [*_layers(extended, extending), overlay]
 
 
 def _folder() -> Path:

@@ -123,6 +123,15 @@ def test_a_shipped_config_by_name(folders, tmp_path):
     assert content == {key: value for key, value in shipped.items() if key != "cleanup"}
 
 
+def test_what_the_overlay_extends_is_found_from_the_new_folder(folders, overlay, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: overlay.yaml\ninferer::overlap: 0.25\n")
+    output = tmp_path / "elsewhere" / "cleaned.yaml"
+    search_cleanup(*folders, mine, output, minimum_volumes_ml=[0.03])
+    config = load_config("inference", output, device="cpu")
+    assert (config["inferer"]["overlap"], config["label_names"]) == (0.25, ["background", "organ", "tumour"])
+
+
 def test_nothing_helps(folders, overlay, tmp_path):
     search = search_cleanup(folders[1], folders[1], overlay, tmp_path / "cleaned.yaml", minimum_volumes_ml=[0.001])
     assert search.cleanup is None

@@ -42,6 +42,23 @@ def test_overlay_of_an_overlay(tmp_path):
     assert config["roi_size"] == load_config("train", "hippocampus", device="cpu")["roi_size"]
 
 
+def test_an_overlay_extends_a_file_beside_it(tmp_path, monkeypatch):
+    """Wherever the program runs."""
+    (tmp_path / "project" / "bases").mkdir(parents=True)
+    (tmp_path / "project" / "bases" / "ours.yaml").write_text("extends: hippocampus\nepochs: 7\n")
+    (tmp_path / "project" / "mine.yaml").write_text("extends: bases/ours.yaml\nbatch_size: 3\n")
+    monkeypatch.chdir(tmp_path)
+    config = load_config("train", "project/mine.yaml", device="cpu")
+    assert (config["epochs"], config["batch_size"], config["spacing_mm"]) == (7, 3, [1.0, 1.0, 1.0])
+
+
+def test_overlays_that_extend_each_other(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(ConfigError, match=r"extends itself, by way of a\.yaml, b\.yaml, a\.yaml"):
+        load_config("train", tmp_path / "a.yaml")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
