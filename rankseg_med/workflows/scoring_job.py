@@ -176,8 +176,9 @@ def score_pair(pair: Pair, plan: EvaluationPlan, *, resample_to_reference: bool 
     else:
         scores = score_label_maps(prediction, reference, plan.regions, spacing_mm, plan.scoring)
     labels = {label for region in plan.regions for label in region.labels}
+    consequence = "it was not scored" if lits is None else "it counts as liver, as in the LiTS script"
     findings += [
-        f"value {value} occurs in the {side} but is not among the labels {sorted(labels)}, so it was not scored"
+        f"value {value} occurs in the {side} but is not among the labels {sorted(labels)}, so {consequence}"
         for side, label_map in (("prediction", prediction), ("reference", reference))
         for value, box in enumerate(ndimage.find_objects(label_map), start=1)
         if box is not None and value not in labels

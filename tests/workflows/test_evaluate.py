@@ -308,6 +308,22 @@ class TestPlans:
         assert summary["lits"]["mode"] == "strict"
         assert summary["lits"]["lesion_recall_greater_zero"] == 1
 
+    @pytest.mark.parametrize(("preset", "consequence"), [("lits", "counts as liver"), (None, "was not scored")])
+    def test_what_becomes_of_a_strange_label(self, tmp_path, preset, consequence):
+        """The LiTS script takes everything above 0 for liver: with the strange voxels its volume is right."""
+        reference = np.zeros((5, 5, 5), np.uint8)
+        reference[1:4, 1:4, 1:4], reference[2, 2, 2] = 1, 2
+        prediction = np.where(reference == 1, 7, reference).astype(np.uint8)
+        for name, labels in (("prediction", prediction), ("reference", reference)):
+            save(labels, tmp_path / f"{name}.nii.gz")
+        plan = plan_evaluation(preset="lits") if preset else plan_evaluation(labels={1: "liver", 2: "tumour"})
+        evaluation = evaluate(tmp_path / "prediction.nii.gz", tmp_path / "reference.nii.gz", plan)
+        (warning,) = evaluation.warnings
+        assert "value 7 occurs in the prediction" in warning
+        assert consequence in warning
+        ((liver, _),) = evaluation.scores.values()
+        assert liver.values["dice"] == (1 if preset else 0)
+
     @pytest.mark.parametrize(
         ("wrong", "required"),
         [
