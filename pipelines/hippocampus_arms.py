@@ -25,13 +25,18 @@ class Arm:
 
 
 FEW, ALL = "supervised_few", "supervised_all"
-PUBLISHED, RANKSEG, CONFIDENT = "bcp_published", "bcp_rankseg", "bcp_rankseg_confident"
+PUBLISHED, RANKSEG = "bcp_published", "bcp_rankseg"
+PUBLISHED_CONFIDENT, RANKSEG_CONFIDENT = "bcp_published_confident", "bcp_rankseg_confident"
+
+_THRESHOLD = {"pseudo_labeller::decoder": "threshold"}
+_CONFIDENT = {"pseudo_labeller::min_confidence": 0.8}
 ARMS = {
     FEW: Arm("hippocampus"),
     "mean_teacher": Arm("mean_teacher_hippocampus"),
-    PUBLISHED: Arm("bcp_hippocampus", overrides={"pseudo_labeller::decoder": "threshold"}),
+    PUBLISHED: Arm("bcp_hippocampus", overrides=_THRESHOLD),
     RANKSEG: Arm("bcp_hippocampus"),
-    CONFIDENT: Arm("bcp_hippocampus", overrides={"pseudo_labeller::min_confidence": 0.8}),
+    PUBLISHED_CONFIDENT: Arm("bcp_hippocampus", overrides=_THRESHOLD | _CONFIDENT),
+    RANKSEG_CONFIDENT: Arm("bcp_hippocampus", overrides=_CONFIDENT),
     ALL: Arm("hippocampus", all_labels=True),
 }
 
