@@ -29,14 +29,14 @@ PUBLISHED, RANKSEG = "bcp_published", "bcp_rankseg"
 PUBLISHED_CONFIDENT, RANKSEG_CONFIDENT = "bcp_published_confident", "bcp_rankseg_confident"
 
 _THRESHOLD = {"pseudo_labeller::decoder": "threshold"}
-_CONFIDENT = {"pseudo_labeller::min_confidence": 0.8}
+_ALL_VOXELS = {"pseudo_labeller::min_confidence": 0.0}
 ARMS = {
     FEW: Arm("hippocampus"),
     "mean_teacher": Arm("mean_teacher_hippocampus"),
-    PUBLISHED: Arm("bcp_hippocampus", overrides=_THRESHOLD),
-    RANKSEG: Arm("bcp_hippocampus"),
-    PUBLISHED_CONFIDENT: Arm("bcp_hippocampus", overrides=_THRESHOLD | _CONFIDENT),
-    RANKSEG_CONFIDENT: Arm("bcp_hippocampus", overrides=_CONFIDENT),
+    PUBLISHED: Arm("bcp_hippocampus", overrides=_THRESHOLD | _ALL_VOXELS),
+    RANKSEG: Arm("bcp_hippocampus", overrides=_ALL_VOXELS),
+    PUBLISHED_CONFIDENT: Arm("bcp_hippocampus", overrides=_THRESHOLD),
+    RANKSEG_CONFIDENT: Arm("bcp_hippocampus"),
     ALL: Arm("hippocampus", all_labels=True),
 }
 
