@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from hippocampus_arms import ALL, FEW, PUBLISHED, PUBLISHED_CONFIDENT, RANKSEG, RANKSEG_CONFIDENT
+from hippocampus_predictions import predictions
 from monai.bundle import ConfigParser
 from pseudo_label_quality import LABELLERS
 
@@ -24,19 +25,11 @@ Scores = dict[str, dict[str, dict[str, float]]]
 """Decoder to case id to metric to its mean over both classes."""
 
 
-@torch.no_grad()
 def score(config: ConfigParser, network: torch.nn.Module, studies: Sequence[Study]) -> Scores:
-    """Decode by argmax and by RankSEG, keep the largest component, measure.
-
-    The images lie on a RAS grid of 1 mm, which is that of the network, so this is the native grid too.
-    """
-    preprocess, infer = config.get_parsed_content("preprocessing"), config.get_parsed_content("inferer")
+    """Decode by argmax and by RankSEG, keep the largest component, measure."""
     regions = label_regions(dict(enumerate(config["label_names"][1:], start=1)))
     scores: Scores = {decoder: {} for decoder in DECODERS}
-    for study in studies:
-        item = preprocess({"image": study.image, "label": study.label})
-        reference = item["label"][0].numpy().astype(np.uint8)
-        probabilities = infer(item["image"][None].as_tensor(), network.eval())[0].float().softmax(0)
+    for study, probabilities, reference in predictions(config, network.eval(), studies):
         for decoder in DECODERS:
             label_map = keep_largest_component(make_decoder(decoder)(probabilities).numpy(), [[1, 2]])
             rows = score_label_maps(label_map, reference, regions, (1.0, 1.0, 1.0), Scoring(metrics=tuple(METRICS)))

@@ -3,11 +3,11 @@
     python pipelines/hippocampus_semisupervised.py DATA WORK_FOLDER [--augmentation crops] [--iterations 1500] ...
 
 DATA holds ``images/`` and ``labels/`` of the Medical Segmentation Decathlon's Task04. Of its volumes 60 are the test
-set, the same for all runs and scored once by the last checkpoint of each; 20 validate, which chooses nothing here; the
-others are trained on. A seed chooses the labelled ones of them, the weights, and all randomness. All arms have as many
-iterations. Runs use one thread each and ``--jobs`` of them go at a time; a run that was stopped goes on, one that is
-finished is not repeated. Of 20 unlabelled volumes the truth is used to judge the teacher's pseudo-labels along the way,
-which changes nothing. ``results.md`` in WORK_FOLDER has the tables.
+set, the same for all runs and scored once by the last checkpoint of each; 20 validate, and chose no more than the
+config's ``min_confidence``; the others are trained on. A seed chooses the labelled ones of them, the weights, and all
+randomness. All arms have as many iterations. Runs use one thread each and ``--jobs`` of them go at a time; a run that
+was stopped goes on, one that is finished is not repeated. Of 20 unlabelled volumes the truth is used to judge the
+teacher's pseudo-labels along the way, which changes nothing. ``results.md`` in WORK_FOLDER has the tables.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from hippocampus_arms import ARMS, AUGMENTATIONS, config_of
@@ -27,7 +28,7 @@ from hippocampus_scores import PSEUDO_LABELS, SCORES, folder_of, report, score
 from monai.bundle import ConfigParser
 from pseudo_label_quality import pseudo_label_quality
 
-from rankseg_med.studies import Study, find_studies
+from rankseg_med.studies import Study, atomic_write, find_studies
 from rankseg_med.workflows.train import LAST, TrainingProgress, split_studies, train, unlabelled_studies
 
 
@@ -93,9 +94,7 @@ def run(plan: Plan, name: str, seed: int, folder: Path) -> None:
     print(f"{folder}: {iterations} iterations and validation in {seconds:.0f} s", flush=True)
     network = config.get_parsed_content("network")
     network.load_state_dict(torch.load(folder / LAST, map_location="cpu", weights_only=True)["network"])
-    temporary = scores.with_suffix(".part")
-    temporary.write_text(json.dumps(score(config, network, plan.test)))
-    temporary.replace(scores)
+    _write_json(scores, score(config, network, plan.test))
 
 
 def _judge_teacher(config: ConfigParser, studies: Sequence[Study], path: Path, progress: TrainingProgress) -> None:
@@ -106,7 +105,12 @@ def _judge_teacher(config: ConfigParser, studies: Sequence[Study], path: Path, p
     qualities = json.loads(path.read_text()) if path.exists() else {}
     iteration = progress.epoch * int(config["iterations_per_epoch"])
     qualities[str(iteration)] = pseudo_label_quality(config, teacher, studies)
-    path.write_text(json.dumps(qualities, indent=1))
+    _write_json(path, qualities)
+
+
+def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - what JSON can hold
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1))
 
 
 def _finished_epochs(last: Path) -> int:
@@ -176,7 +180,7 @@ def _check_same_plan(work: Path, plan: Plan) -> None:
             f"{path}: runs of another plan are here (iterations, labels, augmentation, split); take another folder"
         )
     work.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(described, indent=1))
+    _write_json(path, described)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from hippocampus_predictions import predictions
 from monai.bundle import ConfigParser
 
+from rankseg_med.metrics import Scoring, label_regions, score_label_maps
 from rankseg_med.semisupervised import PseudoLabeller
 from rankseg_med.semisupervised.pseudo_labels import PseudoDecoder
 from rankseg_med.studies import Study
 
 LABELLERS: tuple[PseudoDecoder, ...] = ("threshold", "argmax", "rankseg")
+_VOXEL_ML = 1e-3
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Quality:
     probability_ratio: float
 
 
-@torch.no_grad()
 def pseudo_label_quality(
     config: ConfigParser, teacher: torch.nn.Module, studies: Sequence[Study]
 ) -> dict[str, dict[str, float]]:
@@ -41,35 +42,27 @@ def pseudo_label_quality(
     Args:
         config: Of the training run.
         teacher: In eval mode.
-        studies: With labels 1 and 2, which are one body.
+        studies: With labels 1 and 2 in each, which are one body.
     """
-    preprocess, infer = config.get_parsed_content("preprocessing"), config.get_parsed_content("inferer")
+    regions = label_regions({1: "anterior", 2: "posterior"})
     labellers = {name: PseudoLabeller(name, largest_component=[[1, 2]]) for name in LABELLERS}
     rows: dict[str, list[Quality]] = {name: [] for name in LABELLERS}
-    for study in studies:
-        item = preprocess({"image": study.image, "label": study.label})
-        probabilities = infer(item["image"][None].as_tensor(), teacher)[0].float().softmax(0)
-        truth = item["label"][0].as_tensor()
+    for _, probabilities, truth in predictions(config, teacher, studies):
+        summed = probabilities[1:].double().sum((1, 2, 3)).tolist()
         for name, labeller in labellers.items():
             pseudo = labeller.label_volume(probabilities)
-            expected = pseudo.expected_dice.tolist()
+            scores = score_label_maps(pseudo.label_map.numpy(), truth, regions, (1.0, 1.0, 1.0), Scoring(("dice",)))
             rows[name] += [
-                _quality(pseudo.label_map == label, probabilities[label], truth == label, expected[label - 1])
-                for label in (1, 2)
+                Quality(
+                    dice=row.values["dice"],
+                    expected_dice=expected,
+                    volume_ratio=row.prediction_volume_ml / row.reference_volume_ml,
+                    probability_ratio=probability * _VOXEL_ML / row.reference_volume_ml,
+                )
+                for row, expected, probability in zip(scores, pseudo.expected_dice.tolist(), summed, strict=True)
             ]
-    return {name: _mean(of_labeller) for name, of_labeller in rows.items()}
+    return {name: _mean([asdict(row) for row in of_labeller]) for name, of_labeller in rows.items()}
 
 
-def _quality(found: torch.Tensor, probability: torch.Tensor, truth: torch.Tensor, expected_dice: float) -> Quality:
-    n_found, n_truth = int(found.sum()), int(truth.sum())
-    return Quality(
-        dice=2 * int((found & truth).sum()) / (n_found + n_truth),
-        expected_dice=expected_dice,
-        volume_ratio=n_found / n_truth,
-        probability_ratio=float(probability.double().sum()) / n_truth,
-    )
-
-
-def _mean(rows: Sequence[Quality]) -> dict[str, Any]:
-    values: list[dict[str, float]] = [asdict(row) for row in rows]
-    return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -37,6 +37,18 @@ def test_all_arms_have_equally_many_iterations():
         assert config_of(arm, 7)["epochs"] == 1
 
 
+def test_labels_of_the_copy_paste_arms():
+    labellers = {
+        name: config_of(arm, 1000)["pseudo_labeller"] for name, arm in ARMS.items() if arm.config == "bcp_hippocampus"
+    }
+    assert {name: (labeller["decoder"], labeller["min_confidence"]) for name, labeller in labellers.items()} == {
+        "bcp_published": ("threshold", 0.0),
+        "bcp_rankseg": ("rankseg", 0.0),
+        "bcp_published_confident": ("threshold", 0.8),
+        "bcp_rankseg_confident": ("rankseg", 0.8),
+    }
+
+
 def test_augmentation_by_crops_alone():
     config = config_of(ARMS["bcp_rankseg"], 1000, "crops")
     kinds = [[type(t) for t in config.get_parsed_content(f"{s}augmentation").transforms] for s in ("", "unlabelled_")]
@@ -70,8 +82,7 @@ def test_quality_of_pseudo_labels_by_hand(tmp_path):
     config = ConfigOfOneVolume(probabilities.log().clamp(min=-30), truth)
     qualities = pseudo_label_quality(config, torch.nn.Identity(), [Study("x", Path("x.nii.gz"))])
     assert set(qualities) == set(LABELLERS)
-    for labeller in ("threshold", "argmax"):
-        quality = qualities[labeller]
+    for quality in qualities.values():  # with voxels this sure, all three label the same
         # Anterior: 2 * 3 / (4 + 4); posterior: 1.
         assert quality["dice"] == pytest.approx((0.75 + 1) / 2)
         assert quality["volume_ratio"] == pytest.approx((4 / 4 + 5 / 5) / 2)
