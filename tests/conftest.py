@@ -1,7 +1,9 @@
 """Fixtures that every room's tests share."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -35,3 +37,20 @@ def wrong_types() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def killed_while_writing() -> Callable[[Path], Path]:
+    """A process that was killed while it wrote a file; what it left."""
+    program = (
+        "import os, sys; from rankseg_med.studies import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as temporary:\n    temporary.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+
+    def write(path: Path) -> Path:
+        before = set(path.parent.glob("*")) if path.parent.is_dir() else set()
+        subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+        (leftover,) = set(path.parent.glob("*")) - before
+        return leftover
+
+    return write

@@ -50,8 +50,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 def remove_unfinished(paths: Iterable[Path]) -> None:
     """Remove what writers of files left behind that were killed.
 
-    A temporary file is taken for abandoned if its process ran on this machine and runs no more, or, of another machine,
-    if it was not written to for a day.
+    A temporary file is taken for abandoned if its process ran on this machine and runs no more, or if it was not
+    written to for a day: of another machine, or of one whose process ids begin anew (a container), no more is known.
 
     Args:
         paths: The files that were to be written.
@@ -67,15 +67,19 @@ def remove_unfinished(paths: Iterable[Path]) -> None:
 
 
 def _is_abandoned(temporary: Path, process: str, host: str) -> bool:
-    if host != platform.node():
-        try:
-            return time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_S
-        except FileNotFoundError:
-            return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
+    if host == platform.node() and not _runs(int(process)):
         return True
-    except PermissionError:
+    try:
+        return time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_S
+    except FileNotFoundError:
         return False
-    return False
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

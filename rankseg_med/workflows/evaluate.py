@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Scoring, label_regions
 from rankseg_med.metrics.lits import LitsEvaluation, summarise_lits
-from rankseg_med.studies import StudyError, find_studies
+from rankseg_med.studies import StudyError, find_studies, remove_unfinished
 from rankseg_med.workflows.evaluation_files import write_scores, write_summary
 from rankseg_med.workflows.evaluation_plan import EvaluationPlan
 from rankseg_med.workflows.patients import read_patients
@@ -104,8 +104,10 @@ def evaluate(
     failures = dict(sorted(failures.items()))
     evaluation = _gather(plan, scored, failures, ignored, patient_of)
     if output is not None and shard is None:
-        write_scores(evaluation, output / "scores.csv")
-        write_summary(evaluation, output / "summary.json", plan, resample_to_reference=resample_to_reference)
+        scores, summary = output / "scores.csv", output / "summary.json"
+        remove_unfinished([scores, summary])
+        write_scores(evaluation, scores)
+        write_summary(evaluation, summary, plan, resample_to_reference=resample_to_reference)
     return evaluation
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankseg_med.studies import LabelledEntry, Manifest, Sidecar, Study
+from rankseg_med.studies import LabelledEntry, Manifest, Sidecar, Study, remove_unfinished
 from rankseg_med.workflows.predict import label_map_path
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
 
@@ -72,6 +72,7 @@ def write_data_list(
     labeller = job.build_labeller()
     if labeller.min_confidence > 0:
         labels[str(labeller.ignore_index)] = "ignored"
+    remove_unfinished([path])
     if entries:
         more = {"min_expected_dice": min_expected_dice, "left_out": left_out}
         Manifest.model_validate({"name": "pseudo-labels", "labels": labels, "training": entries, **more}).write(path)

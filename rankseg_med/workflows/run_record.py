@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rankseg_med.studies import StudyError, atomic_write
+from rankseg_med.studies import StudyError, atomic_write, remove_unfinished
 from rankseg_med.workflows.job import CaseT, Job
 from rankseg_med.workflows.run import VERSIONS, CaseOutcome, host, now
 from rankseg_med.workflows.shard import Shard
@@ -124,6 +124,7 @@ def _recorded(
         config_digest=job.digest,
         versions=VERSIONS,
     )
+    remove_unfinished([path])
     record.write(path)
     totals = Counter[str]()
     reasons: dict[str, dict[str, str]] = {"failed": {}, "stale": {}}

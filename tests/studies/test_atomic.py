@@ -1,6 +1,5 @@
 import os
-import subprocess
-import sys
+import platform
 import time
 
 import pytest
@@ -83,14 +82,9 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert named_at_sync == [False]
 
 
-def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path, killed_while_writing):
     path = tmp_path / "case [1].nii.gz"
-    program = (
-        "import os, sys; from rankseg_med.studies import atomic_write\n"
-        "with atomic_write(sys.argv[1]) as temporary:\n    temporary.write_text('half'); os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", program, str(path)], check=False)
-    (leftover,) = tmp_path.iterdir()
+    leftover = killed_while_writing(path)
     others = [tmp_path / name for name in (".hidden.case [1].nii.gz", leftover.name.replace("[1]", "[2]"))]
     for other in others:
         other.write_text("not ours")
@@ -101,8 +95,9 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([*others, path])
 
 
-def test_another_machines_leftovers_are_given_a_day(tmp_path):
-    path, name = tmp_path / "a.json", ".0123abcd.1@another-machine@.a.json"
+@pytest.mark.parametrize("host", ["another-machine", None])
+def test_leftovers_of_what_may_still_be_written_are_given_a_day(tmp_path, host):
+    path, name = tmp_path / "a.json", f".0123abcd.{os.getpid()}@{host or platform.node()}@.a.json"
     (tmp_path / name).write_text("half")
     remove_unfinished([path])
     assert (tmp_path / name).exists()

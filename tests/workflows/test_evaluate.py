@@ -247,12 +247,11 @@ class TestFiles:
             },
         }
 
-    def test_only_complete_files_lie_in_the_folder(self, evaluation, tmp_path):
-        assert sorted(path.name for path in (tmp_path / "new" / "result").iterdir()) == [
-            "cases",
-            "scores.csv",
-            "summary.json",
-        ]
+    def test_only_complete_files_lie_in_the_folder(self, folders, tmp_path, killed_while_writing):
+        for name in ("scores.csv", "summary.json"):
+            killed_while_writing(tmp_path / "result" / name)
+        evaluate(*folders, LABELS, output=tmp_path / "result")
+        assert sorted(path.name for path in (tmp_path / "result").iterdir()) == ["cases", "scores.csv", "summary.json"]
 
     def test_a_class_without_any_defined_score_is_null(self, folders, tmp_path):
         evaluate(*folders, {9: "spleen"}, output=tmp_path)

@@ -50,9 +50,11 @@ def record(job, case_id, expected, /, **entries):
     Sidecar.model_validate(content | entries).write(job.output)
 
 
-def test_a_list_to_train_on(job, studies):
+def test_a_list_to_train_on(job, studies, killed_while_writing):
+    leftover = killed_while_writing(job.output / "data_list" / "pseudo_labels.json")
     written = write_data_list(job, studies)
     assert (written.listed, written.left_out, written.missing) == (["case_0", "case_1", "case_2"], {}, [])
+    assert not leftover.exists()
     listed = find_studies(written.path)
     for study, source in zip(listed, studies, strict=True):
         assert (study.case_id, study.fold) == (source.case_id, source.fold)

@@ -41,6 +41,13 @@ def test_a_run_under_way(doubling, files):
     assert record.ended
 
 
+def test_what_a_run_left_that_was_killed_while_it_wrote_its_record_is_removed(doubling, files, killed_while_writing):
+    cases = files("1")
+    leftover = killed_while_writing(doubling.output / "run.json")
+    list(recorded(doubling, cases, run_job(doubling, cases)))
+    assert not leftover.exists()
+
+
 def test_shards_have_records_of_their_own(doubling, files):
     cases = files("1", "2", "3")
     for number in (1, 2):
