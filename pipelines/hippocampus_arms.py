@@ -27,16 +27,20 @@ class Arm:
 FEW, ALL = "supervised_few", "supervised_all"
 PUBLISHED, RANKSEG = "bcp_published", "bcp_rankseg"
 PUBLISHED_CONFIDENT, RANKSEG_CONFIDENT = "bcp_published_confident", "bcp_rankseg_confident"
+PUBLISHED_CALIBRATED, RANKSEG_CALIBRATED = "bcp_published_calibrated", "bcp_rankseg_calibrated"
 
 _THRESHOLD = {"pseudo_labeller::decoder": "threshold"}
-_ALL_VOXELS = {"pseudo_labeller::min_confidence": 0.0}
+_CONFIDENT = {"pseudo_labeller::min_confidence": 0.8}
+_AS_IT_IS = {"teacher::calibration": None}
 ARMS = {
     FEW: Arm("hippocampus"),
     "mean_teacher": Arm("mean_teacher_hippocampus"),
-    PUBLISHED: Arm("bcp_hippocampus", overrides=_THRESHOLD | _ALL_VOXELS),
-    RANKSEG: Arm("bcp_hippocampus", overrides=_ALL_VOXELS),
-    PUBLISHED_CONFIDENT: Arm("bcp_hippocampus", overrides=_THRESHOLD),
-    RANKSEG_CONFIDENT: Arm("bcp_hippocampus"),
+    PUBLISHED: Arm("bcp_hippocampus", overrides=_THRESHOLD | _AS_IT_IS),
+    RANKSEG: Arm("bcp_hippocampus", overrides=_AS_IT_IS),
+    PUBLISHED_CONFIDENT: Arm("bcp_hippocampus", overrides=_THRESHOLD | _CONFIDENT | _AS_IT_IS),
+    RANKSEG_CONFIDENT: Arm("bcp_hippocampus", overrides=_CONFIDENT | _AS_IT_IS),
+    PUBLISHED_CALIBRATED: Arm("bcp_hippocampus", overrides=_THRESHOLD),
+    RANKSEG_CALIBRATED: Arm("bcp_hippocampus"),
     ALL: Arm("hippocampus", all_labels=True),
 }
 

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from hippocampus_arms import ALL, FEW, PUBLISHED, PUBLISHED_CONFIDENT, RANKSEG, RANKSEG_CONFIDENT
+from hippocampus_arms import (
+    ALL,
+    FEW,
+    PUBLISHED,
+    PUBLISHED_CALIBRATED,
+    PUBLISHED_CONFIDENT,
+    RANKSEG,
+    RANKSEG_CALIBRATED,
+    RANKSEG_CONFIDENT,
+)
 from hippocampus_predictions import predictions
 from monai.bundle import ConfigParser
 from pseudo_label_quality import LABELLERS
@@ -49,7 +58,13 @@ def report(work: Path, arms: Sequence[str], seeds: Sequence[int], heading: str) 
             lines.append(f"| {arm} | {decoder} | {' | '.join(cells)} |")
     lines += ["", "Mean over cases and classes; ± is the standard deviation over seeds.", ""]
     pairs = [(FEW, arm) for arm in arms if arm != FEW and FEW in arms]
-    decoded = [(PUBLISHED, RANKSEG), (PUBLISHED, PUBLISHED_CONFIDENT), (PUBLISHED_CONFIDENT, RANKSEG_CONFIDENT)]
+    decoded = [
+        (PUBLISHED, RANKSEG),
+        (PUBLISHED, RANKSEG_CALIBRATED),
+        (PUBLISHED_CALIBRATED, RANKSEG_CALIBRATED),
+        (PUBLISHED, PUBLISHED_CONFIDENT),
+        (PUBLISHED_CONFIDENT, RANKSEG_CONFIDENT),
+    ]
     pairs += [pair for pair in decoded if set(pair) <= set(arms)]
     lines += [f"| from | to (argmax) | {names} | gap closed |", "| --- | --- |" + " --- |" * (len(METRICS) + 1)]
     differences = {pair: [_difference(runs[pair[0]], runs[pair[1]], metric) for metric in METRICS] for pair in pairs}

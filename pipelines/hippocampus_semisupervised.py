@@ -3,11 +3,12 @@
     python pipelines/hippocampus_semisupervised.py DATA WORK_FOLDER [--augmentation crops] [--iterations 1500] ...
 
 DATA holds ``images/`` and ``labels/`` of the Medical Segmentation Decathlon's Task04. Of its volumes 60 are the test
-set, the same for all runs and scored once by the last checkpoint of each; 20 validate, and chose no more than the
-config's ``min_confidence``; the others are trained on. A seed chooses the labelled ones of them, the weights, and all
-randomness. All arms have as many iterations. Runs use one thread each and ``--jobs`` of them go at a time; a run that
-was stopped goes on, one that is finished is not repeated. Of 20 unlabelled volumes the truth is used to judge the
-teacher's pseudo-labels along the way, which changes nothing. ``results.md`` in WORK_FOLDER has the tables.
+set, the same for all runs and scored by the last checkpoint of each; 20 validate, which calibrates the teacher where an
+arm asks for it, and chose ``min_confidence`` where an arm has one; the others are trained on. A seed chooses the
+labelled ones of them, the weights, and all randomness. All arms have as many iterations. Runs use one thread each and
+``--jobs`` of them go at a time; a run that was stopped goes on, one that is finished is not repeated. Of 20 unlabelled
+volumes the truth is used to judge the teacher's pseudo-labels along the way, which changes nothing. ``results.md`` in
+WORK_FOLDER has the tables.
 """
 
 import argparse
@@ -30,6 +31,9 @@ from pseudo_label_quality import pseudo_label_quality
 
 from rankseg_med.studies import Study, atomic_write, find_studies
 from rankseg_med.workflows.train import LAST, TrainingProgress, split_studies, train, unlabelled_studies
+
+JUDGED_EVERY = 500
+"""Iterations between looks at the teacher's pseudo-labels."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,12 @@ def run(plan: Plan, name: str, seed: int, folder: Path) -> None:
 
 
 def _judge_teacher(config: ConfigParser, studies: Sequence[Study], path: Path, progress: TrainingProgress) -> None:
-    """Add to a JSON file what a teacher's pseudo-labels are worth now, as often as there is a validation."""
-    if not studies or progress.epoch % int(config["validate_every"]):
-        return
-    teacher = config.get_parsed_content("method").teacher.network
-    qualities = json.loads(path.read_text()) if path.exists() else {}
+    """Add to a JSON file what a teacher's pseudo-labels are worth now and then."""
     iteration = progress.epoch * int(config["iterations_per_epoch"])
+    if not studies or iteration % JUDGED_EVERY:
+        return
+    teacher = config.get_parsed_content("method").teacher.calibrated_network
+    qualities = json.loads(path.read_text()) if path.exists() else {}
     qualities[str(iteration)] = pseudo_label_quality(config, teacher, studies)
     _write_json(path, qualities)
 

@@ -14,7 +14,7 @@ ROOMS = {
     "calibration": {"decode"},
     "transforms": {"decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"},
     "inference": {"decode", "transforms"},
-    "semisupervised": {"decode", "cleanup", "losses"},
+    "semisupervised": {"decode", "cleanup", "losses", "calibration"},
     "report": {"metrics", "studies"},
     "workflows": {
         *("decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"),

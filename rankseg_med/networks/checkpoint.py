@@ -28,7 +28,7 @@ def shipped_checkpoint(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def load_weights(network: torch.nn.Module, checkpoint: Path) -> None:
+def load_weights(network: torch.nn.Module, checkpoint: Path, *, entry: str | None = None) -> None:
     """Fill a network with the weights of a checkpoint, all of them or none.
 
     Args:
@@ -37,12 +37,14 @@ def load_weights(network: torch.nn.Module, checkpoint: Path) -> None:
             alone or under ``network``, ``model``, ``state_dict`` or ``net``. PyTorch files are read with
             ``weights_only=True``, so that a file from elsewhere cannot run code. Names that `DataParallel` prefixed
             with ``module.`` are understood.
+        entry: Name of the state dictionary in a PyTorch file, where it is not the network's own, such as
+            ``"calibration"``.
 
     Raises:
         CheckpointError: The file is missing, damaged, holds other objects than tensors, or does not fit the network;
             the message names missing, unexpected and misshapen entries.
     """
-    weights = _read(checkpoint)
+    weights = _read(checkpoint, entry)
     expected = network.state_dict()
     problems = [
         *_listed("missing", sorted(expected.keys() - weights.keys())),
@@ -64,13 +66,14 @@ def load_weights(network: torch.nn.Module, checkpoint: Path) -> None:
     network.load_state_dict(weights)
 
 
-def _read(checkpoint: Path) -> dict[str, Tensor]:
+def _read(checkpoint: Path, entry: str | None) -> dict[str, Tensor]:
     if not checkpoint.is_file():
         raise CheckpointError(f"{checkpoint}: no such checkpoint file")
     try:
-        if checkpoint.suffix == ".safetensors":
-            return dict(load_file(checkpoint))
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        is_flat = checkpoint.suffix == ".safetensors"
+        content: Any = (
+            load_file(checkpoint) if is_flat else torch.load(checkpoint, map_location="cpu", weights_only=True)
+        )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{checkpoint}: must hold tensors only, since other pickled objects can run code; "
@@ -78,6 +81,10 @@ def _read(checkpoint: Path) -> dict[str, Tensor]:
         ) from error
     except (SafetensorError, RuntimeError, EOFError, KeyError) as error:
         raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
+    if entry is not None:
+        if not isinstance(content, Mapping) or not isinstance(content.get(entry), Mapping):
+            raise CheckpointError(f"{checkpoint}: holds no {entry}; was it trained with another config?")
+        content = content[entry]
     return _state_dict(content, checkpoint)
 
 

@@ -10,6 +10,8 @@ from ignite.handlers import EMAHandler
 from jaxtyping import Float
 from torch import Tensor, distributed
 
+from rankseg_med.calibration import Calibration, calibrated
+
 TeacherBuffers = Literal["average", "copy", "own"]
 
 
@@ -29,13 +31,20 @@ class Teacher:
             ``"copy"``: the student's values. ``"own"``: the teacher stays in train mode and gathers its own, as the
             published code for LA and pancreas does.
         every: Student iterations per update; that of gradient accumulation, where there is one.
+        calibration: What stands between the network and its probabilities; whoever trains fits it from time to time, as
+            `rankseg-med train` does to the validation studies. None: nothing.
 
     Attributes:
         network: The averaged network; its parameters need no gradient.
     """
 
     def __init__(
-        self, student: torch.nn.Module, decay: float = 0.99, buffers: TeacherBuffers = "average", every: int = 1
+        self,
+        student: torch.nn.Module,
+        decay: float = 0.99,
+        buffers: TeacherBuffers = "average",
+        every: int = 1,
+        calibration: Calibration | None = None,
     ) -> None:
         if not 0 < decay < 1:
             raise ValueError(f"decay must lie between 0 and 1, found {decay}; Ignite's momentum is 1 - decay")
@@ -46,6 +55,7 @@ class Teacher:
         self.decay = decay
         self.buffers = buffers
         self.every = every
+        self.calibration = calibration
         # "ema_train" is the mode in which Ignite leaves buffers alone.
         self._average = EMAHandler(student, momentum=1 - decay, handle_buffers="ema_train")
         self.network: torch.nn.Module = self._average.ema_model
@@ -57,13 +67,21 @@ class Teacher:
         self._average.attach(trainer, event=event)
         trainer.add_event_handler(event, self._follow_buffers)
 
+    @property
+    def calibrated_network(self) -> torch.nn.Module:
+        """Images to logits; with the calibration behind the averaged network, if there is one."""
+        return calibrated(self.network, self.calibration)
+
     @torch.no_grad()
     def probabilities(
         self, images: Float[Tensor, "batch channels *spatial"]
     ) -> Float[Tensor, "batch classes *spatial"]:
-        """Softmax of the teacher's logits, float32; without gradient, in half precision on CUDA."""
+        """Softmax of the teacher's logits, calibrated if it has a calibration; float32, without gradient.
+
+        On CUDA the network computes in half precision.
+        """
         with torch.autocast(images.device.type, enabled=images.is_cuda):
-            logits: Tensor = self.network(images)
+            logits: Tensor = self.calibrated_network(images)
         return logits.float().softmax(1)
 
     @torch.no_grad()

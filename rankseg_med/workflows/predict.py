@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
+from rankseg_med.calibration import Calibration, calibrated
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.studies import Study, read_grid, write_label_map
@@ -54,9 +55,8 @@ class Prediction:
             ValueError: Settings that do not go together.
         """
         network = config.get_parsed_content("network")
-        networks = [copy.deepcopy(network) for _ in checkpoints]
-        for member, checkpoint in zip(networks, checkpoints, strict=True):
-            load_weights(member, checkpoint)
+        calibration = config.get_parsed_content("calibration")
+        networks = [_loaded(network, calibration, checkpoint) for checkpoint in checkpoints]
         settings = ("preprocessing", "inferer", "num_classes", "decoder", "grid", "ensemble", "store")
         folder = config.get_parsed_content("store_folder")
         model = SegmentationModel(
@@ -96,6 +96,16 @@ class Prediction:
             "volume_ml": volumes_ml(label_map, affine),
         }
         return Written((path,), details)
+
+
+def _loaded(network: torch.nn.Module, calibration: Calibration | None, checkpoint: Path) -> torch.nn.Module:
+    """A copy of the network with a checkpoint's weights, and calibrated by its calibration if that is asked for."""
+    network = copy.deepcopy(network)
+    load_weights(network, checkpoint)
+    calibration = copy.deepcopy(calibration)
+    if calibration is not None:
+        load_weights(calibration, checkpoint, entry="calibration")
+    return calibrated(network, calibration)
 
 
 @contextmanager

@@ -139,7 +139,8 @@ class PseudoLabelJob:
     ) -> PseudoLabelJob:
         """The job that the config of an inference job describes, with its ``pseudo_labeller``.
 
-        Probabilities are those that `predict` would decode: on the image's own grid, of several checkpoints their mean.
+        Probabilities are on the image's own grid, of several checkpoints their mean, and calibrated as in training if
+        the config's ``teacher`` has a ``calibration``, which is read from the checkpoint.
 
         Args:
             config: Its decoder, cleanup, grid and ensemble are replaced: the labeller decodes and cleans up.
@@ -163,6 +164,7 @@ class PseudoLabelJob:
             "cleanup": None,
             "grid": "native",
             "ensemble": "mean",
+            "calibration": (settings.get("teacher") or {}).get("calibration"),
         }
         prediction = PredictJob.from_config(ConfigParser(settings), checkpoints, output)
         labeller = partial(_build_labeller, settings["pseudo_labeller"])

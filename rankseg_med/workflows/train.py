@@ -16,6 +16,7 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import ValidationHandler
 from monai.utils import set_determinism
 
+from rankseg_med.semisupervised import Teacher
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.transforms.errors import own_errors_of_transforms
 from rankseg_med.workflows.training_engines import VALIDATION_METRIC, loss_of, make_evaluator, make_trainer
@@ -60,9 +61,10 @@ def train(
 
     ``last.pt`` is written after every epoch, ``best.pt`` (weights alone) whenever the validation Dice rises; both whole
     or not at all. Their ``network`` is the one to predict with: where the config has a semi-supervised ``method`` that
-    is the teacher, which is also what validates, and ``last.pt`` has the ``student`` beside it. Optimizer, schedule,
-    epoch and best score are in ``last.pt`` too, and an epoch's randomness depends on the seed and the epoch alone, so
-    a run that was interrupted and resumed gives the losses of one that was not (on CPU, to the bit).
+    is the teacher, which is also what validates, and ``last.pt`` has the ``student`` beside it. A teacher's
+    ``calibration`` is fitted to the validation studies whenever they are validated, and is in both files. Optimizer,
+    schedule, epoch and best score are in ``last.pt`` too, and an epoch's randomness depends on the seed and the epoch
+    alone, so a run that was interrupted and resumed gives the losses of one that was not (on CPU, to the bit).
 
     Mixed precision is on where the device is CUDA.
 
@@ -82,7 +84,8 @@ def train(
 
     Raises:
         StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; there are
-            unlabelled studies and no method for them, or the reverse.
+            unlabelled studies and no method for them, or the reverse; a calibration, and no study to fit it to.
+        ValueError: A calibration cannot be fitted, since a class does not occur in the validation studies.
         RuntimeError: The loss became NaN or infinite.
     """
     last = output / LAST
@@ -94,18 +97,25 @@ def train(
         trainer = make_trainer(config, training, unlabelled, output, seed)
         network = config.get_parsed_content("network")
         state = {"trainer": trainer, "network": network, "optimizer": trainer.optimizer}
+        calibration = None
         if "method" in config:
+            teacher: Teacher = config.get_parsed_content("method").teacher
             state["student"] = network
-            state["network"] = network = config.get_parsed_content("method").teacher.network
+            state["network"] = network = teacher.network
+            calibration = teacher.calibration
+        predictor = {"network": network}
+        if calibration is not None:
+            _check_calibration(validation)
+            state["calibration"] = predictor["calibration"] = calibration
         state["lr_scheduler"] = config.get_parsed_content("lr_scheduler")
         if trainer.scaler is not None:
             state["scaler"] = trainer.scaler
         evaluator = None
         # Validation comes first among the handlers, so that what is reported and saved of an epoch includes it.
         if validation:
-            evaluator = make_evaluator(config, network, validation, output)
+            evaluator = make_evaluator(config, network, validation, output, calibration)
             ValidationHandler(int(config["validate_every"]), evaluator).attach(trainer)
-            state["best"] = _saver(output, BEST, {"network": network}, key=VALIDATION_METRIC)
+            state["best"] = _saver(output, BEST, predictor, key=VALIDATION_METRIC)
             evaluator.add_event_handler(Events.COMPLETED, state["best"])
         trainer.add_event_handler(Events.EPOCH_COMPLETED, _saver(output, LAST, state))
         if is_first_process():
@@ -134,6 +144,14 @@ def _check_unlabelled(config: ConfigParser, unlabelled: Sequence[Study]) -> None
         raise StudyError(
             f"there are {len(unlabelled)} unlabelled studies, but the config has no method to learn from them; take a "
             "config such as bcp_hippocampus"
+        )
+
+
+def _check_calibration(validation: Sequence[Study]) -> None:
+    if not validation:
+        raise StudyError(
+            "the teacher's calibration is fitted to validation studies, but there are none; hold some out with --fold, "
+            "or set teacher::calibration to null in the config"
         )
 
 

@@ -18,8 +18,10 @@ from monai.inferers import SimpleInferer
 from monai.transforms import AsDiscreted, Compose
 from torch.utils.data import RandomSampler
 
+from rankseg_med.calibration import Calibration
 from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
 from rankseg_med.studies import Study
+from rankseg_med.workflows.training_calibration import CalibrationOnValidation
 from rankseg_med.workflows.training_panels import ImagePanels
 from rankseg_med.workflows.training_processes import across_processes, is_first_process, share_of
 from rankseg_med.workflows.training_seeds import EpochSeeds
@@ -81,6 +83,7 @@ def make_evaluator(
     network: torch.nn.Module,
     validation: Sequence[Study],
     output: Path,
+    calibration: Calibration | None = None,
 ) -> SupervisedEvaluator:
     """Evaluator of whole volumes by foreground mean Dice of argmax, on the preprocessed grid.
 
@@ -91,6 +94,7 @@ def make_evaluator(
         network: What to validate: the teacher, where there is one; not wrapped for several processes.
         validation: Studies with labels.
         output: Folder of the run, for TensorBoard.
+        calibration: Is fitted to the network in every validation. The metric is of the network without it.
     """
     num_classes = config.get_parsed_content("num_classes")
     tensorboard = output / "tensorboard"
@@ -107,6 +111,8 @@ def make_evaluator(
             VALIDATION_METRIC: MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
         },
     )
+    if calibration is not None:
+        CalibrationOnValidation(calibration).attach(evaluator)
     if is_first_process():
         TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=lambda _: None).attach(evaluator)
         ImagePanels(tensorboard, "validation").attach(evaluator)

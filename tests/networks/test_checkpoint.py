@@ -35,6 +35,17 @@ def test_pytorch_files(tmp_path, trained, nesting, prefix):
     assert_loaded(network, trained)
 
 
+def test_one_entry_of_many(tmp_path, trained):
+    torch.save({"network": Tiny(3).state_dict(), "head": trained.state_dict()}, tmp_path / "w.pt")
+    save_file(trained.state_dict(), tmp_path / "w.safetensors")
+    network = Tiny()
+    load_weights(network, tmp_path / "w.pt", entry="head")
+    assert_loaded(network, trained)
+    for file, entry in (("w.pt", "tail"), ("w.safetensors", "head")):
+        with pytest.raises(CheckpointError, match=f"{file}: holds no {entry}"):
+            load_weights(network, tmp_path / file, entry=entry)
+
+
 def test_safetensors(tmp_path, trained):
     save_file(trained.state_dict(), tmp_path / "w.safetensors")
     network = Tiny()

@@ -38,14 +38,19 @@ def test_all_arms_have_equally_many_iterations():
 
 
 def test_labels_of_the_copy_paste_arms():
-    labellers = {
-        name: config_of(arm, 1000)["pseudo_labeller"] for name, arm in ARMS.items() if arm.config == "bcp_hippocampus"
-    }
-    assert {name: (labeller["decoder"], labeller["min_confidence"]) for name, labeller in labellers.items()} == {
-        "bcp_published": ("threshold", 0.0),
-        "bcp_rankseg": ("rankseg", 0.0),
-        "bcp_published_confident": ("threshold", 0.8),
-        "bcp_rankseg_confident": ("rankseg", 0.8),
+    found = {}
+    for name, arm in ARMS.items():
+        if arm.config == "bcp_hippocampus":
+            config = config_of(arm, 1000)
+            labeller, calibration = config["pseudo_labeller"], config["teacher"]["calibration"]
+            found[name] = (labeller["decoder"], labeller["min_confidence"], calibration is not None)
+    assert found == {
+        "bcp_published": ("threshold", 0.0, False),
+        "bcp_rankseg": ("rankseg", 0.0, False),
+        "bcp_published_confident": ("threshold", 0.8, False),
+        "bcp_rankseg_confident": ("rankseg", 0.8, False),
+        "bcp_published_calibrated": ("threshold", 0.0, True),
+        "bcp_rankseg_calibrated": ("rankseg", 0.0, True),
     }
 
 

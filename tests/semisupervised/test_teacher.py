@@ -2,6 +2,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from rankseg_med.calibration import Calibration
 from rankseg_med.semisupervised import Teacher
 
 
@@ -91,3 +92,13 @@ def test_the_teacher_gets_no_gradient():
 def test_wrong_options(wrong_types, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Teacher(network(), **options)
+
+
+def test_probabilities_are_calibrated_where_there_is_a_calibration():
+    calibration, student, images = Calibration(2), network(), torch.randn(3, 1, 5, 5)
+    raw = Teacher(student).probabilities(images)
+    teacher = Teacher(student, calibration=calibration)
+    assert torch.equal(teacher.probabilities(images), raw)
+    calibration.load_state_dict({"inverse_temperature": torch.tensor(2.0), "bias": torch.tensor([0.0, -1.0])})
+    expected = raw**2 * torch.tensor([0.0, -1.0]).exp()[:, None, None]
+    torch.testing.assert_close(teacher.probabilities(images), expected / expected.sum(1, keepdim=True))

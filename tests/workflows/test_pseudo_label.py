@@ -10,10 +10,12 @@ import torch
 from monai.transforms import Compose
 from scipy import ndimage
 
+from rankseg_med.calibration import Calibration
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
 from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
+from rankseg_med.semisupervised.voxel_runs import voxel_runs
 from rankseg_med.studies import Sidecar, Study, StudyError, find_studies
 from rankseg_med.transforms import LoadStudyd
 from rankseg_med.workflows.config import ConfigError, load_config
@@ -155,6 +157,36 @@ def test_the_job_of_a_config(tmp_path):
     assert PseudoLabelJob.from_config(config, [weights], tmp_path).digest != job.digest
     with pytest.raises(CheckpointError, match="no such checkpoint file"):
         PseudoLabelJob.from_config(config, [tmp_path / "absent.pt"], tmp_path)
+
+
+def test_a_calibrated_teachers_probabilities_are_those_of_its_calibration(tmp_path):
+    """Softmax of z / T + b: proportional to p ** (1 / T) * exp(b)."""
+    torch.manual_seed(0)
+    calibration = Calibration(3)
+    calibration.load_state_dict({"inverse_temperature": torch.tensor(0.5), "bias": torch.tensor([0.0, -1.0, 0.7])})
+    config = load_config("inference", "demo", device="cpu")
+    config["pseudo_labeller"] = {"_target_": "rankseg_med.semisupervised.PseudoLabeller"}
+    network = config.get_parsed_content("network_def")
+    torch.save({"network": network.state_dict(), "calibration": calibration.state_dict()}, tmp_path / "w.pt")
+    torch.save({"network": network.state_dict()}, tmp_path / "without.pt")
+    image = np.random.default_rng(0).normal(40, 100, (70, 64, 48)).astype(np.float32)
+    nib.save(nib.Nifti1Image(image, np.diag([3, 3, 4, 1])), tmp_path / "a.nii.gz")
+
+    def probabilities(job):
+        (study,) = find_studies(tmp_path / "a.nii.gz")
+        load, predict, _ = job.build()
+        _, predicted = predict(load(study))
+        (blocks,) = predicted.sessions[0].volumes()
+        return torch.cat([p for _, p in voxel_runs(blocks)], 1)
+
+    raw = probabilities(PseudoLabelJob.from_config(config, [tmp_path / "w.pt"], tmp_path))
+    config["teacher"] = {"calibration": {"_target_": "rankseg_med.calibration.Calibration", "num_classes": 3}}
+    expected = raw**0.5 * torch.tensor([0.0, -1.0, 0.7]).exp()[:, None]
+    found = probabilities(PseudoLabelJob.from_config(config, [tmp_path / "w.pt"], tmp_path))
+    torch.testing.assert_close(found, expected / expected.sum(0), atol=2e-3, rtol=0)
+    assert (found - raw).abs().max() > 0.1
+    with pytest.raises(CheckpointError, match="holds no calibration; was it trained with another config"):
+        PseudoLabelJob.from_config(config, [tmp_path / "without.pt"], tmp_path).build()
 
 
 def test_memory_by_the_header(job, images):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rankseg_med.calibration import Calibration
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.workflows.config import load_config
 from rankseg_med.workflows.train import BEST, LAST, split_studies, train, unlabelled_studies
@@ -148,7 +149,8 @@ def test_an_interrupted_run_resumes_to_the_same_losses(studies, tmp_path, name, 
     for filename in (LAST, BEST):
         whole, parts = (torch.load(tmp_path / run / filename, weights_only=True) for run in ("whole", "parts"))
         assert whole.keys() == parts.keys()
-        for part in {"network", "student"} & whole.keys():
+        assert ("calibration" in whole) == (name == "bcp_hippocampus")
+        for part in {"network", "student", "calibration"} & whole.keys():
             assert all(torch.equal(whole[part][key], parts[part][key]) for key in whole[part])
 
 
@@ -179,6 +181,44 @@ def test_semi_supervised_training_learns_and_validates_its_teacher(studies, tmp_
     logged = events.Tags()["images"]
     for panel in ("train/image", "train/label", "train/prediction", "validation/prediction"):
         assert any(tag.startswith(panel) for tag in logged), logged
+
+
+def test_the_teachers_calibration_is_that_of_the_validation_volumes(studies, tmp_path):
+    settings = config(3, "bcp_hippocampus")
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
+    content = torch.load(tmp_path / "run" / LAST, weights_only=True)
+    network, calibration = settings.get_parsed_content("network_def"), Calibration(3)
+    network.load_state_dict(content["network"])
+    calibration.load_state_dict(content["calibration"])
+    assert calibration.temperature != 1
+    # Where it is the most likely one, probabilities add up to the voxels of each class.
+    summed, voxels = torch.zeros(3), torch.zeros(3)
+    for study in validation:
+        item = settings.get_parsed_content("preprocessing")({"image": study.image, "label": study.label})
+        with torch.no_grad():
+            logits = settings.get_parsed_content("inferer")(item["image"][None].as_tensor(), network.eval())
+        summed += calibration(logits).softmax(1)[0].sum((1, 2, 3))
+        voxels += item["label"].as_tensor().flatten().long().bincount(minlength=3)
+    torch.testing.assert_close(summed, voxels, rtol=1e-3, atol=1e-2)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert events.Scalars("temperature")[-1].value == pytest.approx(calibration.temperature)
+    assert events.Scalars("bias_2")[-1].value == pytest.approx(float(calibration.bias[2]), abs=1e-6)
+    assert torch.load(tmp_path / "run" / BEST, weights_only=True)["calibration"].keys() == {
+        "inverse_temperature",
+        "bias",
+    }
+
+
+def test_a_calibration_needs_validation_studies(studies, tmp_path):
+    training, _, unlabelled = semi_supervised_parts(studies)
+    settings = config(1, "bcp_hippocampus")
+    with pytest.raises(StudyError, match="fitted to validation studies, but there are none; hold some out with --fold"):
+        train(settings, training, [], tmp_path / "run", unlabelled=unlabelled)
+    settings = config(1, "bcp_hippocampus")
+    settings["teacher::calibration"] = None
+    train(settings, training, [], tmp_path / "run2", unlabelled=unlabelled)
+    assert "calibration" not in torch.load(tmp_path / "run2" / LAST, weights_only=True)
 
 
 @torch.no_grad()

@@ -106,6 +106,9 @@ def test_two_processes_train_one_network(folder):
     for name, tensor in first["teacher"].items():
         assert torch.equal(tensor, second["teacher"][name]), name
     assert any("running_var" in name for name in first["teacher"])
+    # Of all three validation volumes, which they shared out.
+    assert first["calibration"]["inverse_temperature"] != 1
+    assert all(torch.equal(tensor, second["calibration"][name]) for name, tensor in first["calibration"].items())
     for name, tensor in first["student"].items():
         # DistributedDataParallel brings the student's own statistics in step when it is next used.
         assert torch.equal(tensor, second["student"][name]) or "running" in name, name

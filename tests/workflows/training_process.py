@@ -61,6 +61,7 @@ def main() -> None:
             "seen": list(seen),
             "reports": list(reports),
             "teacher": method.teacher.network.state_dict(),
+            "calibration": method.teacher.calibration.state_dict(),
             "student": config.get_parsed_content("network").state_dict(),
         }
         train(settings(2), training, validation, folder / "parts", **options)
