@@ -1,9 +1,9 @@
 """What the recipes for LiTS and KiTS share: the split, the arms, and the commands from data list to scores.
 
 The test set is fold 0 of 5, the same whatever the seed, and scored by each arm's last checkpoint alone, decoded by
-argmax; fold 1 validates, which chooses nothing here; the others are trained on. Folds are dealt by case id with seed 0,
-as in `data_manifests/`. Every step is a `rankseg-med` command, printed as it runs, and resumable: run the script again
-to go on.
+argmax; fold 1 validates, which chooses nothing here, but calibrates the teacher whose pseudo-labels RankSEG decodes;
+the others are trained on. Folds are dealt by case id with seed 0, as in `data_manifests/`. Every step is a
+`rankseg-med` command, printed as it runs, and resumable: run the script again to go on.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Recipe:
 
 
 ARMS = ("supervised", "published", "rankseg")
-"""Labels alone; copy-paste with argmax for pseudo-labels; copy-paste with RankSEG."""
+"""Labels alone; copy-paste with argmax for pseudo-labels; copy-paste with RankSEG, of calibrated probabilities."""
 
 
 def overlay_of(arm: str, recipe: Recipe, base: str | None) -> dict[str, object]:
@@ -56,7 +56,7 @@ def overlay_of(arm: str, recipe: Recipe, base: str | None) -> dict[str, object]:
     shipped = recipe.config if arm == "supervised" else f"bcp_{recipe.config}"
     overlay: dict[str, object] = {"extends": base or shipped, "label_names": ["background", *recipe.label_names]}
     if arm == "published":
-        overlay["pseudo_labeller::decoder"] = "argmax"
+        overlay |= {"pseudo_labeller::decoder": "argmax", "teacher::calibration": None}
     return overlay
 
 

@@ -84,8 +84,8 @@ def train(
 
     Raises:
         StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; there are
-            unlabelled studies and no method for them, or the reverse; a calibration, and no study to fit it to.
-        ValueError: A calibration cannot be fitted, since a class does not occur in the validation studies.
+            unlabelled studies and no method for them, or the reverse; a calibration, and no validation studies to fit
+            it to, or a class that does not occur in them (which the first validation finds out).
         RuntimeError: The loss became NaN or infinite.
     """
     last = output / LAST

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
-from monai.utils import evenly_divisible_all_gather
-from torch import Tensor
+from monai.utils import convert_to_tensor, evenly_divisible_all_gather
 
 from rankseg_med.calibration import Calibration, LabelledVoxels, draw_voxels
+from rankseg_med.studies import StudyError
 
 
 class CalibrationOnValidation:
@@ -26,26 +26,33 @@ class CalibrationOnValidation:
         self._voxels: list[LabelledVoxels] = []
 
     def attach(self, evaluator: Engine) -> None:
-        """Follow a MONAI evaluator; its metrics get ``temperature`` and ``bias_<class>``."""
+        """Follow a MONAI evaluator; its metrics get ``temperature`` and ``bias_<class>``.
+
+        The evaluator raises `StudyError` if a class does not occur in what it validates on.
+        """
         evaluator.add_event_handler(Events.STARTED, self._voxels.clear)
         evaluator.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._draw)
         evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._fit)
 
     def _draw(self, evaluator: Engine) -> None:
         output = evaluator.state.output
-        for logits, labels in zip(_plain(output["pred"]), _plain(output["label"]), strict=True):
+        batch = (convert_to_tensor(output[key], track_meta=False) for key in ("pred", "label"))
+        for logits, labels in zip(*batch, strict=True):
             self._voxels.append(draw_voxels(logits, labels[0].long().to(logits.device), seed=len(self._voxels)))
 
     def _fit(self, evaluator: Engine) -> None:
-        self.calibration.fit(_of_all_processes(LabelledVoxels.joined(self._voxels)))
+        voxels = _of_all_processes(LabelledVoxels.joined(self._voxels))
         self._voxels.clear()
+        try:
+            self.calibration.fit(voxels)
+        except ValueError as error:
+            raise StudyError(
+                f"the teacher cannot be calibrated on the validation studies: {error}; or set teacher::calibration to "
+                "null in the config"
+            ) from error
         evaluator.state.metrics["temperature"] = self.calibration.temperature
         for label, bias in enumerate(self.calibration.bias.tolist()[1:], start=1):
             evaluator.state.metrics[f"bias_{label}"] = bias
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor
 
 
 def _of_all_processes(voxels: LabelledVoxels) -> LabelledVoxels:

@@ -36,6 +36,7 @@ def data(tmp_path):
         "iterations_per_epoch": 2,
         "network_def::channels": [4, 8],
         "network_def::strides": [2],
+        "teacher::calibration": None,
     }
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(overlay))

@@ -221,6 +221,15 @@ def test_a_calibration_needs_validation_studies(studies, tmp_path):
     assert "calibration" not in torch.load(tmp_path / "run2" / LAST, weights_only=True)
 
 
+def test_a_calibration_needs_every_class_in_the_validation_studies(studies, tmp_path):
+    training, (study,), unlabelled = semi_supervised_parts(studies)
+    label = nib.load(study.label)
+    nib.save(nib.Nifti1Image(np.minimum(np.asarray(label.dataobj), 1), label.affine), tmp_path / "no_core.nii.gz")
+    validation = [Study("no_core", study.image, tmp_path / "no_core.nii.gz")]
+    with pytest.raises(StudyError, match=r"classes 2 do not occur.*; or set teacher::calibration to null"):
+        train(config(1, "bcp_hippocampus"), training, validation, tmp_path / "run", unlabelled=unlabelled)
+
+
 @torch.no_grad()
 def validated_dice(settings, network, validation):
     """Foreground mean Dice of argmax by hand."""
@@ -254,7 +263,7 @@ def test_unlabelled_studies_and_method_go_together(studies, tmp_path):
 def test_a_supervised_run_is_no_start_for_a_semi_supervised_one(studies, tmp_path):
     training, validation, unlabelled = semi_supervised_parts(studies)
     train(config(1), training, validation, tmp_path / "run")
-    with pytest.raises(StudyError, match="lacks student"):
+    with pytest.raises(StudyError, match="lacks calibration, student"):
         train(config(2, "bcp_hippocampus"), training, validation, tmp_path / "run", unlabelled=unlabelled, resume=True)
 
 
