@@ -51,7 +51,8 @@ class Prediction:
             output: Folder of the label maps.
 
         Raises:
-            CheckpointError: A checkpoint cannot be read or does not fit the network.
+            CheckpointError: A checkpoint cannot be read, does not fit the network, or lacks the calibration that the
+                config asks for.
             ValueError: Settings that do not go together.
         """
         network = config.get_parsed_content("network")
