@@ -115,7 +115,10 @@ def _outcomes(job: Job[CaseT], plan: Plan[CaseT], options: RunOptions) -> Iterat
         yield CaseOutcome(case, "skipped")
     for case, reason in plan.stale:
         yield CaseOutcome(case, "stale", reason=reason)
-    files = [path for case in plan.todo for path in _files_of(job, case)]
+    # Of those that need no work as well: a worker that outlived its killed run for a moment may have left a second copy
+    # of what the next run, killed in turn, had done already.
+    cases = (*plan.done, *(case for case, _ in plan.stale), *plan.todo)
+    files = [path for case in cases for path in _files_of(job, case)]
     remove_unfinished(files)
     try:
         yield from _attempts(job, plan.todo, options)

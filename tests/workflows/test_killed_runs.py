@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.workflows.conftest import Doubling, File
 
 _CASES = 400
 _KILLS = 24
+_PATIENCE_S = 120
 _context = get_context("forkserver")
 _context.set_forkserver_preload(["rankseg_med.workflows.run_record", "tests.workflows.conftest"])
 
@@ -37,38 +39,51 @@ def _done(job: Doubling, cases: list[File]) -> dict[str, int]:
     return done
 
 
+def _let_work(process: BaseProcess, job: Doubling, further: int, seconds: float) -> None:
+    """Until so many further cases are done and so many seconds are over.
+
+    By what is done and not by the clock: on a fast machine all would be done, and nothing be left to interrupt.
+    """
+    goal = len(list(job.output.glob("*.txt"))) + further
+    deadline = time.monotonic() + _PATIENCE_S
+    while process.is_alive() and len(list(job.output.glob("*.txt"))) < goal:
+        assert time.monotonic() < deadline, "a run has to get on with its cases"
+        time.sleep(0.002)
+    time.sleep(seconds)
+
+
 def _leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
 @pytest.fixture(params=["in process", *(pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "ray"))])
-def spread_and_longest_s(request) -> Iterator[tuple[Spread, float]]:
-    """How cases are spread, and how long a run is left to itself: workers take seconds to start."""
+def spread(request) -> Iterator[Spread]:
+    """How cases are spread."""
     if request.param == "in process":
-        yield IN_PROCESS, 0.25
+        yield IN_PROCESS
     elif request.param == "processes":
-        yield InProcesses(workers=2), 10
+        yield InProcesses(workers=2)
     else:
         pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-        yield OnRay(address=cluster.address, workers=2), 10
+        yield OnRay(address=cluster.address, workers=2)
         cluster.shutdown()
 
 
-def test_killed_and_resumed(doubling, files, spread_and_longest_s):
-    spread, longest_s = spread_and_longest_s
+def test_killed_and_resumed(doubling, files, spread):
     numbers = random.Random(0)
     cases = files(*map(str, range(_CASES)))
     job = Doubling(doubling.output, seconds=0.01)
     done: dict[str, int] = {}
-    killed = 0
-    while killed < _KILLS:
+    for _ in range(_KILLS):
         process = _context.Process(target=_run, args=(job, cases, spread))
         process.start()
-        time.sleep(numbers.uniform(0, longest_s))
-        killed += process.is_alive()
+        # No further case: while it starts, reads what is done, and does its first cases.
+        further = numbers.choice([0, 0, 1, 2, 5, 10, 20])
+        _let_work(process, job, further, seconds=numbers.uniform(0, 0.02 if further else 0.1))
+        assert process.is_alive(), "there must be something left to interrupt"
         process.kill()
         process.join()
         now = _done(job, cases)

@@ -178,6 +178,19 @@ def test_unwritable_output_folder(doubling, files):
         run_job(doubling, cases)
 
 
+def test_leftovers_beside_what_is_done_are_removed(doubling, files, killed_while_writing):
+    """Of a worker that outlived its killed run for a moment, while the next run did the case."""
+    cases = files("1", "2")
+    list(run_job(doubling, cases))
+    leftovers = [killed_while_writing(doubling.output / name) for name in ("case_0.txt", "case_1.json")]
+    stale = replace(doubling, digest="other")
+    assert statuses(run_job(doubling, cases)) == {"case_0": "skipped", "case_1": "skipped"}
+    assert not any(leftover.exists() for leftover in leftovers)
+    leftover = killed_while_writing(doubling.output / "case_0.txt")
+    assert set(statuses(run_job(stale, cases)).values()) == {"stale"}
+    assert not leftover.exists()
+
+
 def test_leftovers_of_killed_writers_are_removed(doubling, files):
     doubling.output.mkdir()
     name = f".0123abcd.999999999@{run.platform.node()}@.case_0.txt"
