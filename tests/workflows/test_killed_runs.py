@@ -44,9 +44,9 @@ def _let_work(process: BaseProcess, job: Doubling, further: int, seconds: float)
 
     By what is done and not by the clock: on a fast machine all would be done, and nothing be left to interrupt.
     """
-    goal = len(list(job.output.glob("*.txt"))) + further
+    goal = len(list(job.output.glob("case_*.txt"))) + further
     deadline = time.monotonic() + _PATIENCE_S
-    while process.is_alive() and len(list(job.output.glob("*.txt"))) < goal:
+    while process.is_alive() and len(list(job.output.glob("case_*.txt"))) < goal:
         assert time.monotonic() < deadline, "a run has to get on with its cases"
         time.sleep(0.002)
     time.sleep(seconds)
