@@ -15,7 +15,6 @@ from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.workflows.job import CaseT, Job
 from rankseg_med.workflows.run import CaseOutcome, RunOptions, run_job
-from rankseg_med.workflows.run_record import recorded
 from rankseg_med.workflows.shard import Shard
 from rankseg_med.workflows.spread import InProcess, InProcesses, OnRay, Spread
 
@@ -53,8 +52,15 @@ class JobOptions:
     ] = None
 
     def shard_of(self) -> Shard | None:
-        """The part that was asked for; None for all."""
-        return None if self.shard is None else Shard.parse(self.shard)
+        """The part that was asked for; None for all.
+
+        Raises:
+            typer.BadParameter: It is no part.
+        """
+        try:
+            return None if self.shard is None else Shard.parse(self.shard)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--shard") from error
 
     def spread(self) -> Spread:
         """How cases are spread.
@@ -117,28 +123,36 @@ def run_and_report(job: Job[CaseT], cases: Sequence[CaseT], options: JobOptions,
     """Run a job, show it while it runs, and print what came of it.
 
     Raises:
-        typer.Exit: With 1 if a case failed or is stale, with 130 if the run was stopped before all were worked on.
+        typer.BadParameter: An option that makes no sense.
+        typer.Exit: With 130 if the run was stopped by a signal before all cases were worked on, else with 1 if a case
+            failed, is stale, or was not started.
     """
-    shard = options.shard_of()
+    stop, shard = Event(), options.shard_of()
+    title = job.name if shard is None else f"{job.name} {shard}"
     mine = list(cases) if shard is None else shard.of_cases(cases)
     if not mine:
         say(f"nothing to do: shard {shard} of {len(cases)} studies is empty")
         return
-    stop = Event()
-    outcomes: list[CaseOutcome[CaseT]] = []
-    live = LiveRun(job.name if shard is None else f"{job.name} {shard}", len(mine), job.stage_names)
-    run_options = RunOptions(
-        options.overwrite, options.retries, options.fail_fast, options.spread(), stop, live.on_stage
+    live = LiveRun(title, len(mine), job.stage_names)
+    run = RunOptions(
+        overwrite=options.overwrite,
+        retries=options.retries,
+        fail_fast=options.fail_fast,
+        spread=options.spread(),
+        stop=stop,
+        on_stage=live.on_stage,
+        shard=shard,
+        device=device,
     )
-    running = recorded(job, mine, run_job(job, mine, run_options), shard=shard, device=device)
+    outcomes: list[CaseOutcome[CaseT]] = []
     with live, stopped_by_signals(stop):
-        for outcome in running:
+        for outcome in run_job(job, cases, run):
             live.on_outcome(outcome)
             outcomes.append(outcome)
     _report(job, outcomes, len(mine))
-    if len(outcomes) < len(mine):
+    if len(outcomes) < len(mine) and stop.is_set():
         raise typer.Exit(130)
-    if any(outcome.status in ("failed", "stale") for outcome in outcomes):
+    if len(outcomes) < len(mine) or any(outcome.status in ("failed", "stale") for outcome in outcomes):
         raise typer.Exit(1)
 
 

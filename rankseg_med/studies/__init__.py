@@ -1,6 +1,7 @@
 """A study on disk: data lists, images in (NIfTI, NRRD, MetaImage, DICOM), label maps out, geometry, atomic writes."""
 
-from rankseg_med.studies.atomic import atomic_write, remove_unfinished
+from rankseg_med.studies.atomic import atomic_write, is_running, remove_unfinished
+from rankseg_med.studies.companions import files_read
 from rankseg_med.studies.errors import DataListError, GridError, StudyError
 from rankseg_med.studies.fingerprint import content_digest, fingerprint
 from rankseg_med.studies.geometry import Grid
@@ -11,8 +12,9 @@ from rankseg_med.studies.label_map import write_label_map
 from rankseg_med.studies.listing import find_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id
+from rankseg_med.studies.reading import check_regular_file
 from rankseg_med.studies.resampling import resample_label_map
-from rankseg_med.studies.sidecar import Sidecar
+from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus
 from rankseg_med.studies.source import open_image, read_grid
 from rankseg_med.studies.study import Study
 
@@ -23,15 +25,20 @@ __all__ = [
     "ImageEntry",
     "LabelledEntry",
     "Manifest",
+    "OutputFile",
     "Sidecar",
+    "SidecarStatus",
     "Study",
     "StudyError",
     "atomic_write",
     "case_id",
+    "check_regular_file",
     "check_same_grid",
     "content_digest",
+    "files_read",
     "find_studies",
     "fingerprint",
+    "is_running",
     "load_image",
     "load_images",
     "load_label_map",

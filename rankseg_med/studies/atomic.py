@@ -67,7 +67,7 @@ def remove_unfinished(paths: Iterable[Path]) -> None:
 
 
 def _is_abandoned(temporary: Path, process: str, host: str) -> bool:
-    if host == platform.node() and not _runs(int(process)):
+    if host == platform.node() and not is_running(int(process)):
         return True
     try:
         return time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_S
@@ -75,7 +75,8 @@ def _is_abandoned(temporary: Path, process: str, host: str) -> bool:
         return False
 
 
-def _runs(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -24,10 +24,11 @@ _MAX_SLICE_VOXELS = 2**25
 
 def is_dicom_series(folder: Path) -> bool:
     """Whether a DICOM file lies directly in a folder; the first 132 bytes of its files are read until one does."""
-    return any(_is_dicom(file) for file in _files(folder))
+    return any(_is_dicom(file) for file in slice_candidates(folder))
 
 
-def _files(folder: Path) -> list[Path]:
+def slice_candidates(folder: Path) -> list[Path]:
+    """The files directly in a folder that are not hidden, by name: slices, and what lies beside them."""
     return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
@@ -100,7 +101,7 @@ class DicomSeries:
 
 def _series_files(folder: Path) -> list[Path]:
     with reported_as_study_error(folder, "a DICOM series"):
-        files = _files(folder)
+        files = slice_candidates(folder)
         found = [file for file in files if _is_dicom(file)]
         series = {
             identifier: SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,14 @@ from rankseg_med.studies.errors import StudyError
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot shrink data further than this, so a larger claim by a compressed file's header is false."""
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -27,6 +36,18 @@ _READ_ERRORS = (
     HeaderDataError,
     RuntimeError,  # SimpleITK's only one
 )
+
+
+def check_regular_file(path: Path) -> None:
+    """Refuse what would not end or not be a file, such as a pipe or a device, before it is opened.
+
+    Raises:
+        StudyError: The path is something else than a regular file, or a link to one.
+        OSError: It is not there or cannot be reached.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise StudyError(f"{path}: must be a regular file, found {_KINDS.get(stat.S_IFMT(mode), 'another kind')}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,8 +10,35 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.fingerprint import content_digest
+from rankseg_med.studies.reading import check_regular_file
 
 SidecarStatus = Literal["started", "done", "failed"]
+
+
+class OutputFile(BaseModel):
+    """An output as it was written.
+
+    Attributes:
+        size_bytes: Its size.
+        sha256: Of its whole content, 64 hexadecimal digits.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> OutputFile:
+        """What there is now.
+
+        Raises:
+            StudyError: It is no regular file.
+            OSError: It is not there or cannot be read.
+        """
+        check_regular_file(path)
+        return cls(size_bytes=path.stat().st_size, sha256=content_digest(path))
 
 
 class Sidecar(BaseModel):
@@ -24,8 +52,10 @@ class Sidecar(BaseModel):
         status: ``"started"`` and not (yet) finished, ``"done"``, or ``"failed"``.
         inputs: Its files.
         input_fingerprint: Of the files, see `fingerprint`; empty if they could not be read.
-        config_digest: Of all settings and weights that the outputs depend on.
-        outputs: Names of the output files in the folder; all are in place once the status is ``"done"``.
+        config_digest: Of all that the outputs depend on beside the input: settings, weights, and the version of the
+            job's results.
+        outputs: Name of each output file in the folder, and what was written to it; none before the status is
+            ``"done"``.
         time: When the status was written, ISO 8601 with offset.
         host: Machine and process that wrote it, such as ``"node7:4711"``.
         versions: Of the package and of what it computes with.
@@ -44,7 +74,7 @@ class Sidecar(BaseModel):
     inputs: list[str]
     input_fingerprint: str
     config_digest: str
-    outputs: list[str]
+    outputs: dict[str, OutputFile]
     time: str
     host: str
     versions: dict[str, str] = {}
@@ -63,17 +93,18 @@ class Sidecar(BaseModel):
         """Read a sidecar.
 
         Raises:
-            StudyError: The file is no sidecar; the message names it.
+            StudyError: The file is no sidecar, a damaged one, or one of an older version; the message names it.
             OSError: It is not there or cannot be read.
         """
+        check_regular_file(path)
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise StudyError(
-                f"{path}: is not the sidecar of a study ({place}: {first['msg']}); move it out of the output folder, "
-                "or write to another one"
+                f"{path}: is not the sidecar of a study, or damaged, or of an older version ({place}: {first['msg']}); "
+                "move it out of the output folder, do the study again with --overwrite, or write to another folder"
             ) from error
 
     def write(self, folder: Path) -> Path:
@@ -87,3 +118,26 @@ class Sidecar(BaseModel):
     def details(self) -> dict[str, Any]:
         """The job's own entries."""
         return dict(self.model_extra or {})
+
+    def altered(self, outputs: Iterable[Path], *, by_content: bool = True) -> list[str]:
+        """Outputs that are no longer as they were written, and how that shows; missing ones are not among them.
+
+        Args:
+            outputs: The files that the study should have.
+            by_content: Read them; else a change shows by the size alone.
+        """
+        findings = []
+        for path in outputs:
+            written = self.outputs.get(path.name)
+            try:
+                if written is None:
+                    findings.append(f"{path.name} is not among what was written")
+                elif (size := path.stat().st_size) != written.size_bytes:
+                    findings.append(f"{path.name} has {size} bytes, and had {written.size_bytes} when it was written")
+                elif by_content and OutputFile.of(path) != written:
+                    findings.append(f"{path.name} holds something else than what was written")
+            except FileNotFoundError:
+                continue
+            except (StudyError, OSError) as error:
+                findings.append(f"{path.name} cannot be read ({error})")
+        return findings

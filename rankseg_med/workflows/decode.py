@@ -193,6 +193,7 @@ class DecodeJob:
     output: Path
     digest: str
     name: ClassVar[str] = "decode"
+    results_version: ClassVar[int] = 1
     stage_names: ClassVar[tuple[str, ...]] = ("load", "decode", "write")
 
     @classmethod
@@ -214,6 +215,10 @@ class DecodeJob:
 
     def inputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
         """The probabilities, and the file that says where they lie."""
+        return study.paths
+
+    def kept_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
+        """The same files."""
         return study.paths
 
     def outputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,8 @@ class Job(Protocol[_AnyCase]):
 
     Attributes:
         name: Such as ``"predict"``.
+        results_version: Number that is raised whenever the same input, settings and weights give other outputs than
+            before, so that what an older version of the package wrote is not taken for this one's.
         stage_names: Such as ``("load", "predict", "write")``, for those who watch.
         output: Folder of the outputs and sidecars.
         digest: Of all settings and weights that the outputs depend on; see `digest_of`.
@@ -52,6 +55,8 @@ class Job(Protocol[_AnyCase]):
 
     @property
     def name(self) -> str: ...  # noqa: D102
+    @property
+    def results_version(self) -> int: ...  # noqa: D102
     @property
     def stage_names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
@@ -67,6 +72,10 @@ class Job(Protocol[_AnyCase]):
         """The files that a case's outputs depend on."""
         ...
 
+    def kept_of(self, case: _AnyCase) -> tuple[Path, ...]:
+        """The files of a case that no output may replace, whoever asks for it: its inputs, and its reference label."""
+        ...
+
     def outputs_of(self, case: _AnyCase) -> tuple[Path, ...]:
         """The files that a case will have."""
         ...
@@ -74,3 +83,12 @@ class Job(Protocol[_AnyCase]):
     def memory_needed(self, case: _AnyCase) -> int:
         """Bytes that a case needs at its worst moment, from the header of its files."""
         ...
+
+
+def results_digest(job: Job[Any]) -> str:
+    """Digest of all that a job's results depend on beside a case's input, as sidecars record it.
+
+    Returns:
+        64 hexadecimal digits, of the job's name, the version of its results, its settings and weights.
+    """
+    return hashlib.sha256(f"{job.name}\0{job.results_version}\0{job.digest}".encode()).hexdigest()

@@ -143,6 +143,7 @@ class PredictJob:
     output: Path
     digest: str
     name: ClassVar[str] = "predict"
+    results_version: ClassVar[int] = 1
     stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
 
     @classmethod
@@ -167,6 +168,10 @@ class PredictJob:
     def inputs_of(self, study: Study) -> tuple[Path, ...]:
         """The study's image files."""
         return study.images
+
+    def kept_of(self, study: Study) -> tuple[Path, ...]:
+        """The images, and the reference label where a data list names one."""
+        return study.images if study.label is None else (*study.images, study.label)
 
     def outputs_of(self, study: Study) -> tuple[Path, ...]:
         """The label map."""

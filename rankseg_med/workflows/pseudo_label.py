@@ -131,6 +131,7 @@ class PseudoLabelJob:
     label_names: tuple[str, ...]
     exports: Exports = Exports()
     name: ClassVar[str] = "pseudo-label"
+    results_version: ClassVar[int] = 1
     stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
 
     @classmethod
@@ -189,6 +190,10 @@ class PseudoLabelJob:
     def inputs_of(self, study: Study) -> tuple[Path, ...]:
         """The study's image files."""
         return self.prediction.inputs_of(study)
+
+    def kept_of(self, study: Study) -> tuple[Path, ...]:
+        """The images, and the reference label where a data list names one."""
+        return self.prediction.kept_of(study)
 
     def outputs_of(self, study: Study) -> tuple[Path, ...]:
         """The pseudo-label, and what is exported."""

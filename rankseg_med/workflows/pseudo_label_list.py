@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankseg_med.studies import LabelledEntry, Manifest, Sidecar, Study, remove_unfinished
+from rankseg_med.studies import LabelledEntry, Manifest, Study, remove_unfinished
 from rankseg_med.workflows.predict import label_map_path
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
+from rankseg_med.workflows.resume import state_of
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,13 @@ def write_data_list(
     return PseudoLabelList(path, [entry.id for entry in entries], left_out, missing)
 
 
-def _details(job: PseudoLabelJob, study: Study) -> dict[str, Any] | None:
+def _details(job: PseudoLabelJob, study: Study) -> Mapping[str, Any] | None:
     """What the study's sidecar says of its pseudo-label; None if it has none of this job."""
-    try:
-        sidecar = Sidecar.read(Sidecar.path_in(job.output, study.case_id))
-    except FileNotFoundError:
-        return None
-    is_there = sidecar.status == "done" and label_map_path(job.output, study).exists()
-    return sidecar.details if is_there and (sidecar.job, sidecar.config_digest) == (job.name, job.digest) else None
+    found = state_of(job, study)
+    return found.details if found.state == "done" else None
 
 
-def _entry(job: PseudoLabelJob, study: Study, folder: Path, details: dict[str, Any]) -> LabelledEntry:
+def _entry(job: PseudoLabelJob, study: Study, folder: Path, details: Mapping[str, Any]) -> LabelledEntry:
     images = [_relative(image, folder) for image in study.images]
     return LabelledEntry.model_validate(
         {

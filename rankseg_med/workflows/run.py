@@ -3,61 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from pathlib import Path
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, Generic
+from typing import Generic
 
-import monai
-import numpy as np
-import torch
-
-from rankseg_med import __version__
-from rankseg_med.executors import Outcome
-from rankseg_med.studies import Sidecar, StudyError, remove_unfinished
-from rankseg_med.workflows.job import CaseT, Job, Status, Written
-from rankseg_med.workflows.resume import Plan, fingerprint_or_nothing, plan_run
+from rankseg_med.studies import StudyError, remove_unfinished
+from rankseg_med.workflows.case_record import CaseOutcome, record_end, record_started
+from rankseg_med.workflows.claims import Claim, claimed
+from rankseg_med.workflows.guards import check_nothing_is_replaced, files_of, refusals
+from rankseg_med.workflows.job import CaseT, Job, results_digest
+from rankseg_med.workflows.resume import fingerprint_or_nothing, state_of
+from rankseg_med.workflows.run_plan import PLAN, record_plan
+from rankseg_med.workflows.run_record import RunRecorder, record_path
+from rankseg_med.workflows.shard import Shard
 from rankseg_med.workflows.spread import IN_PROCESS, OnStage, Spread
+
+__all__ = ["CaseOutcome", "RunOptions", "run_job"]
 
 _log = logging.getLogger(__name__)
 
-VERSIONS = {
-    "rankseg_med": __version__,
-    "torch": torch.__version__,
-    "monai": monai.__version__,
-    "numpy": np.__version__,
-    "python": platform.python_version(),
-}
-"""Of the package and of what it computes with, for records."""
-
-
-@dataclass(frozen=True)
-class CaseOutcome(Generic[CaseT]):
-    """What became of a case in a run.
-
-    Attributes:
-        case: Which.
-        status: ``"done"`` now, ``"skipped"`` since it was done before, ``"stale"`` (see `plan_run`) or ``"failed"``.
-        paths: The files that were written now.
-        reason: Why it is stale or failed.
-        error: What was raised, if it failed.
-        seconds: Wall time.
-        stage_seconds: Wall time within each stage that was entered.
-        attempts: How often it was tried in this run.
-    """
-
-    case: CaseT
-    status: Status
-    paths: tuple[Path, ...] = ()
-    reason: str = ""
-    error: Exception | None = None
-    seconds: float = 0.0
-    stage_seconds: tuple[float, ...] = ()
-    attempts: int = 0
+_LOOK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -69,8 +36,10 @@ class RunOptions:
         retries: How often a failed case is tried again in this run, after all others.
         fail_fast: Start nothing new after a failure.
         spread: How cases are spread.
-        stop: When set, nothing new is started, and what is in hand is finished.
+        stop: When set, nothing new is started, and what is in hand is finished. The run itself never sets it.
         on_stage: Called when a case enters a stage, with the case, the stage's index and the worker's name.
+        shard: Do only this part of the cases.
+        device: Where networks run, for the record.
     """
 
     overwrite: bool = False
@@ -79,6 +48,8 @@ class RunOptions:
     spread: Spread = IN_PROCESS
     stop: Event = field(default_factory=Event)
     on_stage: OnStage | None = None
+    shard: Shard | None = None
+    device: str = ""
 
 
 def run_job(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions | None = None) -> Iterator[CaseOutcome[CaseT]]:
@@ -86,11 +57,15 @@ def run_job(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions | None 
 
     A case is recorded in its sidecar: ``started`` before it is worked on, ``done`` once its files are in place, or
     ``failed`` with the reason. Cases that are done already, of the same input and with the same settings, are skipped;
-    so a run that was stopped or killed, at whatever moment, is resumed by running it again.
+    so a run that was stopped or killed, at whatever moment, is resumed by running it again. The run itself is recorded
+    in ``run.json``, and all cases, of every shard, in ``plan.json``.
+
+    Runs of the same job and settings may work in one folder at the same time, on one machine or several: each case is
+    done by one of them, and each run ends when all its cases have come to an end.
 
     Args:
         job: What is done with a case.
-        cases: Any number; their ids differ.
+        cases: Any number. Those that have one id, or would write one file, fail and are not worked on.
         options: By default in this process, without retries.
 
     Returns:
@@ -98,129 +73,156 @@ def run_job(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions | None 
         the run was stopped have none.
 
     Raises:
-        StudyError: Before anything is done, see `plan_run`.
-        OSError: The output folder cannot be made.
+        StudyError: Before anything is done: a file of the run would replace an input or a label of any case; or, when
+            the first outcome is asked for, a run with other settings works in the folder, or ``plan.json`` in it is
+            something else.
+        OSError: The output folder, or a file that the run keeps there, cannot be made.
     """
     options = options or RunOptions()
-    plan = plan_run(job, cases, overwrite=options.overwrite)
+    check_nothing_is_replaced(job, cases)
     try:
         job.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(error.errno, f"cannot make the output folder ({error.strerror})", str(job.output)) from error
-    return _outcomes(job, plan, options)
+    return _recorded(job, cases, options)
 
 
-def _outcomes(job: Job[CaseT], plan: Plan[CaseT], options: RunOptions) -> Iterator[CaseOutcome[CaseT]]:
-    for case in plan.done:
-        yield CaseOutcome(case, "skipped")
-    for case, reason in plan.stale:
-        yield CaseOutcome(case, "stale", reason=reason)
-    # Of those that need no work as well: a worker that outlived its killed run for a moment may have left a second copy
-    # of what the next run, killed in turn, had done already.
-    cases = (*plan.done, *(case for case, _ in plan.stale), *plan.todo)
-    files = [path for case in cases for path in _files_of(job, case)]
-    remove_unfinished(files)
-    try:
-        yield from _attempts(job, plan.todo, options)
-    finally:
-        # Of processes that were killed, also for another case than the one whose file it was.
-        remove_unfinished(files)
+def _recorded(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions) -> Iterator[CaseOutcome[CaseT]]:
+    mine = list(cases) if options.shard is None else options.shard.of_cases(cases)
+    with claimed(job.output, job.name, results_digest(job)) as claim:
+        record_plan(job.output, [case.case_id for case in cases])
+        with RunRecorder(job, mine, options.shard, options.device) as recorder:
+            for outcome in _Run(job, options, claim).outcomes(mine):
+                recorder.add(outcome)
+                yield outcome
 
 
-def _attempts(job: Job[CaseT], todo: Sequence[CaseT], options: RunOptions) -> Iterator[CaseOutcome[CaseT]]:
-    to_retry: dict[str, CaseOutcome[CaseT]] = {}
-    # As they were when a case was started: what changes meanwhile is not what the outputs are of.
-    fingerprints: dict[str, str] = {}
-    for attempt in range(1, options.retries + 2):
-        cases = _started(job, todo, options.stop, fingerprints)
-        for outcome in options.spread(job, cases, options.on_stage):
-            case_id = outcome.item.case_id
-            ended = _recorded(job, outcome, attempt, fingerprints[case_id])
-            to_retry.pop(case_id, None)
-            if ended.status == "failed" and options.fail_fast:
-                options.stop.set()
-            if ended.status == "failed" and attempt <= options.retries:
-                _log.warning("%s: failed, will be tried again: %s", case_id, ended.reason)
-                to_retry[case_id] = ended
+class _Run(Generic[CaseT]):
+    """Rounds over the cases: those that fail, or that another run has in hand, are in the next one again."""
+
+    def __init__(self, job: Job[CaseT], options: RunOptions, claim: Claim) -> None:
+        self._job = job
+        self._options = options
+        self._claim = claim
+        self._attempts = Counter[str]()
+        # As they were when a case was started: what changes meanwhile is not what the outputs are of.
+        self._fingerprints: dict[str, str] = {}
+        self._has_failed_fast = False
+        # Failed, and to be tried again after all others.
+        self._to_retry: dict[str, CaseOutcome[CaseT]] = {}
+        # Cases are drawn in a thread of the executor's, where some come to their end already.
+        self._settled = deque[CaseOutcome[CaseT]]()
+        self._elsewhere = deque[CaseT]()
+
+    def outcomes(self, cases: Sequence[CaseT]) -> Iterator[CaseOutcome[CaseT]]:
+        """See every case to its end."""
+        todo = list[CaseT]()
+        own_records = {PLAN, record_path(self._job.output, self._options.shard).stem}
+        for case, refusal in zip(cases, refusals(self._job, cases, own_records), strict=True):
+            if refusal:
+                yield CaseOutcome.failed(case, StudyError(refusal))
             else:
+                todo.append(case)
+        # Of those that need no work as well: a worker that outlived its killed run for a moment may have left a second
+        # copy of what the next run, killed in turn, had done already.
+        files = [path for case in todo for path in files_of(self._job, case)]
+        remove_unfinished(files)
+        try:
+            todo = yield from self._without_work(todo)
+            while todo and not self._is_stopped():
+                yield from self._round(todo)
+                todo = yield from self._without_work(
+                    [*(ended.case for ended in self._to_retry.values()), *self._left_by_others()]
+                )
+            yield from self._to_retry.values()
+        finally:
+            # Of processes that were killed, also for another case than the one whose file it was.
+            remove_unfinished(files)
+
+    def _is_stopped(self) -> bool:
+        return self._has_failed_fast or self._options.stop.is_set()
+
+    def _without_work(self, cases: Sequence[CaseT]) -> Generator[CaseOutcome[CaseT], None, list[CaseT]]:
+        """Yield the outcomes of those that need no work, and return the others."""
+        todo = []
+        for case in cases:
+            if (ended := self._earlier_end(case)) is None:
+                todo.append(case)
+            else:
+                self._to_retry.pop(case.case_id, None)
                 yield ended
-        if options.stop.is_set() or not to_retry:
-            break
-        todo = [ended.case for ended in to_retry.values()]
-    yield from to_retry.values()
+        return todo
 
+    def _earlier_end(self, case: CaseT) -> CaseOutcome[CaseT] | None:
+        """What became of a case by the work of earlier runs; None if it is to be worked on."""
+        try:
+            found = state_of(self._job, case)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one case must not stop the others
+            return CaseOutcome.failed(case, error)
+        if found.state == "done":
+            return CaseOutcome(case, "skipped", details=found.details)
+        if found.state == "stale" and not self._options.overwrite:
+            return CaseOutcome(case, "stale", reason=found.reason)
+        return None
 
-def _started(job: Job[CaseT], cases: Sequence[CaseT], stop: Event, fingerprints: dict[str, str]) -> Iterator[CaseT]:
-    """Cases as workers ask for them, each with a record that it was started; none once the run is stopped."""
-    for case in cases:
-        if stop.is_set():
-            return
-        fingerprints[case.case_id] = fingerprint_or_nothing(job, case)
-        _record(job, case, "started", input_fingerprint=fingerprints[case.case_id])
-        yield case
+    def _round(self, todo: Sequence[CaseT]) -> Iterator[CaseOutcome[CaseT]]:
+        """Work on cases; the outcomes of those that are not to be tried again."""
+        for outcome in self._options.spread(self._job, self._draw(todo), self._options.on_stage):
+            case_id = outcome.item.case_id
+            ended = record_end(self._job, outcome, self._fingerprints[case_id], self._claim, self._attempts[case_id])
+            self._claim.give_back(case_id)
+            self._settled.append(ended)
+            yield from self._final()
+        yield from self._final()
 
+    def _final(self) -> Iterator[CaseOutcome[CaseT]]:
+        """The outcomes that have come in, but for failures that are to be tried again."""
+        while self._settled:
+            outcome = self._settled.popleft()
+            case_id = outcome.case.case_id
+            self._to_retry.pop(case_id, None)
+            if outcome.status == "failed" and self._options.fail_fast:
+                self._has_failed_fast = True
+            if outcome.status == "failed" and self._attempts[case_id] <= self._options.retries:
+                _log.warning("%s: failed, will be tried again: %s", case_id, outcome.reason)
+                self._to_retry[case_id] = outcome
+            else:
+                yield outcome
 
-def _recorded(job: Job[CaseT], outcome: Outcome[CaseT, Written], attempt: int, fingerprint: str) -> CaseOutcome[CaseT]:
-    """What became of a case, once its sidecar says so."""
-    ended = CaseOutcome(
-        outcome.item,
-        "done" if outcome.error is None else "failed",
-        () if outcome.result is None else outcome.result.paths,
-        "" if outcome.error is None else _reason(outcome.error),
-        outcome.error,
-        outcome.seconds,
-        outcome.stage_seconds,
-        attempt,
-    )
-    entries: dict[str, Any] = {
-        "input_fingerprint": fingerprint,
-        "seconds": outcome.seconds,
-        "stage_seconds": dict(zip(job.stage_names, outcome.stage_seconds, strict=False)),
-    }
-    try:
-        if outcome.result is not None:
-            _record(job, ended.case, "done", **entries, **outcome.result.details)
-        else:
-            _record(job, ended.case, "failed", **entries, error=ended.reason, traceback=outcome.traceback)
-    except OSError as error:
-        # Such as a full disk, which may be why it failed: the outcome says so, if nothing else can.
-        reason = f"{ended.reason}; " if ended.reason else ""
-        return replace(ended, status="failed", reason=f"{reason}cannot be recorded: {error}", error=error)
-    return ended
+    def _draw(self, todo: Sequence[CaseT]) -> Iterator[CaseT]:
+        """Cases as workers ask for them, each claimed and with a record that it was started."""
+        for case in todo:
+            if self._is_stopped():
+                return
+            if self._begin(case):
+                yield case
 
+    def _begin(self, case: CaseT) -> bool:
+        """Whether the case is this run's to work on; if not, it is known why."""
+        case_id = case.case_id
+        self._attempts[case_id] += 1
+        try:
+            if not self._claim.take(case_id):
+                self._attempts[case_id] -= 1
+                self._elsewhere.append(case)
+                return False
+            # Another run may have done it since this one looked.
+            ended = self._earlier_end(case)
+            if ended is None:
+                self._fingerprints[case_id] = fingerprint_or_nothing(self._job, case)
+                record_started(self._job, case, self._fingerprints[case_id])
+                return True
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one case must not stop the others
+            ended = CaseOutcome.failed(case, error)
+        self._claim.give_back(case_id)
+        self._settled.append(ended)
+        return False
 
-def _record(job: Job[CaseT], case: CaseT, status: str, **entries: Any) -> None:  # noqa: ANN401 - what JSON can hold
-    Sidecar.model_validate(
-        {
-            "case_id": case.case_id,
-            "job": job.name,
-            "status": status,
-            "inputs": [str(path) for path in job.inputs_of(case)],
-            "config_digest": job.digest,
-            "outputs": [path.name for path in job.outputs_of(case)],
-            "time": now(),
-            "host": host(),
-            "versions": VERSIONS,
-            **entries,
-        }
-    ).write(job.output)
-
-
-def _files_of(job: Job[CaseT], case: CaseT) -> tuple[Path, ...]:
-    return (*job.outputs_of(case), Sidecar.path_in(job.output, case.case_id))
-
-
-def _reason(error: Exception) -> str:
-    """One line; errors of other libraries say too little without their type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, StudyError) else f"{type(error).__name__}: {text}"
-
-
-def now() -> str:
-    """The time, ISO 8601 with offset."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def host() -> str:
-    """This machine and process."""
-    return f"{platform.node()}:{os.getpid()}"
+    def _left_by_others(self) -> list[CaseT]:
+        """Cases that other runs had in hand; with nothing else to do, once one of these runs is through with one."""
+        cases = [self._elsewhere.popleft() for _ in range(len(self._elsewhere))]
+        if cases and not self._to_retry:
+            _log.info("waiting for %d cases that another run of the same settings has in hand", len(cases))
+            while all(self._claim.is_held(case.case_id) for case in cases) and not self._is_stopped():
+                self._options.stop.wait(_LOOK_AGAIN_S)
+        return cases

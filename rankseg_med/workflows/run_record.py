@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rankseg_med.studies import StudyError, atomic_write, remove_unfinished
-from rankseg_med.workflows.job import CaseT, Job
-from rankseg_med.workflows.run import VERSIONS, CaseOutcome, host, now
+from rankseg_med.studies import StudyError, atomic_write, check_regular_file, remove_unfinished
+from rankseg_med.workflows.case_record import CaseOutcome
+from rankseg_med.workflows.job import CaseT, Job, results_digest
+from rankseg_med.workflows.provenance import VERSIONS, host, now
 from rankseg_med.workflows.shard import Shard
+
+_log = logging.getLogger(__name__)
 
 RunStatus = Literal["running", "finished", "stopped"]
 
@@ -31,7 +36,7 @@ class RunRecord(BaseModel):
         ended: When.
         host: Machine and process.
         device: Where networks run, such as ``"cuda"``; empty where there are none.
-        config_digest: Of all settings and weights.
+        config_digest: Of all settings and weights, and of the version of the job's results.
         versions: Of the package and of what it computes with.
         totals: Number of cases by what became of them.
         failed: Case id to reason.
@@ -68,6 +73,7 @@ class RunRecord(BaseModel):
             StudyError: The file is none.
             OSError: It cannot be read.
         """
+        check_regular_file(path)
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
@@ -85,69 +91,71 @@ def record_path(output: Path, shard: Shard | None) -> Path:
     return output / f"{name}.json"
 
 
-def recorded(
-    job: Job[CaseT],
-    cases: Sequence[CaseT],
-    outcomes: Iterator[CaseOutcome[CaseT]],
-    *,
-    shard: Shard | None = None,
-    device: str = "",
-) -> Iterator[CaseOutcome[CaseT]]:
-    """The same outcomes; the run is put on record when the first is asked for and when they end, however they end.
+class RunRecorder:
+    """Keeps the record of a run: written when it begins, and again when it ends, however it ends.
 
-    Raises:
-        StudyError: A case's sidecar would lie where the record does.
+    Args:
+        job: What is done.
+        cases: With it, in this run.
+        shard: Which part of all cases they are.
+        device: Where networks run.
     """
-    path = record_path(job.output, shard)
-    if path.stem in {case.case_id for case in cases}:
-        raise StudyError(f"{path.stem}: is the name of the run's own record; rename the case")
-    return _recorded(job, cases, outcomes, path, shard, device)
 
+    def __init__(self, job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None, device: str) -> None:
+        self._stage_names = job.stage_names
+        self._path = record_path(job.output, shard)
+        self._record = RunRecord(
+            job=job.name,
+            status="running",
+            shard=None if shard is None else str(shard),
+            cases=[case.case_id for case in cases],
+            started=now(),
+            host=host(),
+            device=device,
+            config_digest=results_digest(job),
+            versions=VERSIONS,
+        )
+        self._start = time.perf_counter()
+        self._totals = Counter[str]()
+        self._reasons: dict[str, dict[str, str]] = {"failed": {}, "stale": {}}
+        self._stage_seconds = defaultdict[str, float](float)
 
-def _recorded(
-    job: Job[CaseT],
-    cases: Sequence[CaseT],
-    outcomes: Iterator[CaseOutcome[CaseT]],
-    path: Path,
-    shard: Shard | None,
-    device: str,
-) -> Iterator[CaseOutcome[CaseT]]:
-    start = time.perf_counter()
-    record = RunRecord(
-        job=job.name,
-        status="running",
-        shard=None if shard is None else str(shard),
-        cases=[case.case_id for case in cases],
-        started=now(),
-        host=host(),
-        device=device,
-        config_digest=job.digest,
-        versions=VERSIONS,
-    )
-    remove_unfinished([path])
-    record.write(path)
-    totals = Counter[str]()
-    reasons: dict[str, dict[str, str]] = {"failed": {}, "stale": {}}
-    stage_seconds = defaultdict[str, float](float)
-    try:
-        for outcome in outcomes:
-            totals[outcome.status] += 1
-            if outcome.status in reasons:
-                reasons[outcome.status][outcome.case.case_id] = outcome.reason
-            for stage, seconds in zip(job.stage_names, outcome.stage_seconds, strict=False):
-                stage_seconds[stage] += seconds
-            yield outcome
-    finally:
-        ended = {
-            "status": "finished" if totals.total() == len(cases) else "stopped",
-            "ended": now(),
-            "totals": dict(totals),
-            **reasons,
-            "stage_seconds": dict(stage_seconds),
-            "peak_memory_bytes": _peak_memory_bytes(),
-            "seconds": time.perf_counter() - start,
-        }
-        record.model_copy(update=ended).write(path)
+    def __enter__(self) -> RunRecorder:
+        remove_unfinished([self._path])
+        self._record.write(self._path)
+        return self
+
+    def add(self, outcome: CaseOutcome[Any]) -> None:
+        """A case has come to its end."""
+        self._totals[outcome.status] += 1
+        if outcome.status in self._reasons:
+            self._reasons[outcome.status][outcome.case.case_id] = outcome.reason
+        for stage, seconds in zip(self._stage_names, outcome.stage_seconds, strict=False):
+            self._stage_seconds[stage] += seconds
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        ended = self._record.model_copy(
+            update={
+                "status": "finished" if self._totals.total() == len(self._record.cases) else "stopped",
+                "ended": now(),
+                "totals": dict(self._totals),
+                **self._reasons,
+                "stage_seconds": dict(self._stage_seconds),
+                "peak_memory_bytes": _peak_memory_bytes(),
+                "seconds": time.perf_counter() - self._start,
+            }
+        )
+        # On a full disk there may be room for the second, once the first record is gone, and if not: no record of the
+        # run is better than one that says it is still running. What became of cases must be told all the same.
+        for record in (ended, ended.model_copy(update={"failed": {}, "stale": {}})):
+            try:
+                record.write(self._path)
+                return
+            except OSError as failure:
+                _log.error("%s: the run cannot be recorded: %s", self._path, failure)
+                self._path.unlink(missing_ok=True)
 
 
 def _peak_memory_bytes() -> int:

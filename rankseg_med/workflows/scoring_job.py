@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -19,7 +19,6 @@ from rankseg_med.metrics import RegionScores, score_label_maps
 from rankseg_med.metrics.lits import LitsCase, score_lits_case
 from rankseg_med.studies import (
     GridError,
-    Sidecar,
     check_same_grid,
     load_label_map,
     read_grid,
@@ -51,13 +50,13 @@ class CaseScores:
     findings: list[str]
 
     @classmethod
-    def of_sidecar(cls, sidecar: Sidecar) -> CaseScores:
-        """The scores that a sidecar holds.
+    def of_details(cls, details: Mapping[str, Any]) -> CaseScores:
+        """The scores among the details of a case, as `ScoringJob` returns them or a sidecar holds them.
 
         Raises:
-            ValidationError: It holds none.
+            ValidationError: There are none.
         """
-        return _FROM_JSON.validate_python(sidecar.details.get("scored"))
+        return _FROM_JSON.validate_python(details.get("scored"))
 
 
 _FROM_JSON = TypeAdapter(CaseScores)
@@ -77,6 +76,7 @@ class ScoringJob:
     resample_to_reference: bool
     output: Path
     name: ClassVar[str] = "evaluate"
+    results_version: ClassVar[int] = 1
     stage_names: ClassVar[tuple[str, ...]] = ("score",)
 
     @property
@@ -91,6 +91,10 @@ class ScoringJob:
     def inputs_of(self, pair: Pair) -> tuple[Path, ...]:
         """Both label maps."""
         return (pair.reference,) if pair.prediction is None else (pair.prediction, pair.reference)
+
+    def kept_of(self, pair: Pair) -> tuple[Path, ...]:
+        """Both label maps."""
+        return self.inputs_of(pair)
 
     def outputs_of(self, pair: Pair) -> tuple[Path, ...]:
         """None: the scores are in the sidecar."""
@@ -116,7 +120,7 @@ def score_pairs(
         pairs: What to score; case ids differ.
         plan: By which rules.
         resample_to_reference: See `evaluate`.
-        output: Sidecars go to ``cases`` in this folder, and are read from there; None keeps no record.
+        output: Sidecars go to ``cases`` in this folder; None keeps no record.
         run: How cases are spread.
         on_outcome: Called with what became of each case.
 
@@ -133,7 +137,7 @@ def score_pairs(
             if outcome.status == "failed":
                 failures[case_id] = outcome.reason
             else:
-                scored[case_id] = CaseScores.of_sidecar(Sidecar.read(Sidecar.path_in(job.output, case_id)))
+                scored[case_id] = CaseScores.of_details(outcome.details)
                 del failures[case_id]
             if on_outcome is not None:
                 on_outcome(outcome)

@@ -173,7 +173,7 @@ def test_one_bad_study_among_good_ones(rankseg_med, small_image, phantom, tmp_pa
     assert "1 of 2 studies done" in result.out
     assert "failed: bad: " in result.out
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["bad.json", "good.json", "good.nii.gz", "run.json"]
+    assert names == ["bad.json", "good.json", "good.nii.gz", "plan.json", "run.json"]
     again = rankseg_med("predict", good, *DEMO, "--output", tmp_path / "out")
     assert (again.code, "1 of 1 studies done" in again.out, "(1 of them before)" in again.out) == (0, True, True)
 
@@ -203,7 +203,7 @@ def test_shards_share_the_work(rankseg_med, phantom, tmp_path):
     assert "run-1-of-2.json: predict of 2 studies, finished" in status.out
     nothing = rankseg_med("predict", phantom / "image.nii.gz", *DEMO, "--output", tmp_path / "x", "--shard", "2/2")
     assert "is empty" in nothing.out
-    assert rankseg_med("predict", images, *DEMO, "--output", tmp_path / "x", "--shard", "3/2").code == 1
+    assert rankseg_med("predict", images, *DEMO, "--output", tmp_path / "x", "--shard", "3/2").code == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ def sidecar(case_id: str, status: str, **entries: object) -> Sidecar:
         inputs=[f"{case_id}.nii.gz"],
         input_fingerprint="",
         config_digest="",
-        outputs=[],
+        outputs={},
         time="2026-01-01T00:00:00+00:00",
         host="node7:12",
         **entries,

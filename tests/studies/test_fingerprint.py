@@ -2,9 +2,11 @@ import gzip
 import hashlib
 import os
 
+import numpy as np
 import pytest
+import SimpleITK
 
-from rankseg_med.studies import content_digest, fingerprint
+from rankseg_med.studies import StudyError, content_digest, fingerprint
 
 
 @pytest.fixture
@@ -47,6 +49,59 @@ def test_names_order_and_folders(tmp_path):
     a, b = tmp_path / "a.dcm", tmp_path / "b.dcm"
     assert len({fingerprint([a]), fingerprint([b]), fingerprint([a, b]), fingerprint([b, a])}) == 4
     assert fingerprint([tmp_path]) == fingerprint([a, b])
+
+
+def same_time(*paths):
+    for path in paths:
+        os.utime(path, (0, 0))
+
+
+@pytest.mark.parametrize(("named", "changed"), [(".hdr", ".img"), (".img", ".hdr")])
+def test_both_halves_of_a_pair_count(tmp_path, named, changed):
+    for suffix in (".hdr", ".img"):
+        (tmp_path / f"a{suffix}").write_bytes(bytes(400))
+        (tmp_path / f"a.b{suffix}").write_bytes(bytes(400))  # another pair
+    same_time(*tmp_path.iterdir())
+    before = fingerprint([tmp_path / f"a{named}"])
+    (tmp_path / f"a.b{changed}").write_bytes(b"1" + bytes(399))
+    same_time(*tmp_path.iterdir())
+    assert fingerprint([tmp_path / f"a{named}"]) == before
+    (tmp_path / f"a{changed}").write_bytes(b"1" + bytes(399))
+    same_time(*tmp_path.iterdir())
+    assert fingerprint([tmp_path / f"a{named}"]) != before
+
+
+def test_the_voxels_behind_a_detached_header_count(tmp_path):
+    image = SimpleITK.GetImageFromArray(np.zeros((3, 4, 5), np.int16))
+    SimpleITK.WriteImage(image, str(tmp_path / "a.mhd"))
+    same_time(*tmp_path.iterdir())
+    before = fingerprint([tmp_path / "a.mhd"])
+    assert (tmp_path / "a.raw").stat().st_size == 120
+    (tmp_path / "a.raw").write_bytes(b"1" + bytes(119))
+    same_time(*tmp_path.iterdir())
+    assert fingerprint([tmp_path / "a.mhd"]) != before
+    (tmp_path / "a.raw").unlink()
+    fingerprint([tmp_path / "a.mhd"])  # that it lacks its voxels is for the reader to say
+
+
+def test_a_folder_in_a_series_changes_nothing_and_lost_slices_show(tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.dcm").write_text(str(number))
+    before = fingerprint([tmp_path])
+    (tmp_path / "thumbnails").mkdir()
+    (tmp_path / ".hidden").write_text("")
+    assert fingerprint([tmp_path]) == before
+    (tmp_path / "3.dcm").unlink()
+    assert fingerprint([tmp_path]) != before
+
+
+def test_what_is_no_file_has_no_fingerprint(tmp_path):
+    os.mkfifo(tmp_path / "a.nii")
+    with pytest.raises(StudyError, match=r"a\.nii: must be a regular file, found a pipe"):
+        fingerprint([tmp_path / "a.nii"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StudyError, match="found no file in it"):
+        fingerprint([tmp_path / "empty"])
 
 
 def test_a_missing_file_is_an_error(tmp_path):

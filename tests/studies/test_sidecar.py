@@ -9,7 +9,12 @@ from rankseg_med.studies import Sidecar, StudyError
 
 
 def sidecar(**entries: object) -> Sidecar:
-    given_entries = {"inputs": [], "input_fingerprint": "f", "config_digest": "d", "outputs": ["a.nii.gz"]}
+    given_entries = {
+        "inputs": [],
+        "input_fingerprint": "f",
+        "config_digest": "d",
+        "outputs": {"a.nii.gz": {"size_bytes": 3, "sha256": "0" * 64}},
+    }
     return Sidecar(case_id="a", job="predict", status="done", time="t", host="h", **{**given_entries, **entries})
 
 

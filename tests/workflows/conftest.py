@@ -30,12 +30,16 @@ class Doubling:
     digest: str = "settings"
     seconds: float = 0.0
     name = "double"
+    results_version = 1
     stage_names = ("read", "write")
 
     def build(self) -> tuple[Callable, ...]:
         return (_read, partial(_write, self.output, self.seconds))
 
     def inputs_of(self, case: File) -> tuple[Path, ...]:
+        return (case.path,)
+
+    def kept_of(self, case: File) -> tuple[Path, ...]:
         return (case.path,)
 
     def outputs_of(self, case: File) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import pytest
 
 from rankseg_med.studies import Sidecar
 from rankseg_med.workflows.run import RunOptions, run_job
-from rankseg_med.workflows.run_record import RunRecord, recorded
+from rankseg_med.workflows.run_record import RunRecord
 from rankseg_med.workflows.spread import IN_PROCESS, InProcesses, OnRay, Spread
 from tests.workflows.conftest import Doubling, File
 
@@ -25,7 +25,7 @@ _context.set_forkserver_preload(["rankseg_med.workflows.run_record", "tests.work
 
 def _run(job: Doubling, cases: list[File], spread: Spread) -> None:
     os.setpgid(0, 0)
-    for _ in recorded(job, cases, run_job(job, cases, RunOptions(spread=spread))):
+    for _ in run_job(job, cases, RunOptions(spread=spread)):
         pass
 
 

@@ -1,13 +1,14 @@
 """A run does every case once, records each, loses none."""
 
 import errno
+import hashlib
+import platform
 from dataclasses import replace
 from threading import Event
 
 import pytest
 
 from rankseg_med.studies import Sidecar, StudyError
-from rankseg_med.workflows import run
 from rankseg_med.workflows.run import RunOptions, run_job
 from rankseg_med.workflows.spread import InProcesses
 
@@ -26,7 +27,10 @@ def test_outputs_and_sidecars_of_a_run(doubling, files):
     assert statuses(outcomes) == {"case_0": "done", "case_1": "done"}
     assert [path.read_text() for outcome in outcomes for path in outcome.paths] == ["2", "4"]
     record = sidecar(doubling, cases[1])
-    assert (record.status, record.job, record.outputs) == ("done", "double", ["case_1.txt"])
+    assert (record.status, record.job) == ("done", "double")
+    assert {name: file.model_dump() for name, file in record.outputs.items()} == {
+        "case_1.txt": {"size_bytes": 1, "sha256": hashlib.sha256(b"4").hexdigest()}
+    }
     assert record.details == {"number": 2}
     assert list(record.stage_seconds) == ["read", "write"]
     assert record.inputs == [str(cases[1].path)]
@@ -147,11 +151,13 @@ def test_inputs_are_never_replaced(doubling, files):
         run_job(job, [replace(cases[0], path=cases[0].path.with_name("case_0.txt"))])
 
 
-def test_a_foreign_file_in_a_sidecars_place_is_named(doubling, files):
+def test_a_foreign_file_in_a_sidecars_place_is_that_cases_problem(doubling, files):
     doubling.output.mkdir()
     (doubling.output / "case_0.json").write_text('{"anything": 1}')
-    with pytest.raises(StudyError, match=r"case_0\.json: is not the sidecar of a study"):
-        run_job(doubling, files("1"))
+    stale, done = run_job(doubling, files("1", "2"))
+    assert (stale.status, done.status) == ("stale", "done")
+    assert "case_0.json: is not the sidecar of a study" in stale.reason
+    assert (doubling.output / "case_0.json").read_text() == '{"anything": 1}'
 
 
 def test_a_full_disk_fails_the_case_even_if_that_cannot_be_recorded(doubling, files, monkeypatch):
@@ -193,10 +199,15 @@ def test_leftovers_beside_what_is_done_are_removed(doubling, files, killed_while
 
 def test_leftovers_of_killed_writers_are_removed(doubling, files):
     doubling.output.mkdir()
-    name = f".0123abcd.999999999@{run.platform.node()}@.case_0.txt"
+    name = f".0123abcd.999999999@{platform.node()}@.case_0.txt"
     (doubling.output / name).write_text("half")
     list(run_job(doubling, files("1")))
-    assert sorted(path.name for path in doubling.output.iterdir()) == ["case_0.json", "case_0.txt"]
+    assert sorted(path.name for path in doubling.output.iterdir()) == [
+        "case_0.json",
+        "case_0.txt",
+        "plan.json",
+        "run.json",
+    ]
 
 
 def test_stages_are_announced(doubling, files):
@@ -241,7 +252,7 @@ def test_a_failure_stays_on_record_if_the_run_is_stopped_before_it_is_tried_agai
     assert Sidecar.read(doubling.output / "case_0.json").status == "failed"
 
 
-def test_an_input_that_changes_while_it_is_worked_on_is_stale_afterwards(doubling, files):
+def test_an_input_that_changes_while_it_is_worked_on_is_never_done(doubling, files):
     cases = files("1")
 
     def change(case, stage, worker):
@@ -249,10 +260,10 @@ def test_an_input_that_changes_while_it_is_worked_on_is_stale_afterwards(doublin
             case.path.write_text("22")
 
     (outcome,) = run_job(doubling, cases, RunOptions(on_stage=change))
-    assert outcome.status == "done"
-    assert (doubling.output / "case_0.txt").read_text() == "2"
+    assert (outcome.status, "changed" in outcome.reason) == ("failed", True)
+    assert sidecar(doubling, cases[0]).status == "failed"
     (again,) = run_job(doubling, cases)
-    assert (again.status, "of another input" in again.reason) == ("stale", True)
+    assert (again.status, (doubling.output / "case_0.txt").read_text()) == ("done", "44")
 
 
 def test_failures_that_a_stopped_run_did_not_try_again_are_still_failures(doubling, files):

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 
 from rankseg_med.studies import Sidecar, StudyError
-from rankseg_med.workflows.run import run_job
-from rankseg_med.workflows.run_record import RunRecord, recorded
+from rankseg_med.workflows.run import RunOptions, run_job
+from rankseg_med.workflows.run_record import RunRecord
 from rankseg_med.workflows.shard import Shard
 from rankseg_med.workflows.status import folder_status
 
 
 def test_a_finished_run(doubling, files):
     cases = files("1", "raise", "3")
-    list(recorded(doubling, cases, run_job(doubling, cases), device="cpu"))
+    list(run_job(doubling, cases, RunOptions(device="cpu")))
     record = RunRecord.read(doubling.output / "run.json")
     assert (record.status, record.device, record.totals) == ("finished", "cpu", {"done": 2, "failed": 1})
     assert record.failed == {"case_1": "ValueError: case_1 holds no number"}
@@ -29,7 +29,7 @@ def test_a_finished_run(doubling, files):
 
 def test_a_run_under_way(doubling, files):
     cases = files(*["1"] * 20)
-    running = recorded(doubling, cases, run_job(doubling, cases))
+    running = run_job(doubling, cases)
     next(running)
     assert RunRecord.read(doubling.output / "run.json").status == "running"
     status = folder_status(doubling.output)
@@ -44,7 +44,7 @@ def test_a_run_under_way(doubling, files):
 def test_what_a_run_left_that_was_killed_while_it_wrote_its_record_is_removed(doubling, files, killed_while_writing):
     cases = files("1")
     leftover = killed_while_writing(doubling.output / "run.json")
-    list(recorded(doubling, cases, run_job(doubling, cases)))
+    list(run_job(doubling, cases))
     assert not leftover.exists()
 
 
@@ -53,17 +53,20 @@ def test_shards_have_records_of_their_own(doubling, files):
     for number in (1, 2):
         shard = Shard(number, 2)
         mine = shard.of_cases(cases)
-        list(recorded(doubling, mine, run_job(doubling, mine), shard=shard))
+        list(run_job(doubling, cases, RunOptions(shard=shard)))
         status = folder_status(doubling.output)
         assert f"run-{number}-of-2.json" in status.runs
         assert status.runs[f"run-{number}-of-2.json"].cases == [case.case_id for case in mine]
     assert len(status.with_status("done")) == 3
 
 
-def test_a_case_named_as_the_record_is_refused(doubling, files):
-    cases = [replace(files("1")[0], case_id="run")]
-    with pytest.raises(StudyError, match="is the name of the run's own record"):
-        recorded(doubling, cases, iter(()))
+@pytest.mark.parametrize("name", ["run", "plan"])
+def test_a_case_named_as_a_record_is_refused_alone(doubling, files, name):
+    first, second = files("1", "2")
+    refused, done = run_job(doubling, [replace(first, case_id=name), second])
+    assert (refused.status, done.status) == ("failed", "done")
+    assert "is the name of the run's own record" in refused.reason
+    assert RunRecord.read(doubling.output / "run.json").failed == {name: refused.reason}
 
 
 def test_status_names_what_it_cannot_read(doubling, files):
