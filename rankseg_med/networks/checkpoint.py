@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
@@ -28,7 +30,9 @@ def shipped_checkpoint(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def load_weights(network: torch.nn.Module, checkpoint: Path, *, entry: str | None = None) -> None:
+def load_weights(
+    network: torch.nn.Module, checkpoint: Path, *, entry: str | None = None, sha256: str | None = None
+) -> None:
     """Fill a network with the weights of a checkpoint, all of them or none.
 
     Args:
@@ -39,12 +43,14 @@ def load_weights(network: torch.nn.Module, checkpoint: Path, *, entry: str | Non
             with ``module.`` are understood.
         entry: Name of the state dictionary in a PyTorch file, where it is not the network's own, such as
             ``"calibration"``.
+        sha256: Hash that the file's content must have, 64 hexadecimal digits; by default any. The bytes that are
+            hashed are those that are loaded.
 
     Raises:
         CheckpointError: The file is missing, damaged, holds other objects than tensors, or does not fit the network;
-            the message names missing, unexpected and misshapen entries.
+            the message names missing, unexpected and misshapen entries. Or its content has another hash.
     """
-    weights = _read(checkpoint, entry)
+    weights = _read(checkpoint, entry, sha256)
     expected = network.state_dict()
     problems = [
         *_listed("missing", sorted(expected.keys() - weights.keys())),
@@ -66,14 +72,15 @@ def load_weights(network: torch.nn.Module, checkpoint: Path, *, entry: str | Non
     network.load_state_dict(weights)
 
 
-def _read(checkpoint: Path, entry: str | None) -> dict[str, Tensor]:
+def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, Tensor]:
     if not checkpoint.is_file():
         raise CheckpointError(f"{checkpoint}: no such checkpoint file")
+    data = checkpoint.read_bytes()
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise CheckpointError(f"{checkpoint}: is not the file that it was when the run began; run it again")
     try:
         is_flat = checkpoint.suffix == ".safetensors"
-        content: Any = (
-            load_file(checkpoint) if is_flat else torch.load(checkpoint, map_location="cpu", weights_only=True)
-        )
+        content: Any = load(data) if is_flat else torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{checkpoint}: must hold tensors only, since other pickled objects can run code; "

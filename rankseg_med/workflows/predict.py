@@ -19,7 +19,7 @@ from monai.transforms import Transform
 from rankseg_med.calibration import Calibration, calibrated
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
-from rankseg_med.studies import Study, read_grid, write_label_map
+from rankseg_med.studies import Study, content_digest, read_grid, write_label_map
 from rankseg_med.workflows.config import digest_of
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.job import Written
@@ -42,22 +42,26 @@ class Prediction:
     output: Path
 
     @classmethod
-    def from_config(cls, config: ConfigParser, checkpoints: Sequence[Path], output: Path) -> Prediction:
+    def from_config(
+        cls, config: ConfigParser, checkpoints: Sequence[Path], output: Path, *, sha256: Sequence[str] | None = None
+    ) -> Prediction:
         """Build networks, preprocessing, decoder and cleanup as the config says, and load the weights.
 
         Args:
             config: Of an inference job.
             checkpoints: One, or several of one architecture: an ensemble.
             output: Folder of the label maps.
+            sha256: Hash of each checkpoint's content, as it must be loaded; by default any.
 
         Raises:
-            CheckpointError: A checkpoint cannot be read, does not fit the network, or lacks the calibration that the
-                config asks for.
+            CheckpointError: A checkpoint cannot be read, does not fit the network, lacks the calibration that the
+                config asks for, or has another content.
             ValueError: Settings that do not go together.
         """
         network = config.get_parsed_content("network")
         calibration = config.get_parsed_content("calibration")
-        networks = [_loaded(network, calibration, checkpoint) for checkpoint in checkpoints]
+        hashes: Sequence[str | None] = [None] * len(checkpoints) if sha256 is None else sha256
+        networks = [_loaded(network, calibration, *weights) for weights in zip(checkpoints, hashes, strict=True)]
         settings = ("preprocessing", "inferer", "num_classes", "decoder", "grid", "ensemble", "store")
         folder = config.get_parsed_content("store_folder")
         model = SegmentationModel(
@@ -99,13 +103,15 @@ class Prediction:
         return Written((path,), details)
 
 
-def _loaded(network: torch.nn.Module, calibration: Calibration | None, checkpoint: Path) -> torch.nn.Module:
+def _loaded(
+    network: torch.nn.Module, calibration: Calibration | None, checkpoint: Path, sha256: str | None
+) -> torch.nn.Module:
     """A copy of the network with a checkpoint's weights, and calibrated by its calibration if that is asked for."""
     network = copy.deepcopy(network)
-    load_weights(network, checkpoint)
+    load_weights(network, checkpoint, sha256=sha256)
     calibration = copy.deepcopy(calibration)
     if calibration is not None:
-        load_weights(calibration, checkpoint, entry="calibration")
+        load_weights(calibration, checkpoint, entry="calibration", sha256=sha256)
     return calibrated(network, calibration)
 
 
@@ -157,8 +163,10 @@ class PredictJob:
         if missing:
             raise CheckpointError(f"{missing[0]}: no such checkpoint file")
         settings = dict(config.get())
-        build = partial(_build_prediction, settings, tuple(checkpoints), output)
-        return cls(build, output, digest_of(settings, checkpoints))
+        # Workers load the weights later, and again when one is replaced: always those that the digest speaks of.
+        sha256 = tuple(map(content_digest, checkpoints))
+        build = partial(_build_prediction, settings, tuple(checkpoints), output, sha256)
+        return cls(build, output, digest_of({**settings, "checkpoints": sha256}))
 
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""
@@ -182,5 +190,7 @@ class PredictJob:
         return _BYTES_PER_VOXEL * math.prod(read_grid(study.image).shape) * len(study.images)
 
 
-def _build_prediction(settings: dict[str, Any], checkpoints: Sequence[Path], output: Path) -> Prediction:
-    return Prediction.from_config(ConfigParser(copy.deepcopy(settings)), checkpoints, output)
+def _build_prediction(
+    settings: dict[str, Any], checkpoints: Sequence[Path], output: Path, sha256: Sequence[str]
+) -> Prediction:
+    return Prediction.from_config(ConfigParser(copy.deepcopy(settings)), checkpoints, output, sha256=sha256)

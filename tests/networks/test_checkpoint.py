@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -109,3 +111,16 @@ def test_shipped_weights_are_small_and_there():
     assert path is not None
     assert path.stat().st_size < 1_000_000
     assert shipped_checkpoint("no such") is None
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_only_the_content_that_was_asked_for_is_loaded(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    network = torch.nn.Linear(2, 1)
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(network.state_dict(), path)
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    load_weights(torch.nn.Linear(2, 1), path, sha256=expected)
+    save({name: values + 1 for name, values in network.state_dict().items()}, path)
+    with pytest.raises(CheckpointError, match="is not the file that it was when the run began"):
+        load_weights(torch.nn.Linear(2, 1), path, sha256=expected)

@@ -1,3 +1,4 @@
+import errno
 import os
 import platform
 import time
@@ -109,3 +110,12 @@ def test_leftovers_of_what_may_still_be_written_are_given_a_day(tmp_path, host):
 
 def test_folders_that_are_not_there_hold_no_leftovers(tmp_path):
     remove_unfinished([tmp_path / "absent" / "a.json"])
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*label\.nii\.gz'"),
+        atomic_write(tmp_path / "label.nii.gz"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as zlib and nibabel do
+    assert not list(tmp_path.iterdir())

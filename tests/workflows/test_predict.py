@@ -8,6 +8,7 @@ import pytest
 import SimpleITK
 import torch
 from monai.transforms import Compose, Orientationd, Spacingd
+from safetensors.torch import load_file, save_file
 
 from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
@@ -70,6 +71,22 @@ def test_same_anatomy_whatever_the_stored_orientation(phantoms, prediction):
     np.testing.assert_array_equal(canonical["sal"], canonical["ras"])
 
 
+def test_weights_that_are_replaced_after_the_run_began_are_not_used(phantoms, tmp_path):
+    """Each worker loads them when it starts, which may be much later than the run began."""
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes((SHIPPED_WEIGHTS / "demo.safetensors").read_bytes())
+    job = PredictJob.from_config(load_config("inference", "demo", device="cpu"), [weights], tmp_path / "out")
+    job.build()
+    save_file({name: values + 1 for name, values in load_file(weights).items()}, weights)
+    with pytest.raises(CheckpointError, match="is not the file that it was when the run began"):
+        job.build()
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors"):
+        list(run_job(job, find_studies(phantoms / "images")))
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+    again = PredictJob.from_config(load_config("inference", "demo", device="cpu"), [weights], tmp_path / "out")
+    assert again.digest != job.digest
+
+
 def test_cleanup_is_used(phantoms, prediction):
     prediction = replace(prediction, model=replace(prediction.model, decoder=ArgmaxDecoder()))
     (study,) = find_studies(phantoms / "images" / "ras.nii.gz")
@@ -116,6 +133,8 @@ def test_a_bad_study_does_not_stop_the_others(phantoms, prediction, tmp_path):
         "a_truncated.json",
         "b_good.json",
         "b_good.nii.gz",
+        "plan.json",
+        "run.json",
     ]
     assert "a_truncated.nii.gz" in Sidecar.read(prediction.output / "a_truncated.json").error
 
