@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-output = Console()
+
+class _Console(Console):
+    """One whose reader may leave early, as ``| head`` does: what was done is done, and the exit code says so."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more, neither now nor when the interpreter ends; rich would end the program here."""
+        self.quiet = True
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
+output = _Console()
 """Results: tables and summaries, on standard output."""
-messages = Console(stderr=True)
+messages = _Console(stderr=True)
 """Progress and errors, on standard error, so that results can be piped."""
 
 # A file or a pipe has no width of its own, and rich's default of 80 cuts tables short.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from threading import Event
@@ -13,6 +14,7 @@ import typer
 from rankseg_med.cli.console import say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
+from rankseg_med.cli.options import wrong_options
 from rankseg_med.workflows.job import CaseT, Job
 from rankseg_med.workflows.run import CaseOutcome, RunOptions, run_job
 from rankseg_med.workflows.shard import Shard
@@ -57,17 +59,18 @@ class JobOptions:
         Raises:
             typer.BadParameter: It is no part.
         """
-        try:
+        with wrong_options():
             return None if self.shard is None else Shard.parse(self.shard)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--shard") from error
 
     def spread(self) -> Spread:
         """How cases are spread.
 
         Raises:
-            typer.BadParameter: An option that the executor has no use for.
+            typer.BadParameter: An option that the executor has no use for, or a number that means nothing.
         """
+        for option, number in {"--study-timeout": self.study_timeout, "--memory-gb": self.memory_gb}.items():
+            if number is not None and not 0 < number < math.inf:
+                raise typer.BadParameter(f"{option} must be a positive number, found {number}")
         executor = self.executor
         if executor == "in-process" and not (self.study_timeout is None and self.workers is None):
             executor = "processes"
@@ -108,6 +111,9 @@ def with_job_options(*without: str) -> Callable[[Callable[..., None]], Callable[
 
         def run(**given: Any) -> None:  # noqa: ANN401 - whatever the command takes
             options = JobOptions(**{parameter.name: given.pop(parameter.name) for parameter in shared})
+            # Before anything is read: wrong options are found at once.
+            options.shard_of()
+            options.spread()
             command(**given, options=options)
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import typer
+
+
+@contextmanager
+def wrong_options() -> Iterator[None]:
+    """What the package says of settings that come from options alone is a wrong use of the command: exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def parse_labels(text: str) -> dict[int, str]:

@@ -1,6 +1,13 @@
 """`rankseg-med status` on what runs leave behind."""
 
+import json
+import os
+import subprocess
+import sys
+from threading import Timer
+
 from rankseg_med.studies import Sidecar
+from rankseg_med.workflows.run_plan import record_plan
 
 
 def sidecar(case_id: str, status: str, **entries: object) -> Sidecar:
@@ -37,3 +44,35 @@ def test_everything_done(rankseg_med, tmp_path):
 def test_no_run_there(rankseg_med, tmp_path):
     result = rankseg_med("status", tmp_path)
     assert (result.code, "holds no record of a run" in result.err) == (1, True)
+
+
+def test_json_counts_against_the_plan(rankseg_med, tmp_path):
+    sidecar("a", "done").write(tmp_path)
+    sidecar("c", "failed", error="no header").write(tmp_path)
+    record_plan(tmp_path, ["a", "b", "c"])
+    result = rankseg_med("status", tmp_path, "--json")
+    status = json.loads(result.out)
+    assert (result.code, status["complete"]) == (1, False)
+    assert status["counts"] == {"done": 1, "started": 0, "failed": 1, "altered": 0, "pending": 1, "planned": 3}
+    assert (status["pending"], status["failed"]) == (["b"], {"c": "no header"})
+
+
+def test_watch_ends_when_all_is_done(rankseg_med, tmp_path):
+    sidecar("a", "started").write(tmp_path)
+    later = Timer(0.5, lambda: sidecar("a", "done").write(tmp_path))
+    later.start()
+    result = rankseg_med("status", tmp_path, "--watch", "--every", "0.1", "--json")
+    later.join()
+    assert result.code == 0
+    assert [json.loads(line)["complete"] for line in result.out.splitlines()] == [False, True]
+
+
+def test_a_reader_that_leaves_does_not_change_the_exit_code(tmp_path):
+    sidecar("a", "done").write(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "rankseg_med", "status", tmp_path], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (0, b"")

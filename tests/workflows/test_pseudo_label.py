@@ -16,7 +16,7 @@ from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
 from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
-from rankseg_med.studies import Sidecar, Study, StudyError, find_studies
+from rankseg_med.studies import Sidecar, Study, find_studies
 from rankseg_med.transforms import LoadStudyd
 from rankseg_med.workflows.config import ConfigError, load_config
 from rankseg_med.workflows.predict import Prediction, PredictJob
@@ -59,9 +59,10 @@ def test_exports_that_would_be_another_studys_label_are_refused(job, images):
     """The confidence of "a" and the pseudo-label of "a_confidence" have the same name."""
     studies = [Study("a", images / "a.nii.gz"), Study("a_confidence", images / "b.nii.gz")]
     exporting = replace(job, exports=Exports(confidence=True))
-    with pytest.raises(StudyError, match="would be written for 'a' and again for 'a_confidence'"):
-        run_job(exporting, studies)
-    assert not job.output.exists()
+    outcomes = list(run_job(exporting, studies))
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+    assert "would be written for each of 'a', 'a_confidence'" in outcomes[0].reason
+    assert not list(job.output.glob("*.nii.gz"))
     assert [outcome.status for outcome in run_job(job, studies)] == ["done", "done"]
 
 

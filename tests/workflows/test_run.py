@@ -120,8 +120,10 @@ def test_retries_end(doubling, files):
 
 
 def test_fail_fast_starts_nothing_new(doubling, files):
-    outcomes = list(run_job(doubling, files("raise", *["1"] * 50), RunOptions(fail_fast=True)))
+    options = RunOptions(fail_fast=True)
+    outcomes = list(run_job(doubling, files("raise", *["1"] * 50), options))
     assert outcomes[0].status == "failed"
+    assert not options.stop.is_set(), "the event is the caller's, perhaps for several runs"
     assert len(outcomes) < 10
     assert len(list(doubling.output.glob("*.txt"))) == len(outcomes) - 1
 

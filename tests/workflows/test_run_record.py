@@ -1,6 +1,8 @@
 """What run.json and status say of a run, while it runs, when it ended, and when it was killed."""
 
+import errno
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from rankseg_med.workflows.run import RunOptions, run_job
 from rankseg_med.workflows.run_record import RunRecord
 from rankseg_med.workflows.shard import Shard
 from rankseg_med.workflows.status import folder_status
+from tests.workflows.conftest import Doubling
 
 
 def test_a_finished_run(doubling, files):
@@ -92,3 +95,81 @@ def test_sidecars_come_in_the_order_of_time(doubling, files):
     first = Sidecar.read(doubling.output / "case_1.json").model_copy(update={"time": "2000-01-01T00:00:00+00:00"})
     first.write(doubling.output)
     assert [s.case_id for s in folder_status(doubling.output).with_status("done")] == ["case_1", "case_0"]
+
+
+def test_shards_that_never_started_are_pending(doubling, files):
+    cases = files("1", "2", "3")
+    list(run_job(doubling, cases, RunOptions(shard=Shard(1, 3))))
+    status = folder_status(doubling.output)
+    assert (status.done, status.pending, status.is_complete) == (["case_0"], ["case_1", "case_2"], False)
+    for number in (2, 3):
+        list(run_job(doubling, cases, RunOptions(shard=Shard(number, 3))))
+    assert folder_status(doubling.output).is_complete
+
+
+def test_a_later_list_adds_to_the_plan_of_a_folder(doubling, files):
+    first, second, third = files("1", "2", "3")
+    list(run_job(doubling, [first, second], RunOptions(shard=Shard(1, 2))))
+    list(run_job(doubling, [third]))
+    status = folder_status(doubling.output)
+    assert (status.done, status.pending) == (["case_0", "case_2"], ["case_1"])
+
+
+def test_outputs_that_were_lost_or_cut_are_not_done(doubling, files):
+    list(run_job(doubling, files("1", "20", "3")))
+    (doubling.output / "case_0.txt").unlink()
+    (doubling.output / "case_1.txt").write_text("4")
+    status = folder_status(doubling.output)
+    assert (status.done, status.is_complete) == (["case_2"], False)
+    assert status.altered == {
+        "case_0": "case_0.txt is missing",
+        "case_1": "case_1.txt has 1 bytes, and had 2 when it was written",
+    }
+
+
+def test_a_foreign_plan_is_named(doubling, files):
+    doubling.output.mkdir()
+    (doubling.output / "plan.json").write_text("[]")
+    with pytest.raises(StudyError, match=r"plan\.json: is not the plan of a run"):
+        next(run_job(doubling, files("1")))
+
+
+@pytest.mark.parametrize("room_for", [0, 1])
+def test_a_full_disk_does_not_leave_a_run_that_says_it_is_running(doubling, files, monkeypatch, room_for):
+    cases, writes = files("1", "raise"), []
+    write = RunRecord.write
+
+    def full(self, path):
+        writes.append(self.status)
+        if 1 < len(writes) < 4 - room_for:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(self, path)
+
+    monkeypatch.setattr(RunRecord, "write", full)
+    assert [outcome.status for outcome in run_job(doubling, cases)] == ["done", "failed"]
+    assert writes == ["running", "finished", "finished"]
+    path = doubling.output / "run.json"
+    assert path.exists() == bool(room_for)
+    if room_for:
+        assert (RunRecord.read(path).status, RunRecord.read(path).totals) == ("finished", {"done": 1, "failed": 1})
+
+
+def test_a_full_tmpfs_ends_with_every_case_accounted_for(tmp_path, files):
+    """Label maps that do not fit are failures that name the file and the cause; what fitted stays done."""
+    output = tmp_path / "small"
+    output.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", output], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        job = Doubling(output)
+        outcomes = list(run_job(job, files("1", "9" * 4000, *["8" * 4000] * 6)))
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        assert len(outcomes) == 8
+        assert failed
+        assert all("No space left on device" in outcome.reason and str(output) in outcome.reason for outcome in failed)
+        assert not (output / "run.json").exists() or RunRecord.read(output / "run.json").status == "finished"
+    finally:
+        subprocess.run(["umount", output], check=True)
