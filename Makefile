@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all lint format bench bench-decode bench-memory bench-metrics bench-batch clean
+.PHONY: setup demo test test-all test-faults lint format bench bench-decode bench-memory bench-metrics bench-batch clean
 
 setup: .venv/installed
 
@@ -20,6 +20,10 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest --numprocesses 2
+
+# Whole runs, killed and disturbed: minutes.
+test-faults: setup
+	$(BIN)/python -m pytest -m faults --numprocesses 2
 
 lint: setup
 	$(BIN)/ruff check .
