@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
+from scipy import stats
+
+_DRAWS_AT_ONCE = 500_000
+"""Of units, at 32 bytes each, so that memory does not grow with the number of samples."""
 
 
 def totals_by_unit(
@@ -36,7 +40,8 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a mean.
 
     Whole units are drawn with replacement, and the mean is over all values of those drawn (Efron and Tibshirani, An
-    Introduction to the Bootstrap, 1993, section 13.3).
+    Introduction to the Bootstrap, 1993, section 13.3). Samples are drawn in batches of at most 16 MB, or of one sample
+    where that is more.
 
     Args:
         totals: sum of the values of each independent unit, such as a patient.
@@ -51,7 +56,22 @@ def bootstrap_interval(
     count = len(totals)
     if count < 2:
         return math.nan, math.nan
-    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count), dtype=np.int32)
-    means = totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    interval = stats.bootstrap(
+        (totals, sizes),
+        _mean,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        confidence_level=confidence,
+        n_resamples=resamples,
+        batch=max(1, _DRAWS_AT_ONCE // count),
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _mean(
+    totals: Float64[np.ndarray, "*samples units"], sizes: Float64[np.ndarray, "*samples units"], axis: int
+) -> Float64[np.ndarray, "*samples"]:
+    mean: np.ndarray = totals.sum(axis) / sizes.sum(axis)
+    return mean

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -112,6 +113,18 @@ def test_swapping_the_runs_swaps_wins_and_losses(scores):
     for outcome, mirrored in zip(there.outcomes, back.outcomes, strict=True):
         assert (outcome.wins, outcome.ties, outcome.losses) == (mirrored.losses, mirrored.ties, mirrored.wins)
         assert outcome.wins + outcome.ties + outcome.losses == len(scores)
+
+
+def test_memory_of_many_cases_is_bounded():
+    a, b = np.random.default_rng(3).random((2, 5_000))
+    runs = named(a), named(b)
+    tracemalloc.start()
+    try:
+        compare_paired(*runs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 30e6
 
 
 def test_seeds():
