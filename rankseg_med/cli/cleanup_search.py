@@ -19,7 +19,9 @@ _DEFAULT_ML = ", ".join(f"{volume:g}" for volume in MINIMUM_VOLUMES_ML)
 
 def cleanup_search_command(
     predictions: Annotated[Path, typer.Argument(help="Folder of label maps of validation cases, without cleanup.")],
-    references: Annotated[Path, typer.Argument(help="Folder of reference label maps, or a data list.")],
+    references: Annotated[
+        Path, typer.Argument(help="Folder of reference label maps, a pattern in quotes, or a data list's labels.")
+    ],
     config: Annotated[
         str,
         typer.Option(help="Config that the predictions were made with: a file (trusted) or a shipped config's name."),

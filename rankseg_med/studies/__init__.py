@@ -13,6 +13,7 @@ from rankseg_med.studies.listing import find_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id
 from rankseg_med.studies.reading import check_regular_file
+from rankseg_med.studies.references import find_predictions, find_references
 from rankseg_med.studies.resampling import resample_label_map
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus
 from rankseg_med.studies.source import open_image, read_grid
@@ -36,6 +37,8 @@ __all__ = [
     "check_same_grid",
     "content_digest",
     "files_read",
+    "find_predictions",
+    "find_references",
     "find_studies",
     "fingerprint",
     "is_running",

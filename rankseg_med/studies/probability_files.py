@@ -158,9 +158,8 @@ def _own_grid(files: list[Path]) -> Path | None:
 
 def _grids(images: Path, cases: Iterable[str]) -> dict[str, Path | None]:
     found = {study.case_id: study.image for study in find_studies(images)}
-    if images.is_file() and images.suffix.lower() != ".json":
-        (image,) = found.values()
-        found = dict.fromkeys(cases, image) if len(list(cases)) == 1 else found
+    if list(found.values()) == [images] and len(list(cases)) == 1:
+        found = dict.fromkeys(cases, images)  # one image for one case, whatever its name
     grids = {case: found.get(case) or found.get(f"{case}_0000") for case in cases}
     missing = sorted(case for case, grid in grids.items() if grid is None)
     if missing:

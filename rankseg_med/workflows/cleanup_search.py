@@ -18,7 +18,14 @@ from monai.transforms import Compose
 from rankseg_med import __version__
 from rankseg_med.metrics import dice, summarise
 from rankseg_med.metrics.boxes import bounding_box
-from rankseg_med.studies import StudyError, atomic_write, check_same_grid, find_studies, load_label_map
+from rankseg_med.studies import (
+    StudyError,
+    atomic_write,
+    check_same_grid,
+    find_predictions,
+    find_references,
+    load_label_map,
+)
 from rankseg_med.workflows.case_pool import map_cases, open_pool
 from rankseg_med.workflows.cleanup_trials import CleanupSearch, Step, try_all
 from rankseg_med.workflows.config import ConfigError, extended_config, find_config, load_config, shipped_configs
@@ -50,9 +57,9 @@ def search_cleanup(
     process.
 
     Args:
-        predictions: folder of NIfTI label maps, predicted with ``cleanup: null``, of cases that the network was not
-            trained on.
-        references: folder of NIfTI label maps, or a data list (``.json``) whose labels are meant; each needs a
+        predictions: folder of label maps, predicted with ``cleanup: null``, of cases that the network was not trained
+            on; see `find_predictions`.
+        references: folder of label maps, or a data list whose labels are meant, see `find_references`; each needs a
             prediction of its case id. Predictions of other cases are passed over.
         overlay: config overlay of the inference job that made the predictions, a YAML or JSON file or the name of a
             shipped config; names the classes.
@@ -87,15 +94,12 @@ def search_cleanup(
 
 def _pair(predictions: Path, references: Path, data_root: Path | None, fold: int | None) -> list[tuple[Path, Path]]:
     """Prediction and reference of every case, checked to be of one grid."""
-    predicted = {study.case_id: study.image for study in find_studies(predictions)}
-    studies = find_studies(references, data_root=data_root, fold=fold)
-    is_data_list = references.suffix.lower() == ".json"
-    expected = {study.case_id: study.label if is_data_list else study.image for study in studies}
-    cases = {case_id: reference for case_id, reference in expected.items() if reference is not None}
-    missing = sorted(cases.keys() - predicted.keys())
+    predicted = find_predictions(predictions)
+    expected = find_references(references, data_root=data_root, fold=fold)
+    missing = sorted(expected.keys() - predicted.keys())
     if missing:
         raise StudyError(f"{predictions}: has no prediction of {', '.join(missing)}; predict every validation case")
-    pairs = [(predicted[case_id], reference) for case_id, reference in cases.items()]
+    pairs = [(predicted[case_id], reference) for case_id, reference in expected.items()]
     for prediction, reference in pairs:
         check_same_grid(prediction, reference)
     return pairs

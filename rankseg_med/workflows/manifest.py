@@ -13,8 +13,8 @@ from rankseg_med.studies import (
     LabelledEntry,
     Manifest,
     StudyError,
-    case_id,
     check_same_grid,
+    find_references,
     find_studies,
     load_label_map,
 )
@@ -37,8 +37,8 @@ def build_manifest(
     ids and the seed alone, and their sizes differ by at most one.
 
     Args:
-        images: a folder of images.
-        labels: a folder of label maps, named as the images are.
+        images: a folder of images, or whatever `find_studies` takes.
+        labels: a folder of label maps, named as the images are, or whatever `find_references` takes.
         output: where the data list goes (`.json`).
         folds: in how many folds to deal the cases; at least 2, at most one a case.
         seed: of the shuffle before dealing.
@@ -58,7 +58,7 @@ def build_manifest(
     """
     pairs, faults = _pair(images.resolve(), labels.resolve())
     values: set[int] = set()
-    for image, label in pairs:
+    for image, label in pairs.values():
         try:
             check_same_grid(image, label)
             found = {int(value) for value in np.unique(load_label_map(label).array)}
@@ -76,30 +76,34 @@ def build_manifest(
 
     names = {0: "background", **(label_names or {value: f"label_{value}" for value in values - {0}})}
     root = (output.parent if data_root is None else data_root).resolve()
-    fold_of = deal_folds([case_id(image) for image, _ in pairs], folds, seed)
+    fold_of = deal_folds(list(pairs), folds, seed)
     manifest = Manifest(
         name=output.stem if name is None else name,
         labels={str(value): names[value] for value in sorted(names)},
         training=[
             LabelledEntry(
-                id=case_id(image),
+                id=case,
                 image=_relative(image, root),
                 label=_relative(label, root),
-                fold=fold_of[case_id(image)],
+                fold=fold_of[case],
             )
-            for image, label in pairs
+            for case, (image, label) in sorted(pairs.items())
         ],
     )
     manifest.write(output)
     return manifest
 
 
-def _pair(images: Path, labels: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Pairs of files with the same case id, sorted by it, and a fault for each file without a partner."""
-    image_of, label_of = ({study.case_id: study.image for study in find_studies(folder)} for folder in (images, labels))
-    pairs = [(image, label_of[case]) for case, image in image_of.items() if case in label_of]
+def _pair(images: Path, labels: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
+    """Image and label map of each case id, and a fault for each file without a partner."""
+    studies = find_studies(images)
+    image_of = {study.case_id: study.image for study in studies}
+    several = [study.case_id for study in studies if study.more_images]
+    label_of = find_references(labels)
+    pairs = {case: (image, label_of[case]) for case, image in image_of.items() if case in label_of}
     faults = [f"{image}: has no label map in {labels}" for case, image in image_of.items() if case not in label_of]
     faults += [f"{label}: has no image in {images}" for case, label in label_of.items() if case not in image_of]
+    faults += [f"{case}: has several images; a list of pairs has one each" for case in several]
     return pairs, faults
 
 

@@ -92,9 +92,19 @@ def test_images_elsewhere_and_a_config(rankseg_med, softmax, phantoms, tmp_path)
     assert (missing.code, "give the images" in missing.err) == (1, True)
     options = ("--images", phantoms / "images", "--config", "demo", "--output", tmp_path / "out")
     assert rankseg_med("decode", folder, *options).code == 0
+    lines = [f"{case},images/{case}.nii.gz" for case in GRIDS]
+    (phantoms / "list.csv").write_text("\n".join(["case_id,image", *lines]))
+    listed = rankseg_med("decode", folder, "--images", phantoms / "list.csv", "--output", tmp_path / "listed")
+    assert (listed.code, "4 of 4 studies done" in listed.out) == (0, True), listed.err
     # The demo's cleanup: organ and tumour are one body, so the island goes.
     assert probabilities["canonical"][1, 1, 1, 1] > 0.8
     assert voxels(tmp_path / "out" / "canonical.nii.gz")[1, 1, 1] == 0
+
+
+def test_a_data_list_holds_no_probabilities(rankseg_med, tmp_path):
+    (tmp_path / "list.csv").write_text("case_id,image\na,a.nii.gz\n")
+    result = rankseg_med("decode", tmp_path / "list.csv", "--output", tmp_path / "out")
+    assert (result.code, "must be an existing .npz, .npy or 4-D NIfTI file" in result.err) == (1, True)
 
 
 def test_predictions_are_not_replaced(rankseg_med, softmax):

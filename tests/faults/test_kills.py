@@ -39,7 +39,7 @@ def results(output: Path, job: str) -> dict[str, object]:
     """All that a run's input and settings decide."""
     found: dict[str, object] = {}
     for path in sorted(output.rglob("*")):
-        if path.name.endswith((".nii.gz", ".csv")) or "data_list" in path.parts and path.is_file():
+        if path.name.endswith((".nii.gz", ".csv")) or ("data_list" in path.parts and path.is_file()):
             found[str(path.relative_to(output))] = path.read_bytes()
     for case_id, sidecar in records(folder_of_sidecars(output, job)).items():
         found[case_id] = {name: value for name, value in sidecar.items() if name not in _OF_A_RUN}

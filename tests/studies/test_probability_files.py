@@ -6,6 +6,7 @@ import pytest
 
 from rankseg_med.studies import StudyError
 from rankseg_med.studies.probability_files import find_probabilities
+from tests.studies.dicom_files import write_series
 
 
 @pytest.fixture
@@ -64,6 +65,31 @@ def test_one_image_for_one_case_whatever_its_name(tmp_path, touch):
     touch("a.npz", "ct.nii.gz")
     (study,) = find_probabilities(tmp_path / "a.npz", tmp_path / "ct.nii.gz")
     assert study.grid == tmp_path / "ct.nii.gz"
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.CSV"])
+@pytest.mark.parametrize("cases", ["a", "ab"])
+def test_images_of_a_data_list(tmp_path, touch, name, cases):
+    touch(*(f"p/{case}.npz" for case in cases), "images/1.nii.gz", "images/2.nii.gz")
+    (tmp_path / name).write_text("case_id,image\na,images/1.nii.gz\nb,images/2.nii.gz\n")
+    studies = find_probabilities(tmp_path / "p", tmp_path / name)
+    grids = {"a": "1.nii.gz", "b": "2.nii.gz"}
+    assert names(studies) == [(case, [f"{case}.npz"], grids[case]) for case in cases]
+
+
+def test_one_image_in_a_data_list_is_that_of_its_case_only(tmp_path, touch):
+    touch("a.npz", "ct.nii.gz")
+    (tmp_path / "list.csv").write_text("case_id,image\nb,ct.nii.gz\n")
+    with pytest.raises(StudyError, match="has no image for 1 of 1 cases: a"):
+        find_probabilities(tmp_path / "a.npz", tmp_path / "list.csv")
+
+
+def test_one_dicom_series_for_one_case_whatever_its_name(tmp_path, touch):
+    touch("a.npz")
+    series = tmp_path / "series"
+    write_series(series, np.zeros((2, 2, 2), np.int16))
+    (study,) = find_probabilities(tmp_path / "a.npz", series)
+    assert study.grid == series
 
 
 def test_images_that_are_missing_are_all_named(tmp_path, touch):

@@ -168,6 +168,19 @@ def test_a_fold_of_a_data_list(folders, overlay, tmp_path):
     assert search.n_cases == 2
 
 
+def test_references_are_the_labels_of_a_csv_list(search, folders, overlay, tmp_path):
+    """Images of three cases are grey values that would pass for label maps."""
+    lines = ["case_id,image,label,fold"]
+    for case in ("empty", "case_0", "case_1", "case_2"):
+        shape = load_label_map(folders[1] / f"{case}.nii.gz").shape[1:]
+        save(np.full(shape, 2, np.uint8), tmp_path / "images" / f"{case}.nii.gz")
+        lines.append(f"{case},images/{case}.nii.gz,references/{case}.nii.gz,0")
+    save(np.zeros((4, 4, 4), np.uint8), tmp_path / "images" / "unlabelled.nii.gz")
+    lines.append("unlabelled,images/unlabelled.nii.gz,,")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    assert search_cleanup(folders[0], tmp_path / "list.csv", overlay, tmp_path / "cleaned.yaml") == search
+
+
 class TestErrors:
     def test_a_missing_prediction(self, folders, overlay, tmp_path):
         (folders[0] / "case_1.nii.gz").unlink()

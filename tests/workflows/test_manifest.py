@@ -65,6 +65,35 @@ def test_paths_from_a_working_folder(folders, monkeypatch):
     assert manifest.training[0].image == "images/a.nii.gz"
 
 
+def test_labels_of_a_list_are_its_label_maps(folders):
+    plain = build(folders)
+    lines = [f"{case},images/{case}.nii.gz,labels/{case}.nii.gz" for case in "abcdef"]
+    (folders / "labels.csv").write_text("\n".join(["case_id,image,label", *lines]))
+    manifest = build_manifest(folders / "images", folders / "labels.csv", folders / "list.json", folds=3)
+    assert manifest == plain
+
+
+def test_a_study_of_several_images_is_not_cut_to_one(folders):
+    write(folders / "b2.nii.gz", np.zeros((3, 4, 5)))
+    lines = ["case_id,image,image2", "a,images/a.nii.gz,images/c.nii.gz", "b,images/b.nii.gz,b2.nii.gz"]
+    (folders / "images.csv").write_text("\n".join(lines))
+    with pytest.raises(StudyError, match="- a: has several images; a list of pairs has one each\n- b: has several"):
+        build_manifest(folders / "images.csv", folders / "labels", folders / "list.json", folds=2)
+
+
+def test_ids_are_those_of_the_pairs(folders):
+    """Of one name in many folders, as KiTS stores it, the folder's."""
+    for case in "ab":
+        for name in ("imaging", "segmentation"):
+            write(folders / "kits" / case / f"{name}.nii.gz", np.eye(3)[None])
+    pattern = folders / "kits" / "*"
+    manifest = build_manifest(pattern / "imaging.nii.gz", pattern / "segmentation.nii.gz", folders / "l.json", folds=2)
+    assert [(entry.id, entry.label) for entry in manifest.training] == [
+        (case, f"kits/{case}/segmentation.nii.gz") for case in "ab"
+    ]
+    assert {entry.fold for entry in manifest.training} == {0, 1}
+
+
 def test_data_root_and_name(folders, tmp_path):
     manifest = build(folders, output=tmp_path / "list.json", data_root=folders / "images", name="Livers")
     assert manifest.name == "Livers"
