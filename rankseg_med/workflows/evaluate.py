@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Scoring, label_regions
 from rankseg_med.metrics.lits import LitsEvaluation, summarise_lits
-from rankseg_med.studies import StudyError, find_studies, remove_unfinished
+from rankseg_med.studies import StudyError, find_predictions, find_references, find_studies, remove_unfinished
 from rankseg_med.workflows.evaluation_files import write_scores, write_summary
 from rankseg_med.workflows.evaluation_plan import EvaluationPlan
 from rankseg_med.workflows.patients import read_patients
@@ -38,10 +38,10 @@ def evaluate(
 ) -> Evaluation:
     """Score predicted label maps against references, case by case.
 
-    Files are paired by case id, the file name without its NIfTI suffix; two single files are paired whatever their
-    names. A case that cannot be scored (no prediction, no reference, unreadable, on another grid, a crash) becomes a
-    failure of the evaluation with its reason; it neither stops the others nor drops out. Results are in the order of
-    the case ids.
+    Files are paired by case id, see `find_studies`; two single files are paired whatever their names. A case that
+    cannot be scored (no prediction, no reference, unreadable, on another grid, a label that the plan's preset does not
+    know, a crash) becomes a failure of the evaluation with its reason; it neither stops the others nor drops out.
+    Results are in the order of the case ids.
 
     With ``output``, writes there, each file complete or not at all, see `write_scores` and `write_summary`:
 
@@ -51,8 +51,9 @@ def evaluate(
       and by the same rules, is taken from there; what has changed since is scored again.
 
     Args:
-        predictions: folder of NIfTI label maps, or one such file.
-        references: folder of NIfTI label maps, one such file, or a data list (``.json``) whose labels are meant.
+        predictions: folder of label maps, a pattern, or one file; see `find_predictions`.
+        references: folder of label maps, a pattern, one file, or a data list (``.json``, ``.csv``) whose labels are
+            meant; see `find_references`.
         labels: positive value to name of the labels to score, each as a region of its own; or a plan, see
             `plan_evaluation`, whose scoring holds.
         output: folder for the result files, created if it is missing; None writes nothing.
@@ -65,7 +66,8 @@ def evaluate(
             label of the nearest; else another grid is a failure.
         patients: CSV file or regular expression that says which cases are of one patient, see `read_patients`; None
             takes cases for independent.
-        shard: score only this part of the cases and write no more than their sidecars; a run over all gathers them.
+        shard: only this part of the case ids of both sides: score its cases and write no more than their sidecars.
+            Together, all shards score and report what a run over all does; that gathers what they scored.
         run: how cases are spread, retried and stopped.
         on_outcome: called with what became of each case, e.g. to show progress.
 
@@ -73,22 +75,21 @@ def evaluate(
         Scores, failures and warnings of every case on either side; for LiTS a `LitsEvaluation`.
 
     Raises:
-        StudyError: a folder or the data list cannot be used (see `find_studies`), or predictions and references have
-            no case in common.
+        StudyError: either side cannot be used (see `find_predictions`, `find_references`), or they have no case in
+            common.
         ValueError: a label is not positive, there is none, or a case has no patient.
         OSError: ``output`` cannot be written to.
     """
     plan = labels if isinstance(labels, EvaluationPlan) else EvaluationPlan(label_regions(labels), scoring)
-    predicted, expected = _pair(predictions, references, data_root, fold)
+    predicted, expected = _by_case(predictions, references, data_root, fold)
+    if shard is not None:
+        ids = shard.of_cases(sorted(predicted.keys() | expected.keys()))
+        predicted, expected = ({case: files[case] for case in ids if case in files} for files in (predicted, expected))
     pairs = [
         Pair(case_id, predicted.get(case_id), expected[case_id])
         for case_id in sorted(expected)
         if case_id in predicted or missing == "empty"
     ]
-    if shard is not None:
-        pairs = shard.of_cases(pairs)
-        predicted = {pair.case_id: pair.prediction for pair in pairs if pair.prediction is not None}
-        expected = {pair.case_id: pair.reference for pair in pairs}
     patient_of = None if patients is None else read_patients(patients, [pair.case_id for pair in pairs])
     scored, failures = score_pairs(
         pairs, plan, resample_to_reference=resample_to_reference, output=output, run=run, on_outcome=on_outcome
@@ -132,23 +133,19 @@ def _gather(
     )
 
 
-def _pair(
+def _by_case(
     predictions: Path, references: Path, data_root: Path | None, fold: int | None
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Case id to file on either side."""
-    predicted = {study.case_id: study.image for study in find_studies(predictions)}
-    studies = find_studies(references, data_root=data_root, fold=fold)
+    predicted = find_predictions(predictions)
+    expected = find_references(references, data_root=data_root, fold=fold)
     if fold is not None:
         # Predictions of all folds may share a folder; a case that the list does not know at all is still a failure.
         listed = {study.case_id for study in find_studies(references, data_root=data_root)}
-        other_folds = listed - {study.case_id for study in studies}
+        other_folds = listed - expected.keys()
         predicted = {case_id: file for case_id, file in predicted.items() if case_id not in other_folds}
-    if references.suffix.lower() == ".json":
-        expected = {study.case_id: study.label for study in studies if study.label is not None}
-    elif predictions.is_file() and references.is_file():
+    elif [*predicted.values(), *expected.values()] == [predictions, references]:
         expected = dict.fromkeys(predicted, references)
-    else:
-        expected = {study.case_id: study.image for study in studies}
     if not predicted.keys() & expected.keys():
         raise StudyError(
             f"{predictions} and {references} must have at least one case id in common, but the predictions are of "
