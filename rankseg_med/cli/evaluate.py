@@ -22,8 +22,13 @@ from rankseg_med.workflows.run import RunOptions
 # Scores are derived: what has changed is scored again unasked, and no GPU is needed.
 @with_job_options("overwrite", "gpus_per_worker")
 def evaluate_command(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps, or one file.")],
-    references: Annotated[Path, typer.Argument(help="Folder of reference label maps, one file, or a data list.")],
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of predicted label maps, a pattern in quotes, or one file.")
+    ],
+    references: Annotated[
+        Path,
+        typer.Argument(help="Folder of reference label maps, a pattern in quotes, one file, or a data list's labels."),
+    ],
     labels: Annotated[str | None, typer.Option(help="Classes to score, as in 1=anterior,2=posterior.")] = None,
     regions: Annotated[
         str | None, typer.Option(help="Unions of labels to score, as in kidney=1+2,tumour=2; instead of --labels.")
@@ -31,7 +36,8 @@ def evaluate_command(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Rules of a challenge: nnunet and bcp (with --labels or --regions), kits19, kits23, lits, brats."
+            help="Rules of a challenge: nnunet and bcp (with --labels or --regions), kits19, kits23, lits, brats2020 "
+            "(enhancing is 4), brats2023 (core 1, oedema 2, enhancing 3), brats-nnunet (oedema 1, core 2, enhancing 3)."
         ),
     ] = None,
     strict: Annotated[

@@ -12,7 +12,7 @@ from rankseg_med.metrics.evaluation import Evaluation, MetricSummary, summarise
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
 from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
 from rankseg_med.metrics.paired import PairedComparison, compare_paired
-from rankseg_med.metrics.presets import PRESETS, Preset, find_preset
+from rankseg_med.metrics.presets import PRESETS, Preset, find_preset, label_fault
 from rankseg_med.metrics.regions import Region, label_regions
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
 from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
@@ -40,6 +40,7 @@ __all__ = [
     "dice",
     "find_preset",
     "jaccard",
+    "label_fault",
     "label_regions",
     "precision",
     "relative_volume_difference",

@@ -5,7 +5,7 @@ Of LiTS only the scores of a case are here; its results are more than means over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from rankseg_med.metrics.empty import EMPTY_POLICIES, EmptyPolicy, EmptyRule
@@ -27,6 +27,9 @@ class Preset:
         scoring: metrics, surface and policy for empty masks.
         regions: what is scored, with the tolerance of surface Dice; None where every data set has its own.
         unit_spacing: measure in voxels instead of millimetres, whatever the spacing. Columns keep the ending ``_mm``.
+        challenge: what several presets by which the same label means different things are called together; None if
+            there is but one.
+        other_labels: what the challenge's own script makes of labels that are in no region, for messages.
     """
 
     name: str
@@ -34,9 +37,33 @@ class Preset:
     scoring: Scoring
     regions: tuple[Region, ...] | None = None
     unit_spacing: bool = False
+    challenge: str | None = None
+    other_labels: str | None = None
+
+    @property
+    def labels(self) -> frozenset[int]:
+        """The labels of all regions; empty where every data set has its own."""
+        return frozenset(label for region in self.regions or () for label in region.labels)
 
 
-_BRATS_METRICS = ("dice", "hd95_mm", "sensitivity", "precision")
+_KITS, _BRATS = "kits", "brats"
+
+
+def _brats(name: str, labels: str, *, core: int, oedema: int, enhancing: int) -> Preset:
+    """BraTS's nested regions, of which every label occurs in the whole tumour."""
+    return Preset(
+        name,
+        f"BraTS {labels}: Dice, HD95, sensitivity, precision; one empty 0 and 374 mm.",
+        Scoring(("dice", "hd95_mm", "sensitivity", "precision"), empty_policy=EMPTY_POLICIES["brats"]),
+        (
+            Region("whole_tumour", tuple(sorted((core, oedema, enhancing)))),
+            Region("tumour_core", (core, enhancing)),
+            Region("enhancing_tumour", (enhancing,)),
+        ),
+        challenge=_BRATS,
+    )
+
+
 _BCP_METRICS = ("dice", "jaccard", "hd95_mm", "asd_prediction_to_reference_mm")
 
 # The papers' test code leaves the scores of an empty prediction at (0, 0, 0, 0), and crashes where only the reference
@@ -57,6 +84,8 @@ PRESETS: Mapping[str, Preset] = {
             "KiTS19: Dice of the kidney with its tumour and of the tumour; both empty 1 (its script gives NaN).",
             Scoring(("dice",), empty_policy=EMPTY_POLICIES["kits"]),
             (Region("kidney", (1, 2)), Region("tumour", (2,))),
+            challenge=_KITS,
+            other_labels="the script of KiTS19 counts every label above 0 as kidney and above 1 as tumour",
         ),
         Preset(
             "kits23",
@@ -67,6 +96,7 @@ PRESETS: Mapping[str, Preset] = {
                 Region("mass", (2, 3), tolerance_mm=1.1328796488598762),
                 Region("tumour", (2,), tolerance_mm=1.1498198361434828),
             ),
+            challenge=_KITS,
         ),
         Preset(
             "lits",
@@ -74,16 +104,14 @@ PRESETS: Mapping[str, Preset] = {
             LITS_SCORING,
             LITS_REGIONS,
         ),
-        Preset(
-            "brats",
-            "BraTS (labels up to 2023: 1 core, 2 oedema, 3 enhancing): Dice, HD95, sensitivity, precision; "
-            "one empty 0 and 374 mm.",
-            Scoring(_BRATS_METRICS, empty_policy=EMPTY_POLICIES["brats"]),
-            (
-                Region("whole_tumour", (1, 2, 3)),
-                Region("tumour_core", (1, 3)),
-                Region("enhancing_tumour", (3,)),
-            ),
+        _brats("brats2020", "2017 to 2021 (1 necrotic core, 2 oedema, 4 enhancing)", core=1, oedema=2, enhancing=4),
+        _brats("brats2023", "2023 (1 necrotic core, 2 oedema, 3 enhancing)", core=1, oedema=2, enhancing=3),
+        _brats(
+            "brats-nnunet",
+            "as nnU-Net and the Medical Segmentation Decathlon store it (1 oedema, 2 necrotic core, 3 enhancing)",
+            core=2,
+            oedema=1,
+            enhancing=3,
         ),
         Preset(
             "bcp",
@@ -100,8 +128,34 @@ def find_preset(name: str) -> Preset:
     """One of `PRESETS`.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none of that name, or it is a challenge whose labels have meant different things.
     """
-    if name not in PRESETS:
-        raise ValueError(f"The presets are {', '.join(PRESETS)}, got {name!r}.")
-    return PRESETS[name]
+    if name in PRESETS:
+        return PRESETS[name]
+    choices = [f"{preset.name}: {preset.description}" for preset in PRESETS.values() if preset.challenge == name]
+    if choices:
+        raise ValueError("\n- ".join([f"The preset {name} does not say what the labels mean; give one of:", *choices]))
+    raise ValueError(f"The presets are {', '.join(PRESETS)}, got {name!r}.")
+
+
+def label_fault(preset: Preset, labels: Collection[int]) -> str | None:
+    """Why a label map is not one that a preset is for, and which preset is likelier; None if it is.
+
+    Args:
+        preset: one with regions, whose labels are all that it knows.
+        labels: those that the label map holds, 0 apart.
+    """
+    if preset.labels.issuperset(labels):
+        return None
+    of_challenge = [other for other in PRESETS.values() if preset.challenge and other.challenge == preset.challenge]
+    fitting = [other.name for other in of_challenge if other.labels.issuperset(labels)]
+    original = f", and {preset.other_labels}" if preset.other_labels else ""
+    likely = f"these would be labels of the preset {' or '.join(fitting)}" if fitting else "give regions of your own"
+    return (
+        f"holds the labels {_listed(labels)}, but the preset {preset.name} knows {_listed(preset.labels)} alone"
+        f"{original}; {likely}"
+    )
+
+
+def _listed(labels: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(labels)))

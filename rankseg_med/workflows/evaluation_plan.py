@@ -20,6 +20,8 @@ class EvaluationPlan:
         preset: name of the preset that this is of, for reports.
         unit_spacing: measure in voxels, whatever the spacing; columns keep the ending ``_mm``.
         lits: which results of LiTS are added for the data set; None adds none.
+        convention: preset that says what every label means, so that a label map with another cannot be scored; None
+            warns of labels that are in no region.
 
     Raises:
         ValueError: there is no region, or two share a name.
@@ -30,6 +32,7 @@ class EvaluationPlan:
     preset: str | None = None
     unit_spacing: bool = False
     lits: Literal["strict", "corrected"] | None = None
+    convention: Preset | None = None
 
     def __post_init__(self) -> None:
         names = [region.name for region in self.regions]
@@ -48,7 +51,8 @@ def plan_evaluation(
     """The plan that a user asks for.
 
     Args:
-        preset: one of `rankseg_med.metrics.presets.PRESETS`; None scores all metrics.
+        preset: one of `rankseg_med.metrics.presets.PRESETS`; None scores all metrics. Where its own regions are
+            scored, a label map with a label that is in none of them is a failure, but for LiTS.
         labels: positive value to name, each a region of its own; instead of the preset's regions.
         regions: name to labels of regions; instead of the preset's regions.
         metrics: instead of the preset's; LiTS has fixed ones.
@@ -78,4 +82,6 @@ def plan_evaluation(
         raise ValueError("An evaluation needs labels or regions to score, or a preset that has them (not nnunet, bcp).")
     lits: Literal["strict", "corrected"] | None = ("strict" if strict else "corrected") if preset == "lits" else None
     scoring = chosen.scoring if metrics is None else replace(chosen.scoring, metrics=tuple(metrics))
-    return EvaluationPlan(structures, scoring, preset, chosen.unit_spacing, lits)
+    # The script of LiTS has a meaning for every value.
+    convention = chosen if structures is chosen.regions and lits is None else None
+    return EvaluationPlan(structures, scoring, preset, chosen.unit_spacing, lits, convention)

@@ -12,13 +12,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import UInt8
 from pydantic import TypeAdapter
 from scipy import ndimage
 
-from rankseg_med.metrics import RegionScores, score_label_maps
+from rankseg_med.metrics import RegionScores, label_fault, score_label_maps
 from rankseg_med.metrics.lits import LitsCase, score_lits_case
 from rankseg_med.studies import (
     GridError,
+    StudyError,
     check_same_grid,
     load_label_map,
     read_grid,
@@ -152,11 +154,13 @@ def score_pair(pair: Pair, plan: EvaluationPlan, *, resample_to_reference: bool 
     """Score one case.
 
     Raises:
-        StudyError: A label map cannot be used, or they lie on different grids and may not be resampled.
+        StudyError: A label map cannot be used or has a label that the plan's preset does not know, or they lie on
+            different grids and may not be resampled.
     """
     findings: list[str] = []
     reference_map = load_label_map(pair.reference)
     reference = reference_map[0].numpy()
+    labels = {"reference": _labels_in(reference, pair.reference, plan)}
     if pair.prediction is None:
         prediction = np.zeros_like(reference)
         findings.append("no prediction; scored as empty, as asked for")
@@ -169,6 +173,7 @@ def score_pair(pair: Pair, plan: EvaluationPlan, *, resample_to_reference: bool 
                 raise
             prediction = resample_label_map(pair.prediction, pair.reference)
             findings.append(f"the prediction was resampled (nearest voxel), since {error}")
+        labels["prediction"] = _labels_in(prediction, pair.prediction, plan)
     spacing_mm = [float(step) for step in reference_map.pixdim]
     lits = None
     if plan.lits is not None:
@@ -179,15 +184,25 @@ def score_pair(pair: Pair, plan: EvaluationPlan, *, resample_to_reference: bool 
         scores = [_with_volumes_in_ml(row, spacing_mm) for row in in_voxels]
     else:
         scores = score_label_maps(prediction, reference, plan.regions, spacing_mm, plan.scoring)
-    labels = {label for region in plan.regions for label in region.labels}
+    scored = {label for region in plan.regions for label in region.labels}
     consequence = "it was not scored" if lits is None else "it counts as liver, as in the LiTS script"
     findings += [
-        f"value {value} occurs in the {side} but is not among the labels {sorted(labels)}, so {consequence}"
-        for side, label_map in (("prediction", prediction), ("reference", reference))
-        for value, box in enumerate(ndimage.find_objects(label_map), start=1)
-        if box is not None and value not in labels
+        f"value {value} occurs in the {side} but is not among the labels {sorted(scored)}, so {consequence}"
+        for side, found in labels.items()
+        for value in found
+        if value not in scored
     ]
     return CaseScores(scores, lits, findings)
+
+
+def _labels_in(label_map: UInt8[np.ndarray, "X Y Z"], path: Path, plan: EvaluationPlan) -> list[int]:
+    """All labels but the background, ascending, checked to be known where the plan says what each means."""
+    boxes = enumerate(ndimage.find_objects(label_map), start=1)
+    labels = [value for value, box in boxes if box is not None]
+    fault = None if plan.convention is None else label_fault(plan.convention, labels)
+    if fault is not None:
+        raise StudyError(f"{path}: {fault}")
+    return labels
 
 
 def _with_volumes_in_ml(row: RegionScores, spacing_mm: Sequence[float]) -> RegionScores:

@@ -95,6 +95,37 @@ def test_evaluate_by_a_preset(rankseg_med, pairs):
         assert text in result.out
 
 
+def test_evaluate_takes_a_csv_lists_labels(rankseg_med, pairs, tmp_path):
+    """Images of whole numbers would pass for label maps."""
+    for path in pairs.images.iterdir():
+        nib.save(nib.Nifti1Image(np.full((6, 7, 8), 1, np.uint8), np.diag([1, 1, 2, 1])), path)
+    lines = [f"case_{index},images/case_{index}.nii.gz,labels/case_{index}.nii.gz" for index in range(6)]
+    (tmp_path / "list.csv").write_text("\n".join(["case_id,image,label", *lines]))
+    options = ("--labels", "1=a,2=b", "--output", tmp_path / "scores")
+    result = rankseg_med("evaluate", pairs.labels, tmp_path / "list.csv", *options)
+    assert result.code == 0
+    assert {row["dice"] for row in csv.DictReader((tmp_path / "scores" / "scores.csv").open())} == {"1.0"}
+    refused = rankseg_med("evaluate", tmp_path / "list.csv", pairs.labels, *options)
+    assert (refused.code, "is a data list" in refused.err) == (1, True)
+
+
+def test_evaluate_fails_where_a_preset_does_not_know_a_label(rankseg_med, pairs, tmp_path):
+    labels = nib.load(pairs.labels / "case_0.nii.gz")
+    voxels = np.asarray(labels.dataobj).copy()
+    voxels[4, 4, 4] = 4
+    (tmp_path / "brats").mkdir()
+    nib.save(nib.Nifti1Image(voxels, labels.affine), tmp_path / "brats" / "case.nii.gz")
+    folders = (tmp_path / "brats", tmp_path / "brats")
+    ambiguous = rankseg_med("evaluate", *folders, "--preset", "brats")
+    assert ambiguous.code != 0
+    assert all(name in ambiguous.err for name in ("brats2020", "brats2023", "brats-nnunet"))
+    wrong = rankseg_med("evaluate", *folders, "--preset", "brats2023")
+    assert wrong.code == 1
+    assert "failed: case: " in wrong.err
+    assert "would be labels of the preset brats2020" in wrong.err
+    assert rankseg_med("evaluate", *folders, "--preset", "brats2020").code == 0
+
+
 def test_evaluate_regions_and_metrics(rankseg_med, pairs):
     options = ("--regions", "whole=1+2,part=2", "--metrics", "dice,assd_mm")
     result = rankseg_med("evaluate", pairs.labels, pairs.labels, *options)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rankseg_med.metrics import score_label_maps
-from rankseg_med.metrics.presets import PRESETS, find_preset
+from rankseg_med.metrics.presets import PRESETS, find_preset, label_fault
 
 
 def line(*labels):
@@ -22,8 +22,17 @@ def scores(name, prediction, reference):
 
 
 def test_an_unknown_preset_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match=r"nnunet, kits19, kits23, lits, brats, bcp, got 'kits20'"):
+    with pytest.raises(ValueError, match=r"nnunet, kits19, .*brats2020, brats2023, brats-nnunet, bcp, got 'kits20'"):
         find_preset("kits20")
+
+
+@pytest.mark.parametrize(
+    ("challenge", "choices"), [("brats", ["brats2020", "brats2023", "brats-nnunet"]), ("kits", ["kits19", "kits23"])]
+)
+def test_a_challenge_without_a_year_is_asked_for_it(challenge, choices):
+    with pytest.raises(ValueError, match=f"The preset {challenge} does not say what the labels mean") as raised:
+        find_preset(challenge)
+    assert [line.split(":")[0] for line in str(raised.value).split("\n- ")[1:]] == choices
 
 
 def test_every_preset_is_listed_under_its_name():
@@ -55,11 +64,49 @@ def test_kits23_has_the_tolerances_of_the_challenge():
     ]
 
 
-def test_brats_regions_nest_and_a_missed_one_scores_374_mm():
-    found = scores("brats", line(2, 1, 1, 0), line(2, 1, 3, 0))
+# Necrotic core, oedema and enhancing tumour, as each stores them.
+BRATS = {"brats2020": (1, 2, 4), "brats2023": (1, 2, 3), "brats-nnunet": (2, 1, 3)}
+
+
+@pytest.mark.parametrize("name", BRATS)
+def test_brats_regions_nest_and_a_missed_one_scores_374_mm(name):
+    core, oedema, enhancing = BRATS[name]
+    found = scores(name, line(oedema, core, core, 0), line(oedema, core, enhancing, 0))
     assert found["whole_tumour"]["dice"] == 1
     assert found["tumour_core"]["dice"] == 1
     assert found["enhancing_tumour"] == {"dice": 0, "hd95_mm": 374, "sensitivity": 0, "precision": 0}
+
+
+@pytest.mark.parametrize("name", BRATS)
+def test_oedema_is_in_the_whole_tumour_alone(name):
+    _, oedema, enhancing = BRATS[name]
+    found = scores(name, line(oedema, enhancing, 0), line(enhancing, enhancing, 0))
+    assert {region: values["dice"] for region, values in found.items()} == {
+        "whole_tumour": 1,
+        "tumour_core": pytest.approx(2 / 3),
+        "enhancing_tumour": pytest.approx(2 / 3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "parts"),
+    [
+        ("brats2023", [1, 2, 4], ["labels 1, 2, 4,", "brats2023 knows 1, 2, 3 alone", "of the preset brats2020"]),
+        ("brats2020", [1, 3], ["labels 1, 3,", "knows 1, 2, 4 alone", "of the preset brats2023 or brats-nnunet"]),
+        ("brats2020", [1, 2, 3, 4], ["labels 1, 2, 3, 4,", "give regions of your own"]),
+        ("kits19", [1, 2, 3], ["above 0 as kidney and above 1 as tumour", "of the preset kits23"]),
+        ("kits23", [4], ["labels 4,", "knows 1, 2, 3 alone", "give regions of your own"]),
+    ],
+)
+def test_labels_that_a_preset_does_not_know(name, labels, parts):
+    fault = label_fault(find_preset(name), labels)
+    assert fault is not None
+    assert [part for part in parts if part not in fault] == []
+
+
+@pytest.mark.parametrize(("name", "labels"), [("brats2020", [1, 2, 4]), ("kits19", [1]), ("kits23", [])])
+def test_labels_that_a_preset_knows(name, labels):
+    assert label_fault(find_preset(name), labels) is None
 
 
 def test_nnunet_leaves_out_what_neither_side_has():

@@ -135,6 +135,19 @@ def test_missing_predictions_are_what_the_user_says(folders):
     assert empty.foreground_mean("dice") < ignored.foreground_mean("dice")
 
 
+def test_patterns(folders):
+    """Of one name in many folders, as KiTS stores it."""
+    for case_id in "abc":
+        for name, folder in zip(("prediction", "segmentation"), folders, strict=True):
+            path = folders[0].parent / "cases" / case_id / f"{name}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((folder / f"{case_id}.nii.gz").read_bytes())
+    pattern = folders[0].parent / "cases" / "*"
+    whole = evaluate(*folders, LABELS)
+    assert evaluate(pattern / "prediction.nii.gz", pattern / "segmentation.nii.gz", LABELS) == whole
+    assert evaluate(folders[0], folders[1] / "?.nii.gz", LABELS) == whole
+
+
 def test_single_files_are_paired_whatever_their_names(folders):
     evaluation = evaluate(folders[0] / "b.nii.gz", folders[1] / "a.nii.gz", LABELS)
     assert evaluation.scores == {"b": score_label_maps(label_map(2), label_map(0), label_regions(LABELS), SPACING_MM)}
@@ -175,6 +188,35 @@ class TestDataList:
         evaluation = evaluate(folders[0], data_list, LABELS, data_root=data_list.parent.parent, fold=0)
         assert list(evaluation.scores) == ["a"]
         assert list(evaluation.failures) == ["b", "unlisted"]  # c is of fold 1
+
+    @pytest.mark.parametrize("name", ["list.csv", "LIST.CSV"])
+    def test_of_a_csv_too(self, folders, name):
+        """Its images would pass for label maps: they are zero, so that every Dice against them is 0."""
+        lines = ["case_id,image,label,fold"]
+        for fold, case_id in enumerate("abc"):
+            save(np.zeros_like(label_map(0)), folders[1].parent / "images" / f"{case_id}.nii.gz")
+            lines.append(f"{case_id},images/{case_id}.nii.gz,references/{case_id}.nii.gz,{fold}")
+        path = folders[1].parent / name
+        path.write_text("\n".join(lines))
+        evaluation = evaluate(folders[0], path, LABELS)
+        assert evaluation == evaluate(*folders, LABELS)
+        assert evaluation.foreground_mean("dice") > 0.7
+        assert list(evaluate(folders[0], path, LABELS, fold=1).scores) == ["b"]
+
+    def test_a_case_without_a_label_has_no_reference(self, folders, data_list):
+        save(label_map(0), folders[0] / "unlabelled.nii.gz")
+        evaluation = evaluate(folders[0], data_list, LABELS, data_root=data_list.parent.parent)
+        assert list(evaluation.failures) == ["unlabelled"]
+        assert "no reference" in evaluation.failures["unlabelled"]
+
+    def test_without_any_label(self, folders):
+        (folders[1].parent / "list.csv").write_text("case_id,image\na,references/a.nii.gz\n")
+        with pytest.raises(StudyError, match="must name a label"):
+            evaluate(folders[0], folders[1].parent / "list.csv", LABELS)
+
+    def test_predictions_are_not_in_a_data_list(self, folders, data_list):
+        with pytest.raises(StudyError, match=r"dataset\.json: is a data list, .* no predictions"):
+            evaluate(data_list, folders[1], LABELS)
 
     def test_fold_needs_a_data_list(self, folders):
         with pytest.raises(StudyError, match="fold"):
@@ -323,9 +365,52 @@ class TestPlans:
         ((liver, _),) = evaluation.scores.values()
         assert liver.values["dice"] == (1 if preset else 0)
 
+    @pytest.mark.parametrize("side", ["prediction", "reference"])
+    @pytest.mark.parametrize(
+        ("preset", "known", "strange", "likely"),
+        [
+            ("brats2023", (1, 2, 3), 4, None),
+            ("brats2023", (1, 2), 4, "brats2020"),
+            ("brats-nnunet", (1, 2), 4, "brats2020"),
+            ("brats2020", (1, 2), 3, "brats2023 or brats-nnunet"),
+            ("kits19", (1, 2), 3, "kits23"),
+            ("kits23", (1, 2, 3), 4, None),
+        ],
+    )
+    def test_a_label_that_a_preset_does_not_know_fails_the_case(self, folders, side, preset, known, strange, likely):
+        for folder in folders:
+            for case_id in "abc":
+                save(label_map(0), folder / f"{case_id}.nii.gz")
+        volume = label_map(0)
+        volume[0, 0, : len(known) + 1] = *known, strange
+        path = folders[side == "reference"] / "b.nii.gz"
+        save(volume, path)
+        evaluation = evaluate(*folders, plan_evaluation(preset=preset))
+        assert (list(evaluation.scores), list(evaluation.failures)) == (["a", "c"], ["b"])
+        reason = evaluation.failures["b"]
+        assert reason.startswith(f"{path}: holds the labels {', '.join(map(str, (*known, strange)))}, ")
+        assert f"but the preset {preset} knows" in reason
+        assert (f"of the preset {likely}" if likely else "give regions of your own") in reason
+
+    def test_regions_of_ones_own_know_what_to_score(self, folders):
+        plan = plan_evaluation(preset="kits19", regions={"kidney": (1,)})
+        evaluation = evaluate(*folders, plan)
+        assert (len(evaluation.scores), len(evaluation.failures)) == (3, 0)
+        assert any("value 2 occurs in the reference" in warning for warning in evaluation.warnings)
+
+    def test_scores_of_another_convention_are_not_taken_over(self, folders, tmp_path):
+        """Sidecars that say "done" of regions which know no strange label."""
+        for folder in folders:
+            save(np.where(label_map(0) == 2, 4, 1).astype(np.uint8), folder / "a.nii.gz")
+        preset = plan_evaluation(preset="brats2023")
+        own = {region.name: region.labels for region in preset.regions}
+        evaluate(*folders, plan_evaluation(preset="brats2023", regions=own), output=tmp_path)
+        assert list(evaluate(*folders, preset, output=tmp_path).failures) == ["a"]
+
     @pytest.mark.parametrize(
         ("wrong", "required"),
         [
+            ({"preset": "brats"}, "brats2020: .*\n- brats2023: .*\n- brats-nnunet: "),
             ({}, "needs labels or regions"),
             ({"preset": "nnunet"}, "needs labels or regions"),
             ({"labels": {1: "a"}, "regions": {"a": (1,)}}, "one of them"),
@@ -398,6 +483,22 @@ def test_shards_score_parts_and_a_run_over_all_gathers_them(folders, tmp_path):
     assert set(statuses) == {"skipped"}
     assert gathered == whole
     assert (tmp_path / "scores" / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("missing", ["fail", "empty", "ignore"])
+@pytest.mark.parametrize("number", [1, 2, 3, 9])
+def test_shards_together_report_what_the_whole_does(folders, number, missing):
+    """Missing and extra cases too, each by one shard."""
+    for case_id in ("d", "e", "f", "g"):
+        save(label_map(0), folders[0] / f"extra_{case_id}.nii.gz")
+        save(label_map(0), folders[1] / f"missing_{case_id}.nii.gz")
+    whole = evaluate(*folders, LABELS, missing=missing)
+    parts = [evaluate(*folders, LABELS, missing=missing, shard=Shard(part, number)) for part in range(1, number + 1)]
+    assert len(whole.failures) == (8 if missing == "fail" else 4)
+    for told in ("scores", "failures"):
+        gathered = [item for part in parts for item in getattr(part, told).items()]
+        assert sorted(gathered, key=lambda item: item[0]) == list(getattr(whole, told).items())
+    assert sorted(warning for part in parts for warning in part.warnings) == sorted(whole.warnings)
 
 
 def test_a_stopped_run_says_what_it_has_not_scored(folders):
