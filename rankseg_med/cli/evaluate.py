@@ -12,7 +12,7 @@ from rankseg_med.cli.console import complain, output
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, with_job_options
 from rankseg_med.cli.live import LiveRun
-from rankseg_med.cli.options import parse_labels, parse_regions
+from rankseg_med.cli.options import parse_labels, parse_regions, wrong_options
 from rankseg_med.report.lits import evaluation_tables
 from rankseg_med.workflows.evaluate import Missing, evaluate
 from rankseg_med.workflows.evaluation_plan import plan_evaluation
@@ -70,13 +70,14 @@ def evaluate_command(
 
     Exit code 0 only if every case on either side was scored, or left out as asked for.
     """
-    plan = plan_evaluation(
-        preset=preset,
-        labels=None if labels is None else parse_labels(labels),
-        regions=None if regions is None else parse_regions(regions),
-        metrics=None if metrics is None else [name.strip() for name in metrics.split(",")],
-        strict=strict,
-    )
+    with wrong_options():
+        plan = plan_evaluation(
+            preset=preset,
+            labels=None if labels is None else parse_labels(labels),
+            regions=None if regions is None else parse_regions(regions),
+            metrics=None if metrics is None else [name.strip() for name in metrics.split(",")],
+            strict=strict,
+        )
     stop = Event()
     live = LiveRun("evaluate", None, ("score",))
     with live, stopped_by_signals(stop):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Scoring, label_regions
 from rankseg_med.metrics.lits import LitsEvaluation, summarise_lits
 from rankseg_med.studies import StudyError, find_predictions, find_references, find_studies, remove_unfinished
+from rankseg_med.workflows.claims import claimed
 from rankseg_med.workflows.evaluation_files import write_scores, write_summary
 from rankseg_med.workflows.evaluation_plan import EvaluationPlan
 from rankseg_med.workflows.patients import read_patients
 from rankseg_med.workflows.run import CaseOutcome, RunOptions
-from rankseg_med.workflows.scoring_job import CaseScores, Pair, score_pairs
+from rankseg_med.workflows.scoring_job import CaseScores, Pair, ScoringJob, score_pairs
 from rankseg_med.workflows.shard import Shard
 
 Missing: TypeAlias = Literal["fail", "empty", "ignore"]
@@ -50,6 +54,9 @@ def evaluate(
     - ``cases/<case id>.json``: the sidecar of each case with its scores. What was scored before, of the same files
       and by the same rules, is taken from there; what has changed since is scored again.
 
+    The same evaluation may be started several times at once, and shares the work; another one of the same folder is
+    refused while it lasts, so that all files are of one.
+
     Args:
         predictions: folder of label maps, a pattern, or one file; see `find_predictions`.
         references: folder of label maps, a pattern, one file, or a data list (``.json``, ``.csv``) whose labels are
@@ -76,40 +83,54 @@ def evaluate(
 
     Raises:
         StudyError: either side cannot be used (see `find_predictions`, `find_references`), or they have no case in
-            common.
+            common; or another evaluation works in ``output``.
         ValueError: a label is not positive, there is none, or a case has no patient.
         OSError: ``output`` cannot be written to.
     """
     plan = labels if isinstance(labels, EvaluationPlan) else EvaluationPlan(label_regions(labels), scoring)
     predicted, expected = _by_case(predictions, references, data_root, fold)
-    if shard is not None:
-        ids = shard.of_cases(sorted(predicted.keys() | expected.keys()))
-        predicted, expected = ({case: files[case] for case in ids if case in files} for files in (predicted, expected))
     pairs = [
         Pair(case_id, predicted.get(case_id), expected[case_id])
         for case_id in sorted(expected)
         if case_id in predicted or missing == "empty"
     ]
     patient_of = None if patients is None else read_patients(patients, [pair.case_id for pair in pairs])
-    scored, failures = score_pairs(
-        pairs, plan, resample_to_reference=resample_to_reference, output=output, run=run, on_outcome=on_outcome
-    )
-    ignored: list[str] = []
-    for case_id in sorted(predicted.keys() ^ expected.keys()):
-        if case_id in predicted:
-            failures[case_id] = f"no reference: {references} has none for this case"
-        elif missing == "fail":
-            failures[case_id] = f"no prediction: {predictions} has no file for this case"
-        elif missing == "ignore":
-            ignored.append(f"{case_id}: no prediction; left out, as asked for")
-    failures = dict(sorted(failures.items()))
-    evaluation = _gather(plan, scored, failures, ignored, patient_of)
-    if output is not None and shard is None:
-        scores, summary = output / "scores.csv", output / "summary.json"
-        remove_unfinished([scores, summary])
-        write_scores(evaluation, scores)
-        write_summary(evaluation, summary, plan, resample_to_reference=resample_to_reference)
+    unpaired = sorted(predicted.keys() ^ expected.keys())
+    if shard is not None:
+        unpaired = shard.of_cases(unpaired)
+    settings = (plan, resample_to_reference, missing, patients, fold, predictions.resolve(), references.resolve())
+    with nullcontext() if output is None else _held(output, repr(settings)):
+        scored, failures = score_pairs(
+            pairs,
+            plan,
+            resample_to_reference=resample_to_reference,
+            output=output,
+            run=replace(run or RunOptions(), shard=shard),
+            on_outcome=on_outcome,
+        )
+        ignored: list[str] = []
+        for case_id in unpaired:
+            if case_id in predicted:
+                failures[case_id] = f"no reference: {references} has none for this case"
+            elif missing == "fail":
+                failures[case_id] = f"no prediction: {predictions} has no file for this case"
+            elif missing == "ignore":
+                ignored.append(f"{case_id}: no prediction; left out, as asked for")
+        evaluation = _gather(plan, scored, dict(sorted(failures.items())), ignored, patient_of)
+        if output is not None and shard is None:
+            scores, summary = output / "scores.csv", output / "summary.json"
+            remove_unfinished([scores, summary])
+            write_scores(evaluation, scores)
+            write_summary(evaluation, summary, plan, resample_to_reference=resample_to_reference)
     return evaluation
+
+
+@contextmanager
+def _held(output: Path, settings: str) -> Iterator[None]:
+    """Keep other evaluations out of the folder until the scores are written, so that they are all of one."""
+    output.mkdir(parents=True, exist_ok=True)
+    with claimed(output, ScoringJob.name, hashlib.sha256(settings.encode()).hexdigest()):
+        yield
 
 
 def _gather(

@@ -119,7 +119,7 @@ def score_pairs(
     """Score many cases.
 
     Args:
-        pairs: What to score; case ids differ.
+        pairs: What to score, all shards'; case ids differ.
         plan: By which rules.
         resample_to_reference: See `evaluate`.
         output: Sidecars go to ``cases`` in this folder; None keeps no record.
@@ -127,12 +127,13 @@ def score_pairs(
         on_outcome: Called with what became of each case.
 
     Returns:
-        Case id to scores, and case id to the reason why there are none; each case is in one of them.
+        Case id to scores, and case id to the reason why there are none; each case of the run is in one of them.
     """
     run = replace(run or RunOptions(), overwrite=True)
     with nullcontext(output / "cases") if output else TemporaryDirectory() as folder:
         job = ScoringJob(plan, resample_to_reference, Path(folder))
-        failures = {pair.case_id: "not scored: the run was stopped" for pair in pairs}
+        mine = pairs if run.shard is None else run.shard.of_cases(pairs)
+        failures = {pair.case_id: "not scored: the run was stopped" for pair in mine}
         scored: dict[str, CaseScores] = {}
         for outcome in run_job(job, pairs, run):
             case_id = outcome.case.case_id

@@ -1,7 +1,7 @@
 import csv
 import json
 import math
-from threading import Event
+from threading import Barrier, Event, Thread
 
 import nibabel as nib
 import numpy as np
@@ -507,3 +507,50 @@ def test_a_stopped_run_says_what_it_has_not_scored(folders):
     evaluation = evaluate(*folders, LABELS, run=RunOptions(stop=stop))
     assert evaluation.scores == {}
     assert set(evaluation.failures.values()) == {"not scored: the run was stopped"}
+
+
+def written(folder) -> list[dict[str, str]]:
+    with (folder / "scores.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("change", [{"labels": {1: "organ"}}, {"missing": "empty"}, {"resample_to_reference": True}])
+def test_another_evaluation_of_the_folder_is_refused_while_one_lasts(folders, tmp_path, change):
+    refusals = []
+
+    def start_another(outcome) -> None:
+        with pytest.raises(StudyError, match="works in this folder with other settings") as refusal:
+            evaluate(*folders, **{"labels": LABELS, "output": tmp_path / "scores", **change})
+        refusals.append(refusal)
+
+    evaluation = evaluate(*folders, LABELS, output=tmp_path / "scores", on_outcome=start_another)
+    assert len(refusals) == 3
+    assert {row["name"] for row in written(tmp_path / "scores")} == set(LABELS.values())
+    assert list(evaluation.scores) == ["a", "b", "c"]
+
+
+def test_the_same_evaluation_three_times_at_once(folders, tmp_path):
+    """Each returns and writes all scores, whoever computed them."""
+    whole = evaluate(*folders, LABELS)
+    barrier, results = Barrier(3), []
+
+    def run() -> None:
+        barrier.wait()
+        results.append(evaluate(*folders, LABELS, output=tmp_path / "scores"))
+
+    threads = [Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [whole] * 3
+    assert [(row["case_id"], row["name"]) for row in written(tmp_path / "scores")] == [
+        (case_id, name) for case_id in "abc" for name in LABELS.values()
+    ]
+
+
+def test_scores_are_those_that_were_computed_whatever_becomes_of_their_record(folders, tmp_path):
+    def spoil(outcome) -> None:
+        (tmp_path / "scores" / "cases" / f"{outcome.case.case_id}.json").write_text("{")
+
+    assert evaluate(*folders, LABELS, output=tmp_path / "scores", on_outcome=spoil) == evaluate(*folders, LABELS)
