@@ -1,6 +1,8 @@
 """Every job on small real input, as its command line runs it, to be disturbed."""
 
+import ctypes
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from rankseg_med.studies import LabelledEntry, Manifest
 from rankseg_med.studies.phantom import make_phantom, write_phantom
 
 CASES = 6
+_PATIENCE_S = 120
+_CAPABILITY_VERSION_3 = 0x20080522
 # Forked from a process that has imported everything, so that a run starts in milliseconds.
 _context = get_context("forkserver")
 _context.set_forkserver_preload(["rankseg_med.cli.main"])
@@ -29,12 +33,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-def _run(arguments: list[str], log: Path) -> None:
-    import os
+def _give_up_capabilities() -> None:
+    """Of root, who may read everything: from here on, this process may read what its files' permissions say."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")
 
+
+def _run(arguments: list[str], log: Path, unprivileged: bool) -> None:
     from rankseg_med.cli.main import main
 
     os.setpgid(0, 0)
+    if unprivileged:
+        _give_up_capabilities()
     sys.stdout = sys.stderr = log.open("a")
     os.dup2(sys.stdout.fileno(), 1)
     os.dup2(sys.stderr.fileno(), 2)
@@ -54,17 +66,20 @@ class Command:
     arguments: tuple[object, ...]
     log: Path
 
-    def start(self, output: Path, *options: object) -> BaseProcess:
-        """Run it in a process of its own."""
+    def start(self, output: Path, *options: object, unprivileged: bool = False) -> BaseProcess:
+        """Run it in a process of its own, which may have none of root's privileges."""
         arguments = [str(argument) for argument in (*self.arguments, "--output", output, *options)]
-        process = _context.Process(target=_run, args=(arguments, self.log))
+        process = _context.Process(target=_run, args=(arguments, self.log, unprivileged))
         process.start()
         return process
 
-    def run(self, output: Path, *options: object) -> int:
-        """Run it to its end; its exit code."""
-        process = self.start(output, *options)
-        process.join()
+    def run(self, output: Path, *options: object, unprivileged: bool = False) -> int:
+        """Run it to its end, which has to come; its exit code."""
+        process = self.start(output, *options, unprivileged=unprivileged)
+        process.join(_PATIENCE_S)
+        if process.exitcode is None:
+            process.kill()
+            pytest.fail(f"did not end: {self.log.read_text()}")
         assert process.exitcode is not None
         return process.exitcode
 
@@ -114,6 +129,12 @@ def commands(study_folder, tmp_path) -> Callable[[str], Command]:
         ),
     }
     return lambda job: Command(arguments[job], tmp_path / "log.txt")
+
+
+def command_on(command: str, source: Path, log: Path, *options: object) -> Command:
+    """A command on another input, with the demo's network where it needs one."""
+    demo = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu") if command == "predict" else ()
+    return Command((command, source, *demo, *options), log)
 
 
 def records(folder: Path) -> dict[str, dict]:
