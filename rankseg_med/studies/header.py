@@ -12,7 +12,8 @@ from nibabel.affines import apply_affine, voxel_sizes
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import GRID_TOLERANCE_MM, check_affine, format_vector
 from rankseg_med.studies.naming import NIFTI_SUFFIXES, is_nifti
-from rankseg_med.studies.reading import check_size, reported_as_study_error
+from rankseg_med.studies.nifti_storage import check_voxel_storage, stored_header
+from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
 
 _MILLIMETRE_UNITS = (0, 2)
 """`xyzt_units` codes for unknown, which everyone reads as mm, and for mm."""
@@ -30,30 +31,34 @@ def open_nifti(path: Path, *, channels: bool = False) -> nib.Nifti1Pair:
         are X, Y and Z; any further ones are 1 unless `channels`.
 
     Raises:
-        StudyError: if the file is missing, is not NIfTI, does not hold exactly one non-empty 3-D volume of real
-            numbers, is shorter than its header says, or has no usable geometry: a spacing that is not positive, finite
+        StudyError: if the file is missing or no regular file, is not NIfTI, does not hold exactly one non-empty 3-D
+            volume of real numbers, is shorter than its header says, does not say where its voxels begin or how they
+            are scaled (see `check_voxel_storage`), or has no usable geometry: a spacing that is not positive, finite
             and in mm, an affine that `check_affine` refuses, or an sform that contradicts pixdim or the qform.
     """
     if not is_nifti(path):
         raise StudyError(f"{path}: must be a NIfTI file named {', '.join(NIFTI_SUFFIXES)}")
-    if not path.is_file():
-        raise StudyError(f"{path}: there is no such file")
+    check_regular_file(path)
     with reported_as_study_error(path):
+        _check_other_half(path)
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Pair):
             raise StudyError(f"{path}: must be NIfTI-1 or NIfTI-2, got {type(image).__name__}; convert it")
         _check_volume(image, path, channels=channels)
+        check_voxel_storage(image, path)
         _check_geometry(image, path)
         _check_length(image, path)
     return image
 
 
-def stored_header(image: nib.Nifti1Pair) -> nib.Nifti1Header:
-    """The header as it lies in the file, without extensions; the one that nibabel loads has fields repaired."""
-    holder = image.file_map.get("header", image.file_map["image"])
-    with holder.get_prepare_fileobj("rb") as stream:
-        block = stream.read(image.header_class.template_dtype.itemsize)
-    return image.header_class(block, check=False)
+def _check_other_half(path: Path) -> None:
+    if path.suffix.lower() not in (".img", ".hdr"):
+        return
+    for half in nib.Nifti1Pair.filespec_to_file_map(path).values():
+        try:
+            check_regular_file(Path(half.filename))
+        except StudyError as error:
+            raise StudyError(f"{path}: is half of a pair, and of the pair {error}") from error
 
 
 def _check_volume(image: nib.Nifti1Pair, path: Path, *, channels: bool) -> None:

@@ -19,7 +19,7 @@ import SimpleITK
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import LPS_TO_RAS, Grid, check_affine, format_vector
 from rankseg_med.studies.itk_header import read_itk_header
-from rankseg_med.studies.reading import check_size, reported_as_study_error
+from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
 from rankseg_med.studies.voxel_blocks import ByteStream, read_blocks
 
 _DTYPES = {
@@ -43,14 +43,13 @@ class ItkFile:
         path: `.nrrd`, `.mha` or `.mhd`.
 
     Raises:
-        StudyError: if the file is missing or damaged, does not hold one 3-D volume of real numbers, or has no usable
+        StudyError: if the file is missing, damaged or no regular file, does not hold one 3-D volume of real numbers, or has no usable
             geometry; see `open_image`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        if not path.is_file():
-            raise StudyError(f"{path}: there is no such file")
+        check_regular_file(path)
         with reported_as_study_error(path, "NRRD or MetaImage"):
             self._header = read_itk_header(path)
             reader = SimpleITK.ImageFileReader()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.reading import check_regular_file
 
 _MAX_HEADER_BYTES = 2**16
 _MAX_SIZE = 2**31
@@ -96,8 +97,10 @@ def _meta_image(start: bytes, path: Path) -> ItkHeader:
     voxel_file = path if local else path.parent / name
     if not local and (name in ("", ".", "..") or name.upper() == "LIST" or any(sign in name for sign in "/\\%\0")):
         raise StudyError(f"{path}: ElementDataFile must be LOCAL or one file beside the header, got {name!r}")
-    if not voxel_file.is_file():
-        raise StudyError(f"{voxel_file}: there is no such file, but {path.name} says that it holds the voxels")
+    try:
+        check_regular_file(voxel_file)
+    except StudyError as error:
+        raise StudyError(f"{error}; {path.name} says that this file holds the voxels") from error
     big = "true" in (fields.get(key, "").lower() for key in ("binarydatabyteordermsb", "elementbyteordermsb"))
     compressed = fields.get("compresseddata", "false").lower() == "true"
     offset = end if local else 0

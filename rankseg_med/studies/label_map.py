@@ -11,8 +11,9 @@ import torch
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.header import open_nifti, stored_header
+from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.naming import is_nifti
+from rankseg_med.studies.nifti_storage import stored_header
 from rankseg_med.studies.source import read_grid
 
 _MAX_LABEL = 255

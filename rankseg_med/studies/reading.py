@@ -1,7 +1,8 @@
-"""What libraries raise on damaged files, turned into this package's error."""
+"""What must hold before a file is opened, and what libraries raise on damaged ones, as this package's error."""
 
 from __future__ import annotations
 
+import os
 import stat
 import zipfile
 import zlib
@@ -17,14 +18,6 @@ from rankseg_med.studies.errors import StudyError
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot shrink data further than this, so a larger claim by a compressed file's header is false."""
 
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe (FIFO)",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -37,17 +30,42 @@ _READ_ERRORS = (
     RuntimeError,  # SimpleITK's only one
 )
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything lies at a path, whatever it is; a link that leads nowhere counts, a name that cannot be does not."""
+    return os.path.lexists(path)
+
 
 def check_regular_file(path: Path) -> None:
-    """Refuse what would not end or not be a file, such as a pipe or a device, before it is opened.
+    """Check that a path leads to a regular file that can be read; links are followed.
+
+    Before anything else opens it: opening a FIFO waits for a writer forever, and a device such as `/dev/zero` never ends.
 
     Raises:
-        StudyError: The path is something else than a regular file, or a link to one.
-        OSError: It is not there or cannot be reached.
+        StudyError: if nothing is there, if it is a folder, FIFO, socket or device, or if it must not be read.
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise StudyError(f"{path}: must be a regular file, found {_KINDS.get(stat.S_IFMT(mode), 'another kind')}")
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise StudyError(f"{path}: is {kind}, must be a regular file; move it elsewhere and give the file itself")
+        with path.open("rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError) as error:
+        target = f" ({path.name} is a link to {path.readlink()})" if path.is_symlink() else ""
+        raise StudyError(f"{path}: there is no such file{target}") from error
+    except StudyError:
+        raise
+    except (OSError, ValueError) as error:  # a ValueError is what a name with a null byte gives
+        raise StudyError(f"{path}: cannot be read ({_reason(error)}); {_likely_fix(error)}") from error
 
 
 @contextmanager
@@ -63,8 +81,17 @@ def reported_as_study_error(path: Path, kind: str = "NIfTI") -> Iterator[None]:
     except StudyError:
         raise
     except _READ_ERRORS as error:
-        reason = " ".join(str(error).split())  # some messages run over several lines
-        raise StudyError(f"{path}: cannot be read as {kind} ({reason}); copy or export it again") from error
+        raise StudyError(f"{path}: cannot be read as {kind} ({_reason(error)}); {_likely_fix(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())  # some messages run over several lines
+
+
+def _likely_fix(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "let this user read it"
+    return "copy or export it again"
 
 
 def check_size(path: Path, voxel_file: Path, needed: int, *, compressed: bool) -> None:

@@ -14,6 +14,7 @@ from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.itk_file import ItkFile
 from rankseg_med.studies.naming import IMAGE_SUFFIXES, ITK_SUFFIXES, is_nifti
 from rankseg_med.studies.nifti import NiftiFile
+from rankseg_med.studies.reading import reported_as_study_error
 
 
 @runtime_checkable
@@ -40,10 +41,12 @@ def open_image(path: Path) -> ImageSource:
             (`.mha`, `.mhd`), or a folder that holds one DICOM series.
 
     Raises:
-        StudyError: if it is missing, of another kind, not one 3-D volume of real numbers, shorter than its header says,
+        StudyError: if it is missing, of another kind (a FIFO or device is never opened), unreadable, not one 3-D volume of real numbers, shorter than its header says,
             or without usable geometry. The message names the file, what was required, what came and the likely fix.
     """
-    if path.is_dir():
+    with reported_as_study_error(path, "an image"):
+        is_folder = path.is_dir()
+    if is_folder:
         return DicomSeries(path)
     if is_nifti(path):
         return NiftiFile(path)
