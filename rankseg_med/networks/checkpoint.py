@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -47,11 +49,13 @@ def load_weights(
             hashed are those that are loaded.
 
     Raises:
-        CheckpointError: The file is missing, damaged, holds other objects than tensors, or does not fit the network;
-            the message names missing, unexpected and misshapen entries. Or its content has another hash.
+        CheckpointError: The file is missing, damaged, holds other objects than tensors or one of them twice, or does
+            not fit the network; the message names missing, unexpected and misshapen entries, those of another kind of
+            number (quantised weights), and those that are not finite. Or its content has another hash.
     """
     weights = _read(checkpoint, entry, sha256)
     expected = network.state_dict()
+    shared = sorted(expected.keys() & weights.keys())
     problems = [
         *_listed("missing", sorted(expected.keys() - weights.keys())),
         *_listed("unexpected", sorted(weights.keys() - expected.keys())),
@@ -59,8 +63,16 @@ def load_weights(
             "of another shape",
             [
                 f"{name} {tuple(weights[name].shape)} where the network has {tuple(expected[name].shape)}"
-                for name in sorted(expected.keys() & weights.keys())
+                for name in shared
                 if weights[name].shape != expected[name].shape
+            ],
+        ),
+        *_listed(
+            "of another kind of number",
+            [
+                f"{name} {weights[name].dtype} where the network has {expected[name].dtype}"
+                for name in shared
+                if _kind(weights[name]) != _kind(expected[name])
             ],
         ),
     ]
@@ -69,16 +81,24 @@ def load_weights(
             f"{checkpoint}: does not fit the network of the config ({'; '.join(problems)}); "
             "was it trained with another config?"
         )
+    # As the network will hold them: what single precision does not hold becomes infinite.
+    broken = [name for name in shared if not weights[name].to(expected[name].dtype).isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{checkpoint}: {_listed('not finite', broken)[0]}; training had diverged, take an earlier one"
+        )
     network.load_state_dict(weights)
 
 
 def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, Tensor]:
-    if not checkpoint.is_file():
-        raise CheckpointError(f"{checkpoint}: no such checkpoint file")
+    if not checkpoint.is_file():  # which a FIFO is not, and opening one waits forever
+        what = "is no regular file" if checkpoint.exists() else "no such checkpoint file"
+        raise CheckpointError(f"{checkpoint}: {what}")
     data = checkpoint.read_bytes()
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise CheckpointError(f"{checkpoint}: is not the file that it was when the run began; run it again")
     try:
+        _check_nothing_twice(data, checkpoint)
         is_flat = checkpoint.suffix == ".safetensors"
         content: Any = load(data) if is_flat else torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -86,7 +106,7 @@ def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, 
             f"{checkpoint}: must hold tensors only, since other pickled objects can run code; "
             f"save network.state_dict() instead ({str(error).splitlines()[0]})"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, KeyError) as error:
+    except (SafetensorError, RuntimeError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
     if entry is not None:
         if not isinstance(content, Mapping) or not isinstance(content.get(entry), Mapping):
@@ -105,6 +125,24 @@ def _state_dict(content: Any, checkpoint: Path) -> dict[str, Tensor]:  # noqa: A
             f"{', '.join(_NESTING_KEYS)}"
         )
     return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+def _check_nothing_twice(data: bytes, checkpoint: Path) -> None:
+    """PyTorch's files are zip archives, which may hold a name twice, and programs disagree on which they take."""
+    if not zipfile.is_zipfile(BytesIO(data)):
+        return
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        repeated = [name for name, count in Counter(archive.namelist()).items() if count > 1]
+    if repeated:
+        raise CheckpointError(f"{checkpoint}: {_listed('holds twice', repeated)[0]}; save it anew")
+
+
+def _kind(weight: Tensor) -> str:
+    if weight.dtype == torch.bool:
+        return "truth"
+    if weight.is_complex():
+        return "complex"
+    return "real" if weight.is_floating_point() else "whole"
 
 
 def _listed(what: str, names: list[str]) -> list[str]:

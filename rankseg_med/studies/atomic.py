@@ -1,8 +1,11 @@
 """Files that are either complete or absent, also when the process is killed half-way."""
 
+import hashlib
+import logging
 import os
 import platform
 import re
+import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,14 +15,21 @@ from uuid import uuid4
 
 _NAME_OF_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?P<process>[0-9]+)@(?P<host>[^@]*)@\.(?P<name>.+)", re.DOTALL)
 _ABANDONED_AFTER_S = 24 * 3600
+# File systems take names of 255 bytes. Of these, before the name: 8 hexadecimal digits, a process, a host and 6 signs.
+_LONGEST_NAME_BYTES = 160
+_LONGEST_HOST = 64
+_LONGEST_SUFFIX = 24
+
+_logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file under a hidden temporary name and give it its own name only once it is complete.
 
-    The temporary name ends in the final name, so libraries that choose a format by suffix (`.nii.gz`) choose the same
-    one. It lies in the same folder, because a rename is atomic only within one file system.
+    The temporary name ends in the final name, or, of a very long one, in its end: libraries that choose a format by
+    suffix (`.nii.gz`) choose the same one. It lies in the same folder, because a rename is atomic only within one file
+    system.
 
     Args:
         path: where the file shall be. Missing parent folders are made; an existing file is replaced.
@@ -37,7 +47,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"cannot make the output folder ({error.strerror})", str(path.parent)) from error
 
-    temporary = path.with_name(f".{uuid4().hex[:8]}.{os.getpid()}@{platform.node()}@.{path.name}")
+    temporary = path.with_name(f".{uuid4().hex[:8]}.{os.getpid()}@{_host()}@.{_shortened(path.name)}")
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -58,33 +68,61 @@ def remove_unfinished(paths: Iterable[Path]) -> None:
     A temporary file is taken for abandoned if its process ran on this machine and runs no more, or if it was not
     written to for a day: of another machine, or of one whose process ids begin anew (a container), no more is known.
 
+    Whatever else has such a name, a folder or a link, and whatever must not be looked into or removed is left, with a
+    warning: a leftover harms no result.
+
     Args:
         paths: The files that were to be written.
     """
     names_by_folder = defaultdict[Path, set[str]](set)
     for path in paths:
-        names_by_folder[path.parent].add(path.name)
+        names_by_folder[path.parent].add(_shortened(path.name))
     for folder, names in names_by_folder.items():
-        for file in folder.iterdir() if folder.is_dir() else ():
+        try:
+            files = list(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            _logger.warning("%s: cannot be searched for unfinished files (%s)", folder, error.strerror)
+            continue
+        for file in files:
             match = _NAME_OF_TEMPORARY.fullmatch(file.name)
-            if match and match["name"] in names and _is_abandoned(file, match["process"], match["host"]):
-                file.unlink(missing_ok=True)
+            if match and match["name"] in names:
+                _remove_abandoned(file, int(match["process"]), match["host"])
 
 
-def _is_abandoned(temporary: Path, process: str, host: str) -> bool:
-    if host == platform.node() and not is_running(int(process)):
-        return True
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())[:_LONGEST_HOST]
+
+
+def _shortened(name: str) -> str:
+    """A name itself, or, where that would be too long with all that goes before it, a digest of it and its end."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST_NAME_BYTES:
+        return name
+    return hashlib.sha256(encoded).hexdigest()[:32] + name[-_LONGEST_SUFFIX:]
+
+
+def _remove_abandoned(temporary: Path, process: int, host: str) -> None:
     try:
-        return time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_S
+        status = temporary.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            _logger.warning("%s: has the name of an unfinished file, but is none; left where it is", temporary)
+        elif (host == _host() and not is_running(process)) or time.time() - status.st_mtime > _ABANDONED_AFTER_S:
+            temporary.unlink()
     except FileNotFoundError:
-        return False
+        pass  # its writer has finished, or another run removed it
+    except OSError as error:
+        _logger.warning("%s: an unfinished file that cannot be removed (%s)", temporary, error.strerror)
 
 
 def is_running(process: int) -> bool:
     """Whether there is a process of this number on this machine."""
+    if process == 0:  # which stands for a group of processes
+        return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

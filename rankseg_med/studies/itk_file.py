@@ -43,8 +43,8 @@ class ItkFile:
         path: `.nrrd`, `.mha` or `.mhd`.
 
     Raises:
-        StudyError: if the file is missing, damaged or no regular file, does not hold one 3-D volume of real numbers, or has no usable
-            geometry; see `open_image`.
+        StudyError: if the file is missing, damaged or no regular file, does not hold one 3-D volume of real numbers,
+            or has no usable geometry; see `open_image`.
     """
 
     def __init__(self, path: Path) -> None:

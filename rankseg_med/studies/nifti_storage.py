@@ -50,8 +50,8 @@ def check_voxel_storage(image: nib.Nifti1Pair, path: Path) -> None:
         _check_behind_extensions(image, header, path, int(offset))
     elif header["magic"].item() == header.single_magic:
         raise StudyError(
-            f"{path}: is half of a pair, but its magic {header.single_magic.decode()} says that voxels lie in the header's "
-            "own file; programs disagree on such a file, so convert it to .nii.gz with the one that made it"
+            f"{path}: is half of a pair, but its magic {header.single_magic.decode()} says that voxels lie in the "
+            "header's own file; programs disagree on such a file, so convert it to .nii.gz with the one that made it"
         )
 
 
@@ -66,8 +66,8 @@ def _check_scaling(header: nib.Nifti1Header, path: Path) -> None:
         )
     if is_unscaled and intercept and not math.isnan(intercept):
         raise StudyError(
-            f"{path}: a slope (scl_slope) of {slope:g} means no scaling, but the intercept (scl_inter) is {intercept:g}; "
-            "some programs add it and some do not, so set it to 0, or the slope to 1"
+            f"{path}: a slope (scl_slope) of {slope:g} means no scaling, but the intercept (scl_inter) is "
+            f"{intercept:g}; some programs add it and some do not, so set it to 0, or the slope to 1"
         )
 
 
@@ -85,8 +85,8 @@ def _check_behind_extensions(image: nib.Nifti1Image, header: nib.Nifti1Header, p
                 return
             place += size
     raise StudyError(
-        f"{path}: vox_offset, where the voxels begin, is {offset}, but a header extension (code {code}) ends at {place}; "
-        "programs would read it as voxels, so write the file again"
+        f"{path}: vox_offset, where the voxels begin, is {offset}, but a header extension (code {code}) ends at "
+        f"{place}; programs would read it as voxels, so write the file again"
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.reading import check_regular_file, is_there
 from rankseg_med.studies.region_channels import RegionChannels
 
 
@@ -35,6 +37,9 @@ class _Plans(BaseModel):
     image_reader_writer: str = ""
 
 
+_Form = TypeVar("_Form", bound=BaseModel)
+
+
 def read_nnunet_labels(folder: Path) -> NnunetLabels | None:
     """Read ``dataset.json``, which ``nnUNetv2_predict`` copies into its output folder; None if it is not there.
 
@@ -42,12 +47,9 @@ def read_nnunet_labels(folder: Path) -> NnunetLabels | None:
         StudyError: The file is not nnU-Net's, or its ``regions_class_order`` does not fit its regions.
     """
     path = folder / "dataset.json"
-    if not path.is_file():
+    dataset = _read(path, _Dataset)
+    if dataset is None:
         return None
-    try:
-        dataset = _Dataset.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise StudyError(f"{path}: is not nnU-Net's dataset.json ({error.errors()[0]['msg']})") from error
     sets = {
         name: {value} if isinstance(value, int) else set(value)
         for name, value in dataset.labels.items()
@@ -69,10 +71,15 @@ def nnunet_reorients(folder: Path) -> bool:
     Raises:
         StudyError: The file is not nnU-Net's.
     """
-    path = folder / "plans.json"
-    if not path.is_file():
-        return False
+    plans = _read(folder / "plans.json", _Plans)
+    return plans is not None and plans.image_reader_writer.endswith("WithReorient")
+
+
+def _read(path: Path, form: type[_Form]) -> _Form | None:
+    if not is_there(path):
+        return None
+    check_regular_file(path)
     try:
-        return _Plans.model_validate_json(path.read_bytes()).image_reader_writer.endswith("WithReorient")
+        return form.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise StudyError(f"{path}: is not nnU-Net's plans.json ({error.errors()[0]['msg']})") from error
+        raise StudyError(f"{path}: is not nnU-Net's {path.name} ({error.errors()[0]['msg']})") from error

@@ -24,7 +24,7 @@ from rankseg_med.studies.grid import compare_grids
 from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.naming import is_nifti
 from rankseg_med.studies.probability_files import Axes, ProbabilityStudy
-from rankseg_med.studies.reading import check_size, reported_as_study_error
+from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
 from rankseg_med.studies.source import read_grid
 
 _SLAB_BYTES = 1 << 25
@@ -92,8 +92,6 @@ def open_probabilities(study: ProbabilityStudy, *, folder: Path | None = None) -
     with ExitStack() as stack:
         parts = []
         for path in study.files:
-            if not path.is_file():
-                raise StudyError(f"{path}: there is no such file")
             opened = _open_nifti_part if is_nifti(path) else _open_array
             parts.append(opened(path, study, grid, folder, stack))
         yield ProbabilityVolume((sum(part.shape[0] for part in parts), *grid.shape), parts[0].axis, tuple(parts))
@@ -130,6 +128,11 @@ def count_channels(study: ProbabilityStudy) -> int:
 def _open_nifti_part(path: Path, study: ProbabilityStudy, grid: Grid, folder: Path | None, stack: ExitStack) -> _Part:
     compare_grids(path, grid_of(replace(study, grid=path)), study.grid or path, grid)
     image = open_nifti(path, channels=True)
+    if image.get_data_dtype().kind != "f" and (image.dataobj.slope, image.dataobj.inter) == (1, 0):
+        raise StudyError(
+            f"{path}: probabilities must be floating point or scaled, got {image.get_data_dtype()} without a slope; "
+            "was a label map saved?"
+        )
     if path.name.lower().endswith(".gz"):
         needed = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
         with reported_as_study_error(path, "NIfTI"), image.file_map["image"].get_prepare_fileobj("rb") as stream:
@@ -173,6 +176,7 @@ def _open_array(path: Path, study: ProbabilityStudy, grid: Grid, folder: Path | 
 @contextmanager
 def _array_stream(path: Path) -> Iterator[Any]:
     """The bytes of a ``.npy`` file, or of the one array of a ``.npz`` archive that holds the probabilities."""
+    check_regular_file(path)
     if path.suffix.lower() != ".npz":
         with path.open("rb") as stream:
             yield stream
@@ -180,6 +184,11 @@ def _array_stream(path: Path) -> Iterator[Any]:
     with zipfile.ZipFile(path) as archive:
         members = {member.removesuffix(".npy"): member for member in archive.namelist()}
         known = [name for name in _NAMES_IN_NPZ if name in members]
+        if len(members) < len(archive.namelist()) or len(known) > 1:
+            raise StudyError(
+                f"{path}: programs disagree on which array this is, since it holds {', '.join(archive.namelist())}; "
+                "save one array of probabilities, under one name"
+            )
         if not known and len(members) != 1:
             found = ", ".join(members) or "none"
             raise StudyError(f"{path}: must hold an array named {_NAMES_IN_NPZ[0]}, or one array only; got {found}")

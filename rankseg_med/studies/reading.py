@@ -40,14 +40,14 @@ _KINDS = {
 
 
 def is_there(path: Path) -> bool:
-    """Whether anything lies at a path, whatever it is; a link that leads nowhere counts, a name that cannot be does not."""
+    """Whether anything lies at a path, a link that leads nowhere too; a name that no file can have is not there."""
     return os.path.lexists(path)
 
 
 def check_regular_file(path: Path) -> None:
     """Check that a path leads to a regular file that can be read; links are followed.
 
-    Before anything else opens it: opening a FIFO waits for a writer forever, and a device such as `/dev/zero` never ends.
+    Before anything else opens it: opening a FIFO waits for a writer, maybe forever, and `/dev/zero` never ends.
 
     Raises:
         StudyError: if nothing is there, if it is a folder, FIFO, socket or device, or if it must not be read.

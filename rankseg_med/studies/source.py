@@ -41,8 +41,9 @@ def open_image(path: Path) -> ImageSource:
             (`.mha`, `.mhd`), or a folder that holds one DICOM series.
 
     Raises:
-        StudyError: if it is missing, of another kind (a FIFO or device is never opened), unreadable, not one 3-D volume of real numbers, shorter than its header says,
-            or without usable geometry. The message names the file, what was required, what came and the likely fix.
+        StudyError: if it is missing, unreadable, of another kind (a FIFO or device is not even opened), not one 3-D
+            volume of real numbers, shorter than its header says, or without usable geometry. The message names the
+            file, what was required, what came and the likely fix.
     """
     with reported_as_study_error(path, "an image"):
         is_folder = path.is_dir()
