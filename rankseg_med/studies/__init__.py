@@ -3,13 +3,14 @@
 from rankseg_med.studies.atomic import atomic_write, is_running, remove_unfinished
 from rankseg_med.studies.companions import files_read
 from rankseg_med.studies.errors import DataListError, GridError, StudyError
+from rankseg_med.studies.faults import Fault, Listing
 from rankseg_med.studies.fingerprint import content_digest, fingerprint
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.grid import check_same_grid
 from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_image, load_images, load_label_map
 from rankseg_med.studies.label_map import write_label_map
-from rankseg_med.studies.listing import find_studies
+from rankseg_med.studies.listing import find_studies, list_studies, survey_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id
 from rankseg_med.studies.reading import check_regular_file
@@ -21,10 +22,12 @@ from rankseg_med.studies.study import Study
 
 __all__ = [
     "DataListError",
+    "Fault",
     "Grid",
     "GridError",
     "ImageEntry",
     "LabelledEntry",
+    "Listing",
     "Manifest",
     "OutputFile",
     "Sidecar",
@@ -42,6 +45,7 @@ __all__ = [
     "find_studies",
     "fingerprint",
     "is_running",
+    "list_studies",
     "load_image",
     "load_images",
     "load_label_map",
@@ -50,5 +54,6 @@ __all__ = [
     "read_grid",
     "remove_unfinished",
     "resample_label_map",
+    "survey_studies",
     "write_label_map",
 ]

@@ -1,4 +1,4 @@
-"""Data lists of either form, read strictly for a job or leniently for a check."""
+"""Data lists of either form: their sound entries, and what is wrong with the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rankseg_med.studies.errors import DataListError, StudyError
-from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest, faults_of, repetitions
+from rankseg_med.studies.manifest import REPEATED, ImageEntry, LabelledEntry, Manifest, faults_of, read_list
 
 DATA_LIST_SUFFIXES = (".json", ".csv")
 
@@ -21,67 +21,56 @@ Entry = LabelledEntry | ImageEntry
 _IMAGE_COLUMN = re.compile(r"image([2-9]|[1-9][0-9]+)?")
 
 
-def read_data_list(path: Path) -> list[Entry]:
-    """The entries of a data list, training before test; the files that it lists are not looked at.
+def survey_data_list(path: Path) -> tuple[list[Entry], list[str]]:
+    """The entries of a data list that are sound in themselves, training before test, and what is wrong with all else.
+
+    Neither the files that it lists are looked at, nor whether ids or files occur more than once.
 
     Args:
         path: `.json` (see `Manifest`) or `.csv` (see `read_csv`).
-
-    Raises:
-        DataListError: if the list cannot be read or has any fault; it names all of them.
     """
-    if path.suffix.lower() == ".json":
-        manifest = Manifest.read(path)
-        return [*manifest.training, *manifest.test]
-    entries, faults = read_csv(path)
-    if faults:
-        raise DataListError(path, faults)
-    return entries
-
-
-def survey_data_list(path: Path) -> tuple[list[Entry], list[str]]:
-    """The entries of a data list that are sound in themselves, and the faults of the list.
-
-    Args:
-        path: `.json` or `.csv`.
-    """
-    if path.suffix.lower() == ".csv":
-        try:
-            return read_csv(path)
-        except DataListError as error:
-            return [], error.faults
     try:
-        return read_data_list(path), []
+        content = read_list(path)
+        return read_csv(content, path) if path.suffix.lower() == ".csv" else _read_json(content)
     except DataListError as error:
-        faults = error.faults
+        return [], error.faults
+
+
+def _read_json(content: bytes) -> tuple[list[Entry], list[str]]:
+    try:
+        manifest = Manifest.model_validate_json(content)
+        return [*manifest.training, *manifest.test], []
+    except ValidationError as error:
+        faults = faults_of(fault for fault in error.errors() if fault["type"] != REPEATED)
     entries: list[Entry] = []
-    for entry in _raw_entries(path):
+    for entry in _raw_entries(content):
         try:
             entries.append(_entry(entry))
         except ValidationError:
             continue  # among the faults already
-    return entries, [*faults, *(fault for fault in repetitions(entries) if fault not in faults)]
+    return entries, faults
 
 
-def read_csv(path: Path) -> tuple[list[Entry], list[str]]:
+def read_csv(content: bytes, path: Path) -> tuple[list[Entry], list[str]]:
     """Read a data list with one study a line, and a first line that names the columns.
 
     Columns: `case_id`; `image`, and `image2`, `image3`, ... for further channels; and, where known, `label` and `fold`.
     Paths are relative to the data root and separated by `/`. A line with no label is a test entry. UTF-8, separated by
     commas.
 
+    Args:
+        content: of the file.
+        path: of the file, for messages.
+
     Returns:
-        The entries that are sound in themselves, and every fault of the list.
+        The entries that are sound in themselves, and what is wrong with the other lines.
 
     Raises:
-        DataListError: if the file is missing or empty, is no CSV in UTF-8, or its columns are others.
+        DataListError: if the file is empty, is no CSV in UTF-8, or its columns are others.
     """
     try:
         # Spreadsheets begin UTF-8 files with a mark, which is none of the first column's name.
-        content = path.read_bytes().decode("utf-8-sig")
-        lines = list(csv.reader(content.splitlines(), strict=True))
-    except OSError as error:
-        raise DataListError(path, [f"the data list cannot be read ({error.strerror})"]) from error
+        lines = list(csv.reader(content.decode("utf-8-sig").splitlines(), strict=True))
     except UnicodeDecodeError as error:
         raise DataListError(
             path, [f"must be text in UTF-8, got byte {error.object[error.start]:#x}; save it so"]
@@ -104,10 +93,10 @@ def read_csv(path: Path) -> tuple[list[Entry], list[str]]:
         try:
             entries.append(_entry(_from_line(dict(zip(columns, (value.strip() for value in values), strict=True)))))
         except ValidationError as error:
-            faults += [f"line {number}: {fault}" for fault in faults_of(error)]
+            faults += [f"line {number}: {fault}" for fault in faults_of(error.errors())]
         except StudyError as error:
             faults.append(f"line {number}: {error}")
-    return entries, [*faults, *repetitions(entries)]
+    return entries, faults
 
 
 def _check_columns(columns: list[str], path: Path) -> None:
@@ -138,11 +127,11 @@ def _entry(values: dict[str, Any]) -> Entry:
     return LabelledEntry.model_validate(values) if "label" in values else ImageEntry.model_validate(values)
 
 
-def _raw_entries(path: Path) -> Iterator[dict[str, Any]]:
+def _raw_entries(content: bytes) -> Iterator[dict[str, Any]]:
     """Whatever looks like an entry in a JSON file that is not a data list."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = json.loads(content)
+    except (ValueError, RecursionError):
         return
     if not isinstance(document, dict):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def is_dicom_series(folder: Path) -> bool:
 
 def slice_candidates(folder: Path) -> list[Path]:
     """The files directly in a folder that are not hidden, by name: slices, and what lies beside them."""
-    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    # pathlib's is_file raises where it may not look, which is for whoever reads the file to report.
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in visible if os.path.isfile(path))  # noqa: PTH113
 
 
 def _is_dicom(file: Path) -> bool:

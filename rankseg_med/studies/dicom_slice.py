@@ -66,7 +66,7 @@ class DicomSlice:
             StudyError: if the file is damaged.
         """
         with reported_as_study_error(self.file, "DICOM"):
-            voxels = SimpleITK.GetArrayFromImage(_reader(self.file).Execute())
+            voxels: np.ndarray = SimpleITK.GetArrayFromImage(_reader(self.file).Execute())
         return voxels.reshape(self.size[::-1]).T[..., None]
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import glob
-from collections import Counter
+import os
+from collections import defaultdict
 from pathlib import Path
 
 from rankseg_med.studies.channel_files import group_channels
-from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES, read_data_list
+from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES
 from rankseg_med.studies.dicom import is_dicom_series
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.manifest import ImageEntry, LabelledEntry
+from rankseg_med.studies.faults import Fault, Listing
+from rankseg_med.studies.listed_entries import list_entries
 from rankseg_med.studies.naming import IMAGE_SUFFIXES, case_id, check_case_id, is_image_file
+from rankseg_med.studies.pattern import PatternSearch
+from rankseg_med.studies.reading import check_regular_file, is_there, leads_nowhere
 from rankseg_med.studies.study import Study
 
-__all__ = ["Study", "find_studies", "studies_of_entries"]
+__all__ = ["find_studies", "list_studies", "survey_studies"]
 
 
 def find_studies(
@@ -39,109 +43,170 @@ def find_studies(
         The studies, sorted by case id for a folder or pattern, in the list's order for a data list; at least one.
 
     Raises:
-        StudyError: if there is no study, if none of the listed images is there, if case ids repeat or cannot name a
-            file, if a channel is missing, if `fold` is not in the data list, or if `data_root`, `fold` or `channels`
-            are given for what does not have them.
+        StudyError: as `list_studies`, and if case ids repeat or cannot name a file, a channel is missing, a folder
+            cannot be looked into, or a data list has any fault; one error names them all.
     """
-    if source.suffix.lower() in DATA_LIST_SUFFIXES:
+    return list_studies(source, data_root=data_root, fold=fold, channels=channels).all_sound()
+
+
+def list_studies(
+    source: Path, *, data_root: Path | None = None, fold: int | None = None, channels: int | None = None
+) -> Listing[Study]:
+    """As `find_studies`, but what is wrong with some studies does not stand in the way of the others.
+
+    Every file that wants a case id that another wants too is at fault, since none of them has more of a right to it.
+
+    Returns:
+        The studies that can be worked on, at least one, and the faults.
+
+    Raises:
+        StudyError: if there is no study, or none without a fault; if none of the listed images is there, if `fold` is
+            not in the data list, or if `data_root`, `fold` or `channels` are given for what does not have them.
+    """
+    listing = survey_studies(source, data_root=data_root, fold=fold, channels=channels).some_sound()
+    # One missing file is the failure of one study, reported where it is read; none there at all is a wrong root.
+    if _is_data_list(source) and not any(is_there(study.image) for study in listing.studies):
+        raise StudyError(
+            f"{source}: none of the {len(listing.studies)} listed images is there, such as {listing.studies[0].image}; "
+            "give the data root that the paths are relative to"
+        )
+    return listing
+
+
+def survey_studies(
+    source: Path, *, data_root: Path | None = None, fold: int | None = None, channels: int | None = None
+) -> Listing[Study]:
+    """As `list_studies`, also where no study is sound, or no file of a data list is there.
+
+    Raises:
+        StudyError: if nothing can be listed at all.
+    """
+    try:
+        return _surveyed(source, data_root, fold, channels)
+    except OSError as error:
+        raise StudyError(f"{source}: cannot be listed ({error.strerror or error})") from error
+
+
+def _surveyed(source: Path, data_root: Path | None, fold: int | None, channels: int | None) -> Listing[Study]:
+    if _is_data_list(source):
         if channels is not None:
             raise StudyError(f"{source}: channels group the images of a folder; a data list names each image itself")
-        return _in_data_list(source, source.parent if data_root is None else data_root, fold)
+        return list_entries(source, source.parent if data_root is None else data_root, fold)
     if data_root is not None or fold is not None:
         raise StudyError(f"{source}: data_root and fold choose from a data list (.json, .csv), which this is not")
     if source.is_dir() and (channels is not None or not is_dicom_series(source)):
-        return _grouped(_in_folder(source), source, channels)
-    if glob.has_magic(str(source)) and not source.exists():
-        return _grouped(_matching(source), source, channels)
+        return _grouped(*_in_folder(source), source, channels)
+    if glob.has_magic(str(source)) and not is_there(source):
+        return _grouped(*_matching(source), source, channels)
     if channels is not None:
         raise StudyError(f"{source}: channels group the images of a folder or pattern, which this is not")
-    if source.is_dir() or (is_image_file(source) and source.is_file()):
-        return [Study(_id(source), source)]
+    if source.is_dir():
+        return Listing(source, [Study(_id(source), source)])
+    if is_image_file(source) and is_there(source):
+        check_regular_file(source)
+        return Listing(source, [Study(_id(source), source)])
     raise StudyError(
         f"{source}: must be an existing image ({', '.join(IMAGE_SUFFIXES)}), a folder of images or of a DICOM series, "
         "a pattern in quotes, or a data list (.json, .csv)"
     )
 
 
-def studies_of_entries(entries: list[LabelledEntry | ImageEntry], data_root: Path) -> list[Study]:
-    """The studies of a data list's entries, in its order."""
-    return [
-        Study(
-            entry.id,
-            data_root / entry.images[0],
-            data_root / entry.label if isinstance(entry, LabelledEntry) else None,
-            entry.fold if isinstance(entry, LabelledEntry) else None,
-            tuple(data_root / image for image in entry.images[1:]),
-        )
-        for entry in entries
-    ]
+def _is_data_list(source: Path) -> bool:
+    return source.suffix.lower() in DATA_LIST_SUFFIXES
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path) -> tuple[list[Path], list[Fault[Study]]]:
+    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     # A broken link is not a folder either: it is listed, and reported when it is opened, instead of vanishing.
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    images = [path for path in inside if is_image_file(path) and not path.is_dir()]
-    images = images or [path for path in inside if path.is_dir() and is_dicom_series(path)]
+    images = [path for path in inside if is_image_file(path) and not _is_folder(path)]
+    faults: list[Fault[Study]] = []
     if not images:
+        images, faults = _dicom_folders(inside)
+    if not images and not faults:
         raise StudyError(
             f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}) and no folders of DICOM slices; of folders in it "
             "only DICOM series are taken, so give a pattern such as 'folder/*/image.nii.gz'"
         )
-    return images
+    return images, faults
 
 
-def _matching(pattern: Path) -> list[Path]:
-    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207  (absolute ones too)
-    images = [path for path in found if (is_dicom_series(path) if path.is_dir() else is_image_file(path))]
-    if not images:
-        raise StudyError(f"{pattern}: no image or DICOM folder matches this pattern, of {len(found)} matches; mend it")
-    return images
+def _matching(pattern: Path) -> tuple[list[Path], list[Fault[Study]]]:
+    search = PatternSearch(pattern)
+    files = [path for path in search.found if is_image_file(path) and not _is_folder(path)]
+    folders, faults = _dicom_folders(sorted(set(search.found) - set(files) - set(search.errors)))
+    faults += [_unlisted(folder, error) for folder, error in search.errors.items()]
+    if not (files or folders or faults):
+        raise StudyError(
+            f"{pattern}: no image or DICOM folder matches this pattern, of {len(search.found)} matches; mend it"
+        )
+    return [*files, *folders], faults
 
 
-def _grouped(images: list[Path], source: Path, channels: int | None) -> list[Study]:
+def _dicom_folders(paths: list[Path]) -> tuple[list[Path], list[Fault[Study]]]:
+    """Those of some paths that are folders of DICOM slices, and those of which that cannot be said."""
+    folders = []
+    faults: list[Fault[Study]] = []
+    for path in paths:
+        try:
+            if leads_nowhere(path):
+                faults.append(Fault(None, f"{path}: is a link to what is not there; mend or remove it"))
+            elif path.is_dir() and is_dicom_series(path):
+                folders.append(path)
+        except OSError as error:
+            faults.append(_unlisted(path, error))
+    return folders, faults
+
+
+def _unlisted(folder: Path, error: OSError) -> Fault[Study]:
+    return Fault(None, f"{folder}: cannot be looked into ({error.strerror or error}); mend it or move it elsewhere")
+
+
+def _grouped(images: list[Path], faults: list[Fault[Study]], source: Path, channels: int | None) -> Listing[Study]:
     paired = {path.with_suffix("") for path in images if path.suffix.lower() == ".img"}
     images = [path for path in images if path.suffix.lower() != ".hdr" or path.with_suffix("") not in paired]
-    alone = {path: (path,) for path in images}
-    images_of = alone if channels is None else group_channels(images, channels, source)
-    name_of = _names(list(images_of), source)
-    studies = [Study(name_of[key], files[0], more_images=files[1:]) for key, files in images_of.items()]
-    return sorted(studies, key=lambda study: study.case_id)
+    images_of: dict[Path, tuple[Path, ...]] = {path: (path,) for path in images}
+    if channels is not None:
+        images_of, incomplete = group_channels(images, channels, source)
+        faults = [*faults, *incomplete]
+    keys_of, unnamed = _by_case(list(images_of))
+    studies, repeated = [], []
+    for case, keys in sorted(keys_of.items()):
+        found = [Study(case, images_of[key][0], more_images=images_of[key][1:]) for key in keys]
+        if len(found) == 1:
+            studies += found
+        else:
+            names = ", ".join(sorted(str(key.name if source.is_dir() else key) for key in keys))
+            reason = f"these files give the same case id, rename or move one: {names}"
+            repeated.append(Fault(case, reason, tuple(found)))
+    return Listing(source, studies, [*faults, *unnamed, *repeated])
 
 
-def _names(paths: list[Path], source: Path) -> dict[Path, str]:
-    """Case id per file: of its name, or of its folder's if a pattern matches one name in many folders."""
-    names = {path: _id(path) for path in paths}
+def _by_case(paths: list[Path]) -> tuple[dict[str, list[Path]], list[Fault[Study]]]:
+    """Files by case id: of their name, or of their folder's if a pattern matches one name in many folders."""
+    names = {path: _name(path) for path in paths}
     if len(set(names.values())) < len(paths) and len({path.parent for path in paths}) == len(paths):
-        names = {path: check_case_id(path.parent.name) for path in paths}
-    counts = Counter(names.values())
-    repeated = sorted(str(path.name if source.is_dir() else path) for path in paths if counts[names[path]] > 1)
-    if repeated:
-        raise StudyError(f"{source}: these files give the same case id, rename or move one: {', '.join(repeated)}")
-    return names
-
-
-def _in_data_list(path: Path, data_root: Path, fold: int | None) -> list[Study]:
-    entries = read_data_list(path)
-    if fold is not None:
-        folds = sorted({entry.fold for entry in entries if isinstance(entry, LabelledEntry) and entry.fold is not None})
-        if fold not in folds:
-            raise StudyError(f"{path}: has no fold {fold}; its folds are {folds}")
-        entries = [entry for entry in entries if isinstance(entry, LabelledEntry) and entry.fold == fold]
-    studies = studies_of_entries(entries, data_root)
-    if not studies:
-        raise StudyError(f"{path}: lists no studies")
-    # One missing file is the failure of one study, reported where it is read; none there at all is a wrong root.
-    if not any(study.image.exists() for study in studies):
-        raise StudyError(
-            f"{path}: none of the {len(studies)} listed images is there, such as {studies[0].image}; give the data "
-            "root that the paths are relative to"
-        )
-    return studies
+        names = {path: path.parent.name for path in paths}
+    paths_of: dict[str, list[Path]] = defaultdict(list)
+    faults = []
+    for path, name in names.items():
+        try:
+            paths_of[check_case_id(name)].append(path)
+        except StudyError as error:
+            faults.append(Fault(None, f"{path}: {error}", (Study(name, path),)))
+    return paths_of, faults
 
 
 def _id(path: Path) -> str:
     try:
-        # A folder's name is kept whole, also where it looks like a file's; "." has none of its own.
-        return check_case_id(path.resolve().name if path.is_dir() else case_id(path))
+        return check_case_id(_name(path))
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
+
+
+def _name(path: Path) -> str:
+    # A folder's name is kept whole, also where it looks like a file's; "." has none of its own.
+    return path.resolve().name if _is_folder(path) else case_id(path)
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises where it may not look

@@ -5,15 +5,17 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import DataListError
 from rankseg_med.studies.naming import case_id, check_case_id
+from rankseg_med.studies.reading import file_fault
 
 
 def _relative_path(path: str) -> str:
@@ -24,6 +26,9 @@ def _relative_path(path: str) -> str:
 
 
 _CHANNEL = re.compile(r"_[0-9]{4}$")
+
+REPEATED = "repeated"
+"""Pydantic's type of the fault that an id or a file occurs more than once."""
 
 RelativePath = Annotated[str, AfterValidator(_relative_path)]
 """A POSIX path relative to the data root, such as `imagesTr/liver_7.nii.gz`; `..` is allowed, `./` is dropped."""
@@ -54,6 +59,11 @@ class ImageEntry(BaseModel):
         """All images, in the order of the channels."""
         return (self.image,) if isinstance(self.image, str) else tuple(self.image)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it lists."""
+        return self.images
+
     @model_validator(mode="before")
     @classmethod
     def _name_by_image(cls, entry: Any) -> Any:  # noqa: ANN401  (whatever the JSON held)
@@ -77,6 +87,11 @@ class LabelledEntry(ImageEntry):
 
     label: RelativePath
     fold: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All images, and the label map."""
+        return (*self.images, self.label)
 
 
 class Manifest(BaseModel):
@@ -118,9 +133,9 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Manifest:
-        faults = repetitions([*self.training, *self.test])
+        faults = _repetitions([*self.training, *self.test])
         if faults:
-            raise ValueError("; ".join(faults))
+            raise PydanticCustomError(REPEATED, "{faults}", {"faults": "; ".join(faults)})
         return self
 
     @classmethod
@@ -128,14 +143,13 @@ class Manifest(BaseModel):
         """Read a data list; the files that it lists are not looked at.
 
         Raises:
-            DataListError: if the file is missing, is not JSON, or is not a data list; it names every fault.
+            DataListError: if the file is missing, cannot be read, is not JSON, or is not a data list; it names every
+                fault.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise DataListError(path, [f"it cannot be read ({error.strerror})"]) from error
+            return cls.model_validate_json(read_list(path))
         except ValidationError as error:
-            raise DataListError(path, faults_of(error)) from error
+            raise DataListError(path, faults_of(error.errors())) from error
 
     def write(self, path: Path) -> None:
         """Write the data list as JSON, atomically; missing folders are made.
@@ -151,20 +165,33 @@ class Manifest(BaseModel):
             )
 
 
-def faults_of(error: ValidationError) -> list[str]:
+def read_list(path: Path) -> bytes:
+    """The content of a data list's file.
+
+    Raises:
+        DataListError: if it is not a regular file or cannot be read.
+    """
+    fault = file_fault(path)
+    if fault is not None:
+        raise DataListError(path, [f"it cannot be read: {fault}"])
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataListError(path, [f"it cannot be read ({error})"]) from error
+
+
+def faults_of(found: Iterable[ErrorDetails]) -> list[str]:
     """What pydantic found, one by one: where, and what is wrong."""
-    return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".lstrip(": ") for fault in error.errors()]
+    return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".lstrip(": ") for fault in found]
 
 
-def repetitions(entries: Sequence[ImageEntry]) -> list[str]:
+def _repetitions(entries: Sequence[ImageEntry]) -> list[str]:
     """Faults for case ids and files that occur more than once in a list."""
     faults = []
     ids = _repeated([entry.id for entry in entries])
     if ids:
         faults.append(f"case ids must differ, but these occur more than once: {ids}; give each entry its own id")
-    files = [image for entry in entries for image in entry.images]
-    files += [entry.label for entry in entries if isinstance(entry, LabelledEntry)]
-    paths = _repeated(files)
+    paths = _repeated([file for entry in entries for file in entry.files])
     if paths:
         faults.append(f"every file may be listed once, but these occur more than once: {paths}")
     return faults

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.faults import Fault, Listing
 from rankseg_med.studies.header import open_nifti
-from rankseg_med.studies.listing import find_studies
+from rankseg_med.studies.listing import list_studies
 from rankseg_med.studies.naming import case_id, check_case_id, is_nifti
 from rankseg_med.studies.nnunet import nnunet_reorients
+from rankseg_med.studies.reading import check_regular_file, is_there
 
 Axes = Literal["CZYX", "CXYZ"]
 """Axes of an array: channels first, then as SimpleITK and nnU-Net have them, or as nibabel and MONAI do."""
@@ -61,85 +64,130 @@ def find_probabilities(source: Path, images: Path | None = None, axes: Axes | No
         The studies, sorted by case id; at least one.
 
     Raises:
-        StudyError: Nothing was found, no study has a grid, the images lack some, case ids repeat or cannot name a file,
-            channels are missing, or nnU-Net's plans say that arrays do not lie as the files do.
+        StudyError: As `list_probabilities`, and if the images lack some, case ids repeat or cannot name a file, or
+            channels are missing; one error names them all.
+    """
+    return list_probabilities(source, images, axes).all_sound()
+
+
+def list_probabilities(source: Path, images: Path | None = None, axes: Axes | None = None) -> Listing[ProbabilityStudy]:
+    """As `find_probabilities`, but what is wrong with some studies does not stand in the way of the others.
+
+    Returns:
+        The studies that can be worked on, at least one, and the faults, those of the images too.
+
+    Raises:
+        StudyError: Nothing was found, or nothing without a fault; no study has a grid; or nnU-Net's plans say that
+            arrays do not lie as the files do.
     """
     folder = source if source.is_dir() else source.parent
-    if source.is_dir():
-        files = sorted(path for path in source.iterdir() if not path.name.startswith(".") and path.is_file())
-    else:
-        files = [source]
-    arrays = [path for path in files if path.suffix.lower() in _ARRAY_SUFFIXES]
-    volumes = [path for path in files if is_nifti(path) and path.suffix.lower() != ".hdr"]
-    if not (arrays or volumes) or not source.exists():
-        raise StudyError(
-            f"{source}: must be an existing .npz, .npy or 4-D NIfTI file of probabilities, or a folder of them; "
-            "nnU-Net writes them with nnUNetv2_predict --save_probabilities"
-        )
+    arrays, volumes = _files(source)
     if arrays and axes is None and nnunet_reorients(folder):
         raise StudyError(
             f"{folder}: plans.json says that nnU-Net reoriented the images, so its arrays may lie otherwise than the "
             "files; if the images are stored RAS, in which case nothing was turned, say so with axes CZYX"
         )
-    named = _arrays_by_case(arrays) if arrays else _volumes_by_case(volumes)
-    grids = {case: _own_grid(files) for case, files in named.items()} if images is None else _grids(images, named)
-    if not any(grids.values()):
+    faults: list[Fault[ProbabilityStudy]] = []
+    named = _arrays_by_case(arrays, faults) if arrays else _volumes_by_case(volumes, faults)
+    studies = []
+    for case, files in sorted(named.items()):
+        try:
+            of_array: Axes = "CZYX" if files[0].suffix.lower() == ".npz" else "CXYZ"
+            studies.append(ProbabilityStudy(check_case_id(case), tuple(files), _own_grid(files), axes or of_array))
+        except StudyError as error:
+            faults.append(Fault(None, f"{files[0]}: {error}"))
+    if images is not None:
+        studies = _on_grids_of(images, studies, faults)
+    elif studies and not any(study.grid for study in studies):
         raise StudyError(
             f"{source}: arrays do not say where they lie, and there is no NIfTI file beside them, such as "
-            f"{min(named)}.nii.gz; give the images"
+            f"{studies[0].case_id}.nii.gz; give the images"
         )
-    return [
-        ProbabilityStudy(
-            check_case_id(case),
-            tuple(files),
-            grids[case],
-            axes or ("CZYX" if files[0].suffix.lower() == ".npz" else "CXYZ"),
-        )
-        for case, files in sorted(named.items())
-    ]
+    return Listing(source, studies, faults).some_sound()
 
 
-def _arrays_by_case(arrays: Iterable[Path]) -> dict[str, list[Path]]:
-    named: dict[str, list[Path]] = {}
+def _files(source: Path) -> tuple[list[Path], list[Path]]:
+    """Arrays, and NIfTI files.
+
+    Raises:
+        StudyError: There are neither.
+    """
+    try:
+        is_folder = source.is_dir()
+        files = sorted(source.iterdir()) if is_folder else [source]
+    except OSError as error:
+        raise StudyError(f"{source}: cannot be listed ({error.strerror or error})") from error
+    # What is neither file nor folder, and a link that leads nowhere, is listed and reported when it is opened.
+    files = [path for path in files if not path.name.startswith(".") and not os.path.isdir(path)]  # noqa: PTH112
+    arrays = [path for path in files if path.suffix.lower() in _ARRAY_SUFFIXES]
+    volumes = [path for path in files if is_nifti(path) and path.suffix.lower() != ".hdr"]
+    if not (arrays or volumes) or not is_there(source):
+        raise StudyError(
+            f"{source}: must be an existing .npz, .npy or 4-D NIfTI file of probabilities, or a folder of them; "
+            "nnU-Net writes them with nnUNetv2_predict --save_probabilities"
+        )
+    if not is_folder:
+        check_regular_file(source)
+    return arrays, volumes
+
+
+def _arrays_by_case(arrays: Iterable[Path], faults: list[Fault[ProbabilityStudy]]) -> dict[str, list[Path]]:
+    named: dict[str, list[Path]] = defaultdict(list)
     for path in arrays:
-        if path.stem in named:
-            raise StudyError(f"{path}: gives the same case id as {named[path.stem][0].name}; move one")
-        named[path.stem] = [path]
-    return named
+        named[path.stem].append(path)
+    return {case: files for case, files in named.items() if _is_one_file(case, files, faults)}
 
 
-def _volumes_by_case(volumes: Iterable[Path]) -> dict[str, list[Path]]:
+def _volumes_by_case(volumes: Iterable[Path], faults: list[Fault[ProbabilityStudy]]) -> dict[str, list[Path]]:
     """A 4-D file is a case; 3-D files are channels of one."""
-    named: dict[str, list[Path]] = {}
-    channels: dict[str, dict[int, Path]] = defaultdict(dict)
+    named: dict[str, list[Path]] = defaultdict(list)
+    channels: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for path in volumes:
         match = _CLASS_FILE.fullmatch(case_id(path))
-        if _is_one_channel(path):
-            if match is None:
-                raise StudyError(
-                    f"{path}: is 3-D; probabilities must be 4-D (X, Y, Z, channels), or one 3-D file per channel named "
-                    "<case>_0, <case>_1, ..."
-                )
-            case, index = match["case"], int(match["index"])
-            if index in channels[case]:
-                other = channels[case][index].name
-                raise StudyError(f"{path}: is channel {index} of {case}, and so is {other}; move one")
-            channels[case][index] = path
-        elif case_id(path) in named:
-            raise StudyError(f"{path}: gives the same case id as {named[case_id(path)][0].name}; move one")
+        if not _is_one_channel(path):
+            named[case_id(path)].append(path)
+        elif match is not None:
+            channels[match["case"]].append((int(match["index"]), path))
         else:
-            named[case_id(path)] = [path]
-    for case, files in channels.items():
-        if case in named:
-            raise StudyError(f"{named[case][0]}: gives the same case id as {min(files.values()).name}; move one")
-        if sorted(files) != list(range(len(files))):
-            found = ", ".join(map(str, sorted(files)))
-            raise StudyError(
-                f"{min(files.values())}: the channels of {case} must be numbered from 0 (the background, or the first "
-                f"region), got {found}"
+            reason = (
+                f"{path}: is 3-D; probabilities must be 4-D (X, Y, Z, channels), or one 3-D file per channel named "
+                "<case>_0, <case>_1, ..."
             )
-        named[case] = [files[index] for index in range(len(files))]
-    return named
+            faults.append(Fault(case_id(path), reason))
+    complete: dict[str, list[Path]] = {}
+    for case in {**channels, **named}:
+        files = [path for _, path in sorted(channels[case])]
+        if not _is_one_file(case, [*files[:1], *named[case]], faults):
+            continue
+        fault = _fault_of_channels(case, channels[case])
+        if fault is None:
+            complete[case] = files or named[case]
+        else:
+            faults.append(Fault(case, fault))
+    return complete
+
+
+def _is_one_file(case: str, files: list[Path], faults: list[Fault[ProbabilityStudy]]) -> bool:
+    """Note a fault for each file beyond the first that gives this case id."""
+    first, *more = files
+    faults += [Fault(case, f"{path}: gives the same case id as {first.name}; move one") for path in more]
+    return not more
+
+
+def _fault_of_channels(case: str, channels: list[tuple[int, Path]]) -> str | None:
+    """What is wrong with the numbers of 3-D files; none at all is right."""
+    files: dict[int, Path] = {}
+    for index, path in channels:
+        if index in files:
+            return f"{path}: is channel {index} of {case}, and so is {files[index].name}; move one"
+        files[index] = path
+    if sorted(files) == list(range(len(files))):
+        return None
+    found = ", ".join(map(str, sorted(files)))
+    return (
+        f"{min(files.values())}: the channels of {case} must be numbered from 0 (the background, or the first region), "
+        f"got {found}"
+    )
 
 
 def _is_one_channel(path: Path) -> bool:
@@ -153,16 +201,21 @@ def _own_grid(files: list[Path]) -> Path | None:
     if is_nifti(files[0]):
         return files[0]
     beside = (files[0].with_suffix(suffix) for suffix in (".nii.gz", ".nii"))
-    return next((path for path in beside if path.is_file()), None)
+    return next((path for path in beside if is_there(path)), None)
 
 
-def _grids(images: Path, cases: Iterable[str]) -> dict[str, Path | None]:
-    found = {study.case_id: study.image for study in find_studies(images)}
-    if list(found.values()) == [images] and len(list(cases)) == 1:
-        found = dict.fromkeys(cases, images)  # one image for one case, whatever its name
-    grids = {case: found.get(case) or found.get(f"{case}_0000") for case in cases}
-    missing = sorted(case for case, grid in grids.items() if grid is None)
+def _on_grids_of(
+    images: Path, studies: list[ProbabilityStudy], faults: list[Fault[ProbabilityStudy]]
+) -> list[ProbabilityStudy]:
+    """The studies that images say the grid of."""
+    listing = list_studies(images)
+    faults += [Fault(fault.case_id, f"{images}: {fault.reason}") for fault in listing.faults]
+    found = {study.case_id: study.image for study in listing.studies}
+    if list(found.values()) == [images] and len(studies) == 1:
+        found = {studies[0].case_id: images}  # one image for one case, whatever its name
+    grids = [found.get(study.case_id) or found.get(f"{study.case_id}_0000") for study in studies]
+    missing = tuple(study for study, grid in zip(studies, grids, strict=True) if grid is None)
     if missing:
-        named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise StudyError(f"{images}: has no image for {len(missing)} of {len(grids)} cases: {named}")
-    return dict(grids)
+        named = ", ".join(study.case_id for study in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        faults.append(Fault(None, f"{images}: has no image for {len(missing)} of {len(grids)} cases: {named}", missing))
+    return [replace(study, grid=grid) for study, grid in zip(studies, grids, strict=True) if grid is not None]

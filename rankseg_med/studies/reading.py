@@ -44,28 +44,38 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def check_regular_file(path: Path) -> None:
-    """Check that a path leads to a regular file that can be read; links are followed.
+def leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link to what is not there, or to itself."""
+    return path.is_symlink() and not os.path.exists(path)  # noqa: PTH110 - pathlib's raises on some of them
 
-    Before anything else opens it: opening a FIFO waits for a writer, maybe forever, and `/dev/zero` never ends.
+
+def check_regular_file(path: Path) -> None:
+    """Check that a path leads to a regular file that can be read; see `file_fault`.
 
     Raises:
-        StudyError: if nothing is there, if it is a folder, FIFO, socket or device, or if it must not be read.
+        StudyError: if it does not; the message names the path.
+    """
+    fault = file_fault(path)
+    if fault is not None:
+        raise StudyError(f"{path}: {fault}")
+
+
+def file_fault(path: Path) -> str | None:
+    """Why a path does not lead to a regular file that can be read; None if it does. Links are followed.
+
+    To be asked before anything opens it: opening a FIFO waits for a writer, maybe forever, and `/dev/zero` never ends.
     """
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-            raise StudyError(f"{path}: is {kind}, must be a regular file; move it elsewhere and give the file itself")
+            return f"is {kind}, must be a regular file; move it elsewhere and give the file itself"
         with path.open("rb"):
-            pass
-    except (FileNotFoundError, NotADirectoryError) as error:
-        target = f" ({path.name} is a link to {path.readlink()})" if path.is_symlink() else ""
-        raise StudyError(f"{path}: there is no such file{target}") from error
-    except StudyError:
-        raise
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such file" + (f", only a link to {path.readlink()}" if path.is_symlink() else "")
     except (OSError, ValueError) as error:  # a ValueError is what a name with a null byte gives
-        raise StudyError(f"{path}: cannot be read ({_reason(error)}); {_likely_fix(error)}") from error
+        return f"cannot be read ({_reason(error)}); {_likely_fix(error)}"
 
 
 @contextmanager

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankseg_med.studies import Grid, Study, StudyError, find_studies, read_grid
-from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES, survey_data_list
+from rankseg_med.studies import Grid, Study, StudyError, read_grid, survey_studies
 from rankseg_med.studies.grid import compare_grids
-from rankseg_med.studies.listing import studies_of_entries
 
 
 @dataclass(frozen=True)
@@ -28,26 +26,19 @@ def check_manifest(source: Path, *, data_root: Path | None = None, channels: int
     """Look for everything that is wrong with a data list, a folder or a pattern, and with the files it stands for.
 
     The headers of every image and label map are read, and their grids compared; voxels are not read. Entries of a list
-    that are sound in themselves are looked at although others are not.
+    that are sound in themselves are looked at although others are not, and so are all that want one case id or file.
 
     Args:
         source: see `find_studies`.
         data_root: what a data list's paths are relative to; by default the list's own folder.
         channels: see `find_studies`.
     """
-    faults: list[str] = []
-    studies: list[Study] = []
-    if source.suffix.lower() in DATA_LIST_SUFFIXES and channels is None:
-        entries, faults = survey_data_list(source)
-        faults = [f"{source}: {fault}" for fault in faults]
-        studies = studies_of_entries(entries, source.parent if data_root is None else data_root)
-        if not studies and not faults:
-            faults.append(f"{source}: lists no studies")
-    else:
-        try:
-            studies = find_studies(source, data_root=data_root, channels=channels)
-        except StudyError as error:
-            faults.append(str(error))
+    try:
+        listing = survey_studies(source, data_root=data_root, channels=channels)
+    except StudyError as error:
+        return ManifestCheck(0, (str(error),))
+    faults = [f"{source}: {fault.reason}" for fault in listing.faults]
+    studies = [*listing.studies, *(study for fault in listing.faults for study in fault.studies)]
     for study in studies:
         faults += _faults_of(study)
     return ManifestCheck(len(studies), tuple(faults))
@@ -64,6 +55,6 @@ def _faults_of(study: Study) -> list[str]:
                 first = path, grid
             else:
                 compare_grids(*first, path, grid)
-        except (StudyError, OSError) as error:
+        except StudyError as error:
             faults.append(f"{study.case_id}: {error}")
     return faults

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from rankseg_med.studies import check_regular_file
+
 
 def read_patients(source: str, case_ids: Collection[str]) -> dict[str, str]:
     """Find the patient of each case.
@@ -20,8 +22,9 @@ def read_patients(source: str, case_ids: Collection[str]) -> dict[str, str]:
         Case id to patient, of each of ``case_ids``.
 
     Raises:
-        ValueError: ``source`` is neither, or gives no patient for a case.
-        OSError: the CSV file cannot be read.
+        ValueError: ``source`` is neither, is a file that is no CSV (a FIFO is not opened), or gives no patient for a
+            case.
+        OSError: the CSV file is not there.
     """
     patients = _in_table(Path(source)) if source.lower().endswith(".csv") else _by_pattern(source, case_ids)
     strangers = sorted(case_id for case_id in case_ids if not patients.get(case_id))
@@ -31,11 +34,16 @@ def read_patients(source: str, case_ids: Collection[str]) -> dict[str, str]:
 
 
 def _in_table(path: Path) -> dict[str, str]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        table = csv.DictReader(stream)
-        if not {"case_id", "patient_id"} <= set(table.fieldnames or ()):
-            raise ValueError(f"{path}: needs the columns case_id and patient_id, found {table.fieldnames}")
-        return {row["case_id"]: row["patient_id"] for row in table}
+    if path.exists():
+        check_regular_file(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream)
+            if not {"case_id", "patient_id"} <= set(table.fieldnames or ()):
+                raise ValueError(f"{path}: needs the columns case_id and patient_id, found {table.fieldnames}")
+            return {row["case_id"]: row["patient_id"] for row in table}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: must be CSV in UTF-8 ({error}); save it so") from error
 
 
 def _by_pattern(text: str, case_ids: Collection[str]) -> dict[str, str]:

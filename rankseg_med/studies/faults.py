@@ -1,0 +1,70 @@
+"""What was listed: the studies that can be worked on, and what stands in the way of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from rankseg_med.studies.errors import StudyError
+
+S = TypeVar("S")
+"""What stands for one study: `Study`, `ProbabilityStudy`."""
+
+
+@dataclass(frozen=True)
+class Fault(Generic[S]):
+    """Why something that was listed is not among the studies.
+
+    Attributes:
+        case_id: of the study at fault; None where there is no one study, or its id cannot be used.
+        reason: what is wrong; names the file or the id.
+        studies: what would have been listed otherwise: none, or, where several want one id or file, each of them.
+    """
+
+    case_id: str | None
+    reason: str
+    studies: tuple[S, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listing(Generic[S]):
+    """What a user pointed at stands for.
+
+    Attributes:
+        source: what that was.
+        studies: those that can be worked on; their case ids differ.
+        faults: one for each thing that is wrong.
+    """
+
+    source: Path
+    studies: list[S]
+    faults: list[Fault[S]] = field(default_factory=list)
+
+    def all_sound(self) -> list[S]:
+        """The studies, if there is no fault.
+
+        Raises:
+            StudyError: if there is any; it names all of them.
+        """
+        if self.faults:
+            raise StudyError(told(self.source, self.faults))
+        return self.studies
+
+    def some_sound(self) -> Listing[S]:
+        """The same, if there is any study.
+
+        Raises:
+            StudyError: if there is none; it names all faults.
+        """
+        if not self.studies:
+            raise StudyError(told(self.source, self.faults))
+        return self
+
+
+def told(source: Path, faults: Sequence[Fault[S]]) -> str:
+    """A message that names faults, at least one."""
+    if len(faults) == 1:
+        return f"{source}: {faults[0].reason}"
+    return "\n- ".join([f"{source}: faults: {len(faults)}", *(fault.reason for fault in faults)])
