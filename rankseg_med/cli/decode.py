@@ -10,7 +10,7 @@ import typer
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import parse_regions
 from rankseg_med.studies.nnunet import read_nnunet_labels
-from rankseg_med.studies.probability_files import Axes, find_probabilities
+from rankseg_med.studies.probability_files import Axes, list_probabilities
 from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.decode import DecodeJob
 
@@ -61,7 +61,7 @@ def decode_command(
     same settings, is skipped: run the same command again to go on after an interruption. Exit code 0 only if every
     study is done; one that fails is recorded and the others go on.
     """
-    studies = find_probabilities(source, images, axes)
+    studies = list_probabilities(source, images, axes)
     settings = load_config("decode", config, device=device)
     if decoder == "argmax":
         # The config's options are RankSEG's.

@@ -15,6 +15,7 @@ from rankseg_med.cli.console import say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import wrong_options
+from rankseg_med.studies import Listing
 from rankseg_med.workflows.job import CaseT, Job
 from rankseg_med.workflows.run import CaseOutcome, RunOptions, run_job
 from rankseg_med.workflows.shard import Shard
@@ -125,19 +126,19 @@ def with_job_options(*without: str) -> Callable[[Callable[..., None]], Callable[
     return decorate
 
 
-def run_and_report(job: Job[CaseT], cases: Sequence[CaseT], options: JobOptions, *, device: str = "") -> None:
-    """Run a job, show it while it runs, and print what came of it.
+def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions, *, device: str = "") -> None:
+    """Run a job on what was listed, show it while it runs, and print what came of it.
 
     Raises:
         typer.BadParameter: An option that makes no sense.
         typer.Exit: With 130 if the run was stopped by a signal before all cases were worked on, else with 1 if a case
-            failed, is stale, or was not started.
+            failed, is stale, or was not started, or if what was listed has faults.
     """
     stop, shard = Event(), options.shard_of()
     title = job.name if shard is None else f"{job.name} {shard}"
-    mine = list(cases) if shard is None else shard.of_cases(cases)
+    mine = listing.studies if shard is None else shard.of_cases(listing.studies)
     if not mine:
-        say(f"nothing to do: shard {shard} of {len(cases)} studies is empty")
+        say(f"nothing to do: shard {shard} of {len(listing.studies)} studies is empty")
         return
     live = LiveRun(title, len(mine), job.stage_names)
     run = RunOptions(
@@ -149,16 +150,20 @@ def run_and_report(job: Job[CaseT], cases: Sequence[CaseT], options: JobOptions,
         on_stage=live.on_stage,
         shard=shard,
         device=device,
+        refused=[fault.reason for fault in listing.faults],
     )
     outcomes: list[CaseOutcome[CaseT]] = []
     with live, stopped_by_signals(stop):
-        for outcome in run_job(job, cases, run):
+        for outcome in run_job(job, listing.studies, run):
             live.on_outcome(outcome)
             outcomes.append(outcome)
     _report(job, outcomes, len(mine))
+    for reason in run.refused:
+        say(f"failed: {reason}")
     if len(outcomes) < len(mine) and stop.is_set():
         raise typer.Exit(130)
-    if len(outcomes) < len(mine) or any(outcome.status in ("failed", "stale") for outcome in outcomes):
+    is_short = len(outcomes) < len(mine) or any(outcome.status in ("failed", "stale") for outcome in outcomes)
+    if is_short or run.refused:
         raise typer.Exit(1)
 
 

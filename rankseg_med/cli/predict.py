@@ -9,7 +9,7 @@ import typer
 
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.networks import shipped_checkpoint
-from rankseg_med.studies import find_studies
+from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.predict import PredictJob
 
@@ -61,7 +61,7 @@ def predict_command(
     again to go on after an interruption. Exit code 0 only if every study is done; one that fails is recorded and the
     others go on.
     """
-    studies = find_studies(source, data_root=data_root, fold=fold, channels=channels)
+    studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
     settings = load_config("inference", config, device=device)
     if decoder == "argmax":
         # The config's options are RankSEG's.

@@ -10,7 +10,7 @@ import typer
 from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.networks import shipped_checkpoint
-from rankseg_med.studies import Study, find_studies
+from rankseg_med.studies import Study, list_studies
 from rankseg_med.workflows.config import ConfigError, Device, load_config
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import write_data_list
@@ -55,7 +55,7 @@ def pseudo_label_command(
     are done are skipped, as by predict. The data list, data_list/pseudo_labels.json in the output folder, has all that
     the folder holds of these studies, also what other shards did. Labels that the studies may have are not looked at.
     """
-    studies = find_studies(source, data_root=data_root, fold=fold)
+    listing = list_studies(source, data_root=data_root, fold=fold)
     settings = load_config("inference", config, device=device)
     overrides = {"decoder": decoder, "min_confidence": min_confidence}
     for name, value in overrides.items():
@@ -69,11 +69,11 @@ def pseudo_label_command(
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
     job = PseudoLabelJob.from_config(settings, checkpoints, output_dir, Exports(confidence, soft_labels))
     try:
-        run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))
+        run_and_report(job, listing, options, device=str(settings.get_parsed_content("device")))
     except typer.Exit:
-        _write_and_report(job, studies, min_expected_dice)
+        _write_and_report(job, listing.studies, min_expected_dice)
         raise
-    _write_and_report(job, studies, min_expected_dice)
+    _write_and_report(job, listing.studies, min_expected_dice)
 
 
 def _write_and_report(job: PseudoLabelJob, studies: list[Study], min_expected_dice: float) -> None:

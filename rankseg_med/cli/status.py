@@ -55,6 +55,8 @@ def _print(status: FolderStatus, *, as_json: bool) -> None:
         say(f"failed: {sidecar.case_id}: {sidecar.error}")
     for case_id, reason in status.altered.items():
         say(f"altered: {case_id}: {reason}")
+    for reason in status.refused:
+        say(f"refused: {reason}")
     for name, reason in status.unreadable.items():
         say(f"unreadable: {name}: {reason}")
 
@@ -79,6 +81,7 @@ def _as_json(status: FolderStatus) -> dict[str, Any]:
         "failed": {s.case_id: s.error for s in status.with_status("failed")},
         "altered": status.altered,
         "pending": status.pending,
+        "refused": status.refused,
         "unreadable": status.unreadable,
         "runs": {name: run.model_dump(exclude={"cases"}) for name, run in status.runs.items()},
     }

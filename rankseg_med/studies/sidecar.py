@@ -96,6 +96,7 @@ class Sidecar(BaseModel):
             StudyError: The file is no sidecar, a damaged one, or one of an older version; the message names it.
             OSError: It is not there or cannot be read.
         """
+        path.stat()  # what is not there is no fault
         check_regular_file(path)
         try:
             return cls.model_validate_json(path.read_bytes())

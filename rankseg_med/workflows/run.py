@@ -40,6 +40,7 @@ class RunOptions:
         on_stage: Called when a case enters a stage, with the case, the stage's index and the worker's name.
         shard: Do only this part of the cases.
         device: Where networks run, for the record.
+        refused: Why some of what was listed is not among the cases, for the record.
     """
 
     overwrite: bool = False
@@ -50,6 +51,7 @@ class RunOptions:
     on_stage: OnStage | None = None
     shard: Shard | None = None
     device: str = ""
+    refused: Sequence[str] = ()
 
 
 def run_job(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions | None = None) -> Iterator[CaseOutcome[CaseT]]:
@@ -91,7 +93,7 @@ def _recorded(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions) -> I
     mine = list(cases) if options.shard is None else options.shard.of_cases(cases)
     with claimed(job.output, job.name, results_digest(job)) as claim:
         record_plan(job.output, [case.case_id for case in cases])
-        with RunRecorder(job, mine, options.shard, options.device) as recorder:
+        with RunRecorder(job, mine, options.shard, options.device, options.refused) as recorder:
             for outcome in _Run(job, options, claim).outcomes(mine):
                 recorder.add(outcome)
                 yield outcome

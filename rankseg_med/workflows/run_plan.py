@@ -39,6 +39,7 @@ class RunPlan(BaseModel):
         """
         path = cls.path_in(folder)
         try:
+            path.stat()
             check_regular_file(path)
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:

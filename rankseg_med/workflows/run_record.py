@@ -32,6 +32,7 @@ class RunRecord(BaseModel):
         status: ``"running"`` (or killed), ``"finished"``, or ``"stopped"`` before every case was worked on.
         shard: Such as ``"2/8"``; None for all cases.
         cases: Ids of the run's cases.
+        refused: What was listed beside them and could not be worked on, with the reason.
         started: When, ISO 8601 with offset.
         ended: When.
         host: Machine and process.
@@ -52,6 +53,7 @@ class RunRecord(BaseModel):
     status: RunStatus
     shard: str | None
     cases: list[str]
+    refused: list[str] = []
     started: str
     host: str
     device: str
@@ -99,9 +101,12 @@ class RunRecorder:
         cases: With it, in this run.
         shard: Which part of all cases they are.
         device: Where networks run.
+        refused: Why some of what was listed is not among the cases.
     """
 
-    def __init__(self, job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None, device: str) -> None:
+    def __init__(
+        self, job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None, device: str, refused: Sequence[str]
+    ) -> None:
         self._stage_names = job.stage_names
         self._path = record_path(job.output, shard)
         self._record = RunRecord(
@@ -109,6 +114,7 @@ class RunRecorder:
             status="running",
             shard=None if shard is None else str(shard),
             cases=[case.case_id for case in cases],
+            refused=list(refused),
             started=now(),
             host=host(),
             device=device,

@@ -41,9 +41,14 @@ class FolderStatus:
         return [sidecar.case_id for sidecar in self.with_status("done") if sidecar.case_id not in self.altered]
 
     @property
+    def refused(self) -> list[str]:
+        """What the runs were given beside their cases and could not work on."""
+        return list(dict.fromkeys(reason for run in self.runs.values() for reason in run.refused))
+
+    @property
     def is_complete(self) -> bool:
         """Whether every planned case is done, and nothing is left to look at."""
-        return len(self.done) == len(self.sidecars) and not self.pending and not self.unreadable
+        return len(self.done) == len(self.sidecars) and not (self.pending or self.unreadable or self.refused)
 
 
 def folder_status(folder: Path) -> FolderStatus:

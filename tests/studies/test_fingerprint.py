@@ -97,7 +97,7 @@ def test_a_folder_in_a_series_changes_nothing_and_lost_slices_show(tmp_path):
 
 def test_what_is_no_file_has_no_fingerprint(tmp_path):
     os.mkfifo(tmp_path / "a.nii")
-    with pytest.raises(StudyError, match=r"a\.nii: must be a regular file, found a pipe"):
+    with pytest.raises(StudyError, match=r"a\.nii: is a FIFO, must be a regular file"):
         fingerprint([tmp_path / "a.nii"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(StudyError, match="found no file in it"):
