@@ -50,6 +50,9 @@ class JobOptions:
         str | None, typer.Option(help="Of a Ray cluster, such as auto; by default one is started here.")
     ] = None
     gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.")] = 0.0
+    cpus_per_worker: Annotated[
+        float | None, typer.Option(min=1, help="Cores of each Ray actor. Default: an equal share, or one.")
+    ] = None
     memory_gb: Annotated[
         float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")
     ] = None
@@ -79,6 +82,7 @@ class JobOptions:
             "--memory-gb": self.memory_gb is not None and executor == "ray",
             "--ray-address": self.ray_address is not None and executor != "ray",
             "--gpus-per-worker": self.gpus_per_worker > 0 and executor != "ray",
+            "--cpus-per-worker": self.cpus_per_worker is not None and executor != "ray",
         }
         for option, is_unused in unused.items():
             if is_unused:
@@ -88,7 +92,7 @@ class JobOptions:
             return InProcess(memory_budget)
         if executor == "processes":
             return InProcesses(self.workers or 1, self.study_timeout, memory_budget)
-        return OnRay(self.ray_address, self.workers, self.gpus_per_worker, self.study_timeout)
+        return OnRay(self.ray_address, self.workers, self.gpus_per_worker, self.cpus_per_worker, self.study_timeout)
 
 
 def with_job_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

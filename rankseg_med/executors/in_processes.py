@@ -15,11 +15,14 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
+import torch
+
 from rankseg_med.executors.crew import Crew, Worker
 from rankseg_med.executors.dispatch import Dispatch
 from rankseg_med.executors.messages import Message, pack
 from rankseg_med.executors.outcome import Item, Outcome
 from rankseg_med.executors.serving import serve
+from rankseg_med.executors.threads import settle_threads
 
 _PATIENCE_S = 5.0  # for a worker that was told to end
 _LOOK_FOR_PARENT_S = 1.0
@@ -43,7 +46,8 @@ def run_in_processes(
 
     Workers are spawned: a script that calls this guards its main part with ``if __name__ == "__main__":``. They ignore
     Ctrl-C, which is the caller's to decide about, and end when the caller's process does, even if it is killed. They
-    cannot start processes through ``multiprocessing``; threads, of torch too, are ``build``'s business.
+    cannot start processes through ``multiprocessing``. The threads of torch that this process has are shared out among
+    them, at least one each.
 
     Items are drawn when a worker has room for them, at most as many as there are stages for each: to stop a run and
     let what is in hand finish, end the iterable. Closing the iterator kills what is in hand. While the caller does not
@@ -82,7 +86,7 @@ def run_in_processes(
             "give memory_needed as well"
         )
     return Dispatch(
-        _Processes(pack("function that builds the stages", build, pickle.dumps)),
+        _Processes(pack("function that builds the stages", build, pickle.dumps), workers),
         items,
         workers=workers,
         timeout_s=timeout_s,
@@ -95,11 +99,11 @@ def run_in_processes(
 class _Process(Worker):
     """A child of this process, at the other end of a pipe."""
 
-    def __init__(self, build: bytes) -> None:
+    def __init__(self, build: bytes, torch_threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         # A daemon, so that a run that is never closed does not keep this process from ending.
-        self._process = context.Process(target=_work, args=(theirs, build, os.getpid()), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, build, os.getpid(), torch_threads), daemon=True)
         with theirs, _sigint_held_back():
             self._process.start()
         self._said_all = False
@@ -157,14 +161,16 @@ class _Processes(Crew[_Process]):
 
     title = "process"
 
-    def __init__(self, build: bytes) -> None:
+    def __init__(self, build: bytes, workers: int) -> None:
         self._build = build
+        # Of several workers that each took all cores, every one would wait for the others.
+        self._torch_threads = max(1, torch.get_num_threads() // workers)
 
     def dumps(self, thing: object) -> bytes:
         return pickle.dumps(thing)
 
     def hire(self) -> _Process:
-        return _Process(self._build)
+        return _Process(self._build, self._torch_threads)
 
     def listen(self, workers: Sequence[_Process], timeout_s: float) -> None:
         connection.wait([worker.pipe for worker in workers], timeout_s)
@@ -184,9 +190,10 @@ def _sigint_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(pipe: Connection, build: bytes, parent: int) -> None:
+def _work(pipe: Connection, build: bytes, parent: int, torch_threads: int) -> None:
     """What a child does: a thread reads the pipe, the others work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settle_threads(torch_threads)
     items = SimpleQueue[tuple[int, bytes] | None]()
     Thread(target=_read, args=(pipe, items, parent), daemon=True).start()
     lock = Lock()

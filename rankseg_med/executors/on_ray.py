@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ def run_on_ray(
     address: str | None = None,
     workers: int | None = None,
     gpus_per_worker: float = 0,
-    cpus_per_worker: float = 1,
+    cpus_per_worker: float | None = None,
     timeout_s: float | None = None,
     on_stage: Callable[[Item, int, str], None] | None = None,
 ) -> Iterator[Outcome[Item, Any]]:
@@ -47,7 +48,8 @@ def run_on_ray(
         workers: How many at a time, at most. Default: as many as the cluster has room for at the start.
         gpus_per_worker: GPUs that Ray sets aside for a worker; a fraction lets several share one. A worker with none
             may not see any.
-        cpus_per_worker: CPU cores that Ray sets aside for a worker; it limits the worker's OpenMP threads to them.
+        cpus_per_worker: CPU cores that Ray sets aside for a worker, which are its torch threads too. Default: where the
+            number of workers is given, an equal share of the machines' cores, at least 1; else 1.
         timeout_s: How long an item may be within its stages, waits in between not counted. Default: no limit.
         on_stage: Called in the calling thread as an item enters a stage, with the item, the stage's index and the
             worker's name, such as ``"actor 1"``. What it raises ends the run.
@@ -68,7 +70,8 @@ def run_on_ray(
         raise ValueError(f"at least one worker is needed, got workers={workers}")
     if timeout_s is not None and not timeout_s > 0:
         raise ValueError(f"timeout_s has to be positive, or None for no limit, got {timeout_s}")
-    if min(gpus_per_worker, cpus_per_worker) < 0 or gpus_per_worker + cpus_per_worker == 0:
+    shares = [gpus_per_worker, 1 if cpus_per_worker is None else cpus_per_worker]
+    if min(shares) < 0 or not any(shares):
         raise ValueError(
             f"a worker needs a share of the cluster, got cpus_per_worker={cpus_per_worker} and "
             f"gpus_per_worker={gpus_per_worker}; give at least one of them, as a positive number"
@@ -78,14 +81,15 @@ def run_on_ray(
 
     def outcomes() -> Iterator[Outcome[Item, Any]]:
         with _connection(ray, address):
-            room = _room(ray, cpus_per_worker, gpus_per_worker)
+            cpus = _share(ray, workers) if cpus_per_worker is None else cpus_per_worker
+            room = _room(ray, cpus, gpus_per_worker)
             if workers is None and not room:
                 raise ValueError(
-                    f"a worker is to have {cpus_per_worker:g} CPUs and {gpus_per_worker:g} GPUs, but no machine of the "
+                    f"a worker is to have {cpus:g} CPUs and {gpus_per_worker:g} GPUs, but no machine of the "
                     f"cluster has them: it has {ray.cluster_resources()}; ask for less, or give the number of workers "
                     "if the cluster grows when asked"
                 )
-            crew = _Actors(ray, packed, num_cpus=cpus_per_worker, num_gpus=gpus_per_worker)
+            crew = _Actors(ray, packed, num_cpus=cpus, num_gpus=gpus_per_worker)
             count = room if workers is None else workers
             yield from Dispatch(crew, items, workers=count, timeout_s=timeout_s, on_stage=on_stage).outcomes()
 
@@ -112,6 +116,14 @@ def _room(ray: ModuleType, cpus: float, gpus: float) -> int:
             shares = [has.get(name, 0.0) / share for name, share in (("CPU", cpus), ("GPU", gpus)) if share]
             count += int(min(shares))
     return count
+
+
+def _share(ray: ModuleType, workers: int | None) -> int:
+    """Cores that each of so many workers gets, if they spread evenly over the machines of the cluster."""
+    cores = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    if workers is None or not cores:
+        return 1
+    return max(1, int(min(cores) // math.ceil(workers / len(cores))))
 
 
 _connections = 0  # that runs of this module hold; two runs may be under way at the same time

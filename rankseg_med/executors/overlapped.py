@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Thread
 from typing import Any, Generic, TypeVar, overload
 
+import torch
+
 from rankseg_med.executors.handover import Halted, Handover
 from rankseg_med.executors.memory_budget import MemoryBudget
 from rankseg_med.executors.outcome import Item, Outcome, Result
+from rankseg_med.executors.threads import settle_threads
 from rankseg_med.executors.work import Work
 
 _First = TypeVar("_First")
@@ -69,7 +72,7 @@ def run_overlapped(
     its own, and the first one's also draws the items. No stage runs twice at a time, but different stages do: what they
     share has to bear that. Much that looks global in torch belongs to a thread (``no_grad``, ``inference_mode``,
     ``autocast``, the current CUDA device): what the caller entered holds in the last stage only, and each stage that
-    needs it enters it itself.
+    needs it enters it itself. Every stage has as many threads of torch as the caller; what one sets is its own.
 
     At most one item waits between two stages, so no more than ``2 * len(stages) - 1`` are held at once, the consumer's
     aside. What a stage returned is the next one's alone: a function or method that deletes its argument frees it.
@@ -124,6 +127,7 @@ class _Line(Generic[Item]):
         self._on_stage = on_stage
         self._memory = MemoryBudget(memory_budget)
         self._error: BaseException | None = None
+        self._torch_threads = torch.get_num_threads()
         self._handovers = [Handover[Work[Item]]() for _ in stages[:-1]]
 
     def outcomes(self) -> Iterator[Outcome[Item, Any]]:
@@ -152,6 +156,7 @@ class _Line(Generic[Item]):
         self, stage: Callable[[Any], Any], works: Iterator[Work[Item]], handover: Handover[Work[Item]]
     ) -> None:
         """What the stage's thread does."""
+        settle_threads(self._torch_threads)
         try:
             for work in works:
                 work.advance(stage)

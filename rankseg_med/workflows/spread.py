@@ -51,7 +51,7 @@ class InProcesses:
     """In processes of their own, which may end: for lack of memory, or because a case takes too long.
 
     Attributes:
-        workers: Number of processes, each with all that a job builds.
+        workers: Number of processes, each with all that a job builds; they share torch's threads out.
         timeout_s: Seconds that a case may spend in stages.
         memory_budget: In bytes, of all processes; see `InProcess`.
     """
@@ -83,12 +83,14 @@ class OnRay:
         address: Of the cluster, such as ``"auto"``; None starts one on this machine for the run.
         workers: Number of actors, each with all that a job builds; by default as many as the cluster has room for.
         gpus_per_worker: May be a fraction.
+        cpus_per_worker: Cores, and torch threads, of each; see `run_on_ray`.
         timeout_s: Seconds that a case may spend in stages.
     """
 
     address: str | None = None
     workers: int | None = None
     gpus_per_worker: float = 0
+    cpus_per_worker: float | None = None
     timeout_s: float | None = None
 
     def __call__(
@@ -101,6 +103,7 @@ class OnRay:
             address=self.address,
             workers=self.workers,
             gpus_per_worker=self.gpus_per_worker,
+            cpus_per_worker=self.cpus_per_worker,
             timeout_s=self.timeout_s,
             on_stage=on_stage,
         )

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 
 class UnpicklableError(Exception):
     """Its constructor asks for more than its arguments, so it can be pickled, but not unpickled."""
@@ -133,3 +135,28 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def _on_one_thread(item: int) -> int:
+    """As a stage does that loads or decodes: one thread while it works, then as before."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    time.sleep(0.002)
+    torch.set_num_threads(threads)
+    return item
+
+
+def _threads_of_the_network(item: int) -> int:
+    """As a network's stage: how many threads it has, at its start or its end, whichever is fewer."""
+    before = torch.get_num_threads()
+    time.sleep(0.003)
+    torch.ones(2, 2) @ torch.ones(2, 2)
+    return min(before, torch.get_num_threads())
+
+
+def thread_counting() -> Sequence[Callable]:
+    return _on_one_thread, _threads_of_the_network, _one_thread_result
+
+
+def _one_thread_result(count: int) -> int:
+    return _on_one_thread(count)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import torch
 
 from rankseg_med.executors import Outcome, run_in_processes, run_on_ray, run_overlapped
 from tests.executors import builds
@@ -164,3 +165,17 @@ def test_stages_are_built_once_a_worker(run, tmp_path):
         assert pids == [os.getpid()]
     else:
         assert os.getpid() not in pids
+
+
+def test_a_network_keeps_its_threads_while_other_stages_work_on_one(run):
+    """Three stages overlap; the first and the last set the process-wide number to 1 again and again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        counts = Counter(outcome.result for outcome in run(builds.thread_counting, range(60)))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    # Two workers share what there is; Ray's are given the cluster's two cores, one each.
+    expected = {id(RUNS["processes"]): 2, id(RUNS["ray"]): 1}.get(id(run), 4)
+    assert counts == {expected: 60}
