@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import jaxtyping
@@ -19,6 +21,7 @@ jaxtyping.install_import_hook("rankseg_med", "tests.shape_checks.checked")
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
+_NOBODY = 65534
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -37,6 +40,31 @@ def wrong_types() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that other users may look into, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def as_another_user() -> Callable[[], AbstractContextManager[None]]:
+    """Give up root's right to read everything for a while; who is not root has no such right."""
+
+    @contextmanager
+    def without_rights() -> Iterator[None]:
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(_NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return without_rights
 
 
 @pytest.fixture

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
 from rankseg_med.studies.dicom_checks import check_slices
-from rankseg_med.studies.dicom_slice import read_slice
+from rankseg_med.studies.dicom_slice import DicomSlice, read_slice
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import LPS_TO_RAS, Grid, check_affine
 from rankseg_med.studies.reading import check_regular_file, reported_as_study_error
 
 _SLICE_SUFFIXES = (".dcm", ".ima")
+_FIRST_GROUP = b"\x08\x00"
+"""What a DICOM file without a preamble begins with."""
 
 
 def is_dicom_series(folder: Path) -> bool:
-    """Whether a DICOM file lies directly in a folder; the first 132 bytes of its files are read until one does.
+    """Whether a DICOM file lies directly in a folder; the first bytes of its files are read until one does.
 
     Raises:
         OSError: if the folder cannot be listed.
     """
-    return any(_is_dicom(file) for file in slice_candidates(folder))
+    # pathlib's is_file raises where it may not look, which is for whoever reads the file to report.
+    return any(os.path.isfile(file) and _is_dicom(file) for file in _visible(folder))  # noqa: PTH113
 
 
 def slice_candidates(folder: Path) -> list[Path]:
-    """The files directly in a folder that are not hidden, by name: slices, and what lies beside them."""
-    # pathlib's is_file raises where it may not look, which is for whoever reads the file to report.
-    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in visible if os.path.isfile(path))  # noqa: PTH113
+    """What lies directly in a folder, is no folder and not hidden, by name: slices, and what lies beside them."""
+    return [path for path in _visible(folder) if not path.is_dir()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _is_dicom(file: Path) -> bool:
@@ -39,9 +44,10 @@ def _is_dicom(file: Path) -> bool:
         return False
     try:
         with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            start = stream.read(132)
     except OSError:
         return file.suffix.lower() in _SLICE_SUFFIXES  # refused by name when it is read
+    return start[128:] == b"DICM" or start[:2] == _FIRST_GROUP
 
 
 class DicomSeries:
@@ -51,7 +57,8 @@ class DicomSeries:
     perpendicular.
 
     Args:
-        folder: the slices lie directly in it, one a file; other files are ignored unless they are named as slices.
+        folder: the slices lie directly in it, one a file; other and hidden files are ignored unless they are named as
+            slices.
 
     Raises:
         StudyError: if there is none or more than one series, a file is damaged or unreadable, something in the folder
@@ -61,7 +68,7 @@ class DicomSeries:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        slices = [read_slice(file) for file in _series_files(folder)]
+        slices = _read_series(folder)
         normal = slices[0].directions[:, 2]
         self._slices = sorted(slices, key=lambda item: float(item.position @ normal))
         self.grid = self._checked_grid()
@@ -88,34 +95,20 @@ class DicomSeries:
         return Grid((*first.size, count), affine)
 
 
-def _series_files(folder: Path) -> list[Path]:
+def _read_series(folder: Path) -> list[DicomSlice]:
     with reported_as_study_error(folder, "a DICOM series"):
-        _check_only_files(folder)
         files = slice_candidates(folder)
-        found = [file for file in files if _is_dicom(file)]
-        series = {
-            identifier: SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), identifier)
-            for identifier in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        }
-    if not found or not series:
+    for file in files:
+        check_regular_file(file)
+    # Not by ITK's own listing, which opens FIFOs, leaves out what it cannot read, and gives up at a link to nothing.
+    slices = [read_slice(file) for file in files if file.suffix.lower() in _SLICE_SUFFIXES or _is_dicom(file)]
+    if not slices:
         raise StudyError(
             f"{folder}: a folder as a study must hold one DICOM series, found none in its {len(files)} files; give a "
             "file, or a folder of studies"
         )
+    series = Counter(item.series for item in slices)
     if len(series) > 1:
-        listed = "; ".join(f"{name or 'without UID'} ({len(names)} files)" for name, names in series.items())
+        listed = "; ".join(f"{name or 'without UID'} ({count} files)" for name, count in series.items())
         raise StudyError(f"{folder}: must hold one DICOM series, found {len(series)}: {listed}; one folder for each")
-    (names,) = series.values()
-    slices = {Path(name).name for name in names}
-    for file in files:
-        if file.name not in slices and (file in found or file.suffix.lower() in _SLICE_SUFFIXES):
-            raise StudyError(f"{file}: cannot be read as a slice of the series; copy it again or move it elsewhere")
-    return [folder / name for name in sorted(slices)]
-
-
-def _check_only_files(folder: Path) -> None:
-    """Before GDCM opens whatever is in a folder, and leaves out what it cannot open."""
-    for path in sorted(folder.iterdir()):
-        is_broken_lock = path.name.startswith(".") and not path.exists()  # editors' locks are links to nothing
-        if not path.is_dir() and not is_broken_lock:
-            check_regular_file(path)
+    return slices

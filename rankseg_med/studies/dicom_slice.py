@@ -15,7 +15,7 @@ from rankseg_med.studies.reading import reported_as_study_error
 
 _POSITION, _ORIENTATION, _PIXEL_SPACING, _THICKNESS = "0020|0032", "0020|0037", "0028|0030", "0018|0050"
 _INTERCEPT, _SLOPE, _RESCALE_TYPE = "0028|1052", "0028|1053", "0028|1054"
-_MODALITY, _PHOTOMETRIC, _PET_UNITS, _NUMBER = "0008|0060", "0028|0004", "0054|1001", "0020|0013"
+_SERIES, _MODALITY, _PHOTOMETRIC, _PET_UNITS, _NUMBER = "0020|000e", "0008|0060", "0028|0004", "0054|1001", "0020|0013"
 
 _COUNTS = {
     "0020|1002": "Images in Acquisition",
@@ -35,6 +35,7 @@ class DicomSlice:
 
     Attributes:
         file: it.
+        series: the UID of the series that it is of; empty where it does not say.
         size: columns and rows.
         spacing_mm: between columns, between rows.
         directions: columns of X, of Y, and the normal; LPS.
@@ -48,6 +49,7 @@ class DicomSlice:
     """
 
     file: Path
+    series: str
     size: tuple[int, int]
     spacing_mm: np.ndarray
     directions: np.ndarray
@@ -100,6 +102,7 @@ def read_slice(file: Path) -> DicomSlice:
         raise StudyError(f"{file}: spacing must be positive and finite, got {format_vector(spacing_mm)} mm")
     return DicomSlice(
         file,
+        tags.get(_SERIES, ""),
         (width, height),
         spacing_mm,
         directions=np.reshape(reader.GetDirection(), (3, 3)),

@@ -167,33 +167,32 @@ def _grouped(images: list[Path], faults: list[Fault[Study]], source: Path, chann
     images_of: dict[Path, tuple[Path, ...]] = {path: (path,) for path in images}
     if channels is not None:
         images_of, incomplete = group_channels(images, channels, source)
-        faults = [*faults, *incomplete]
-    keys_of, unnamed = _by_case(list(images_of))
-    studies, repeated = [], []
-    for case, keys in sorted(keys_of.items()):
-        found = [Study(case, images_of[key][0], more_images=images_of[key][1:]) for key in keys]
-        if len(found) == 1:
-            studies += found
-        else:
-            names = ", ".join(sorted(str(key.name if source.is_dir() else key) for key in keys))
-            reason = f"these files give the same case id, rename or move one: {names}"
-            repeated.append(Fault(case, reason, tuple(found)))
-    return Listing(source, studies, [*faults, *unnamed, *repeated])
-
-
-def _by_case(paths: list[Path]) -> tuple[dict[str, list[Path]], list[Fault[Study]]]:
-    """Files by case id: of their name, or of their folder's if a pattern matches one name in many folders."""
-    names = {path: _name(path) for path in paths}
-    if len(set(names.values())) < len(paths) and len({path.parent for path in paths}) == len(paths):
-        names = {path: path.parent.name for path in paths}
-    paths_of: dict[str, list[Path]] = defaultdict(list)
-    faults = []
-    for path, name in names.items():
+        faults += incomplete
+    named = defaultdict[str, list[Study]](list)
+    for key, name in _names(list(images_of)).items():
+        named[name].append(Study(name, images_of[key][0], more_images=images_of[key][1:]))
+    sound = []
+    for name, studies in sorted(named.items()):
         try:
-            paths_of[check_case_id(name)].append(path)
+            check_case_id(name)
         except StudyError as error:
-            faults.append(Fault(None, f"{path}: {error}", (Study(name, path),)))
-    return paths_of, faults
+            faults += [Fault(None, f"{study.image}: {error}", (study,)) for study in studies]
+            continue
+        if len(studies) == 1:
+            sound += studies
+        else:
+            files = ", ".join(str(study.image.name if source.is_dir() else study.image) for study in studies)
+            reason = f"these files give the same case id, rename or move one: {files}"
+            faults.append(Fault(name, reason, tuple(studies)))
+    return Listing(source, sound, faults)
+
+
+def _names(paths: list[Path]) -> dict[Path, str]:
+    """Case id per file: of its name, or of its folder's if a pattern matches one name in many folders."""
+    names = {path: _name(path) for path in sorted(paths)}
+    if len(set(names.values())) < len(paths) and len({path.parent for path in paths}) == len(paths):
+        return {path: path.parent.name for path in names}
+    return names
 
 
 def _id(path: Path) -> str:

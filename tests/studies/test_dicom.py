@@ -1,6 +1,7 @@
 """DICOM series. Voxels are those that were written; places follow DICOM's definition (PS3.3 C.7.6.2.1.1)."""
 
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -47,22 +48,124 @@ def test_other_planes(tmp_path):
     np.testing.assert_allclose(grid.affine[:3, 3], [-9, 50, 80], atol=1e-6)
 
 
-def test_rescaling_is_each_slice_s_own(series):
-    scaled = SimpleITK.ReadImage(series / "1.dcm")
-    scaled.SetMetaData("0028|1052", "-1024")
-    scaled.SetMetaData("0028|1053", "2")
+def rescaled(series: Path, name: str, slope: float, intercept: float, **tags: str) -> Path:
+    """A slice written anew with other tags; its stored voxels stay."""
+    image = SimpleITK.ReadImage(series / name)
+    for key, value in {"t0028_1052": f"{intercept}", "t0028_1053": f"{slope}", **tags}.items():
+        image.SetMetaData(key.replace("_", "|").removeprefix("t"), value)
     writer = SimpleITK.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
-    writer.SetFileName(str(series / "1.dcm"))
-    stored = (VOXELS[:, :, 1] - VOXELS[:, :, 1] % 2).astype(np.int16)
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(stored.T)[None])
-    for key in scaled.GetMetaDataKeys():
-        image.SetMetaData(key, scaled.GetMetaData(key))
-    image.SetSpacing((0.7, 0.8, 1))
-    writer.Execute(image)
-    itk = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(series / "1.dcm"))[0].T
-    np.testing.assert_array_equal(load_image(series)[0, :, :, 1].numpy(), itk)
-    np.testing.assert_array_equal(load_image(series)[0, :, :, 0].numpy(), VOXELS[:, :, 0])
+    writer.SetImageIO("GDCMImageIO")
+    writer.SetFileName(str(series / name))
+    stored = SimpleITK.GetArrayFromImage(image)
+    # The writer takes what it is given for scaled values, and divides.
+    scaled = SimpleITK.GetImageFromArray((stored * slope + intercept).astype(np.int16))
+    scaled.SetSpacing(image.GetSpacing())
+    for key in image.GetMetaDataKeys():
+        scaled.SetMetaData(key, image.GetMetaData(key))
+    writer.Execute(scaled)
+    return series
+
+
+class TestRescaling:
+    def test_of_pet_is_each_slice_s_own(self, tmp_path):
+        series = rescaled(write_series(tmp_path / "a", VOXELS, t0008_0060="PT"), "1.dcm", 2, 100)
+        itk = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(series / "1.dcm"))[0].T
+        np.testing.assert_array_equal(itk, VOXELS[:, :, 1] * 2 + 100)
+        np.testing.assert_array_equal(load_image(series)[0, :, :, 1].numpy(), itk)
+        np.testing.assert_array_equal(load_image(series)[0, :, :, 0].numpy(), VOXELS[:, :, 0])
+
+    @pytest.mark.parametrize(("slope", "intercept"), [(2, 0), (1, -1024), (2, -1024)])
+    @pytest.mark.parametrize("name", ["0.dcm", "2.dcm", "3.dcm"])
+    def test_of_ct_that_differs_in_one_slice_is_refused(self, series, slope, intercept, name):
+        rescaled(series, name, slope, intercept)
+        with pytest.raises(StudyError, match=rf"{name}: rescale .*, {slope} and {intercept} instead of 1 and 0"):
+            read_grid(series)
+
+    def test_of_ct_that_all_have(self, tmp_path):
+        series = write_series(tmp_path / "a", VOXELS)
+        for name in ("0.dcm", "1.dcm", "2.dcm", "3.dcm"):
+            rescaled(series, name, 1, -1024)
+        np.testing.assert_array_equal(load_image(series)[0].numpy(), VOXELS - 1024)
+
+    def test_of_another_modality_is_told(self, tmp_path, caplog):
+        series = rescaled(write_series(tmp_path / "a", VOXELS, t0008_0060="MR"), "1.dcm", 2, 0)
+        np.testing.assert_array_equal(load_image(series)[0, :, :, 1].numpy(), VOXELS[:, :, 1] * 2)
+        (record,) = caplog.records  # once, however often the header is read
+        assert record.levelname == "WARNING"
+        assert f"{series}/1.dcm: rescale slope and intercept" in record.message
+
+    def test_that_one_slice_lacks(self, tmp_path):
+        series = write_series(tmp_path / "a", VOXELS, t0008_0060="PT")
+        for name in ("0.dcm", "1.dcm", "2.dcm", "3.dcm"):
+            rescaled(series, name, 2, 0)
+        with_rescale_elements(series / "1.dcm", {})
+        with pytest.raises(StudyError, match=r"1\.dcm: rescale .* none instead of 2 and 0"):
+            read_grid(series)
+
+    def test_to_another_type_is_refused(self, tmp_path):
+        series = write_series(tmp_path / "a", VOXELS)
+        for name, kind in (("0.dcm", "HU"), ("1.dcm", "US"), ("2.dcm", "HU"), ("3.dcm", "HU")):
+            with_rescale_elements(series / name, {0x52: "0 ", 0x53: "1 ", 0x54: kind})
+        with pytest.raises(StudyError, match=r"0\.dcm and .*1\.dcm: .*alike, but differ in rescale type 'HU' and 'US'"):
+            read_grid(series)
+
+    def test_to_other_units_is_refused(self, tmp_path):
+        series = write_series(tmp_path / "a", VOXELS, t0008_0060="PT", t0054_1001="BQML")
+        rescaled(series, "1.dcm", 1, 0, t0054_1001="CNTS")
+        with pytest.raises(StudyError, match=r"0\.dcm and .*1\.dcm: .*alike, but differ in units 'BQML' and 'CNTS'"):
+            read_grid(series)
+
+    @pytest.mark.parametrize("slope", ["0 ", "nan ", "inf ", "1e99"])
+    def test_that_cannot_be_is_refused(self, series, slope):
+        with_rescale_elements(series / "1.dcm", {0x52: "0 ", 0x53: slope})
+        with pytest.raises(StudyError, match=r"1\.dcm"):
+            load_image(series)
+
+
+def with_rescale_elements(file: Path, elements: dict[int, str]) -> None:
+    """Put other elements (0028,10xx) in place of slope and intercept, which come last before the voxels."""
+    content = file.read_bytes()
+    start, end = content.index(b"\x28\x00\x52\x10"), content.index(b"\xe0\x7f\x10\x00")
+    new = b"".join(
+        struct.pack("<HHI", 0x0028, 0x1000 + number, len(value)) + value.encode() for number, value in elements.items()
+    )
+    file.write_bytes(content[:start] + new + content[end:])
+
+
+class TestCount:
+    @pytest.mark.parametrize(
+        ("tag", "name"),
+        [
+            ("t0020_1002", "Images in Acquisition"),
+            ("t0020_1209", "Number of Series Related Instances"),
+            ("t0054_0081", "Number of Slices"),
+        ],
+    )
+    @pytest.mark.parametrize("lost", ["0.dcm", "3.dcm"])
+    def test_a_lost_end_slice_is_missed(self, tmp_path, tag, name, lost):
+        series = write_series(tmp_path / "series", VOXELS, **{tag: "4"})
+        assert read_grid(series).shape == (5, 6, 4)
+        (series / lost).unlink()
+        with pytest.raises(StudyError, match=rf"series: holds 3 slices, but \d\.dcm says that there are 4 \({name}\)"):
+            read_grid(series)
+
+    def test_several_acquisitions_may_make_a_series(self, tmp_path):
+        assert read_grid(write_series(tmp_path / "series", VOXELS, t0020_1002="2")).shape == (5, 6, 4)
+
+    def test_numbers_that_do_not_begin_at_1_are_told(self, series, caplog):
+        assert read_grid(series).shape == (5, 6, 4)
+        assert not caplog.records
+        (series / "0.dcm").unlink()
+        assert read_grid(series).shape == (5, 6, 3)
+        assert [record.message.partition(";")[0] for record in caplog.records] == [
+            f"{series}: its slices are numbered from 2 to 4"
+        ]
+
+    @pytest.mark.parametrize("number", ["", "x", "1.5"])
+    def test_numbers_that_say_nothing(self, tmp_path, number):
+        series = write_series(tmp_path / "series", VOXELS, t0020_0013=number, t0020_1002=number)
+        assert read_grid(series).shape == (5, 6, 4)
 
 
 def test_a_tilted_gantry_s_axis_is_kept(tmp_path):
