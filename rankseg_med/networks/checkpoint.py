@@ -106,6 +106,8 @@ def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, 
             f"{checkpoint}: must hold tensors only, since other pickled objects can run code; "
             f"save network.state_dict() instead ({str(error).splitlines()[0]})"
         ) from error
+    except PermissionError as error:
+        raise CheckpointError(f"{checkpoint}: must not be read by this user ({error.strerror})") from error
     except (SafetensorError, RuntimeError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
     if entry is not None:

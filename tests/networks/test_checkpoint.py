@@ -1,4 +1,6 @@
 import hashlib
+import os
+import zipfile
 
 import pytest
 import torch
@@ -81,6 +83,84 @@ def test_another_network_is_named_and_leaves_the_weights(tmp_path, trained):
     assert "unexpected: extra" in message
     assert "first.weight (3, 1, 3, 3, 3) where the network has (2, 1, 3, 3, 3)" in message
     assert torch.equal(network.first.weight, before)
+
+
+def saved(weights, path):
+    if path.suffix == ".safetensors":
+        save_file(weights, path)
+    else:
+        torch.save({"network": weights}, path)
+    return path
+
+
+@pytest.fixture(params=["w.pt", "w.safetensors"])
+def path(request, tmp_path):
+    return tmp_path / request.param
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool])
+def test_weights_that_are_no_real_numbers(path, trained, dtype):
+    """Quantised to whole numbers without their scale, they would be loaded as if they were the weights."""
+    weights = {**trained.state_dict(), "first.weight": (trained.first.weight * 10).to(dtype)}
+    network = Tiny()
+    before = network.first.weight.clone()
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(network, saved(weights, path))
+    assert f"of another kind of number: first.weight {dtype} where the network has torch.float32" in str(caught.value)
+    assert torch.equal(network.first.weight, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision(path, trained, dtype):
+    network = Tiny()
+    load_weights(network, saved({name: value.to(dtype) for name, value in trained.state_dict().items()}, path))
+    assert network.first.weight.dtype == torch.float32
+    torch.testing.assert_close(network.first.weight, trained.first.weight, rtol=1e-2, atol=0)
+
+
+def test_counts_that_are_no_whole_numbers(path):
+    norm = torch.nn.BatchNorm3d(2)
+    load_weights(torch.nn.BatchNorm3d(2), saved(norm.state_dict(), path))
+    counted = {**norm.state_dict(), "num_batches_tracked": torch.tensor(0.5)}
+    with pytest.raises(CheckpointError, match=r"num_batches_tracked torch\.float32 where the network has torch\.int64"):
+        load_weights(norm, saved(counted, path))
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(float("nan"), None), (float("-inf"), None), (1e39, torch.float64)])
+def test_weights_that_are_not_finite(path, trained, value, dtype):
+    weights = {name: weight.to(dtype or torch.float32).clone() for name, weight in trained.state_dict().items()}
+    weights["last.weight"].flatten()[1] = value
+    network = Tiny()
+    before = network.first.weight.clone()
+    with pytest.raises(CheckpointError, match=rf"{path.name}: not finite: last\.weight; training had diverged"):
+        load_weights(network, saved(weights, path))
+    assert torch.equal(network.first.weight, before)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_weights_that_a_file_holds_twice(tmp_path, trained):
+    path = saved(trained.state_dict(), tmp_path / "w.pt")
+    with zipfile.ZipFile(path, "a") as archive:
+        name = next(name for name in archive.namelist() if name.endswith("data/0"))
+        archive.writestr(name, bytes(len(archive.read(name))))
+    with pytest.raises(CheckpointError, match=rf"w\.pt: holds twice: {name}"):
+        load_weights(Tiny(), path)
+
+
+def test_what_is_no_regular_file_is_not_opened(path):
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=rf"{path.name}: is no regular file"):
+        load_weights(Tiny(), path)
+
+
+def test_a_file_that_must_not_be_read(public_folder, trained, as_another_user):
+    path = saved(trained.state_dict(), public_folder / "w.pt")
+    path.chmod(0)
+    with (
+        as_another_user(),
+        pytest.raises(CheckpointError, match=r"w\.pt: must not be read by this user .*Permission denied"),
+    ):
+        load_weights(Tiny(), path)
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,82 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
     ):
         raise OSError(errno.ENOSPC, "No space left on device")  # as zlib and nibabel do
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("host", ["n" * 64, "n" * 300, "ü" * 64, "a/b@c d", ""])
+@pytest.mark.parametrize(
+    "name", ["x" * 200 + "_confidence.nii.gz", "ü" * 100 + ".nii.gz", "x" * 250 + ".json", "a.json"]
+)
+def test_names_and_hosts_of_any_length(tmp_path, monkeypatch, host, name):
+    monkeypatch.setattr(platform, "node", lambda: host)
+    with atomic_write(tmp_path / name) as temporary:
+        assert len(os.fsencode(temporary.name)) <= 255
+        assert temporary.name.endswith(name[-12:])
+        temporary.write_text("done")
+        remove_unfinished([tmp_path / name])
+        assert temporary.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_was_left_of_a_long_name_is_removed(tmp_path, killed_while_writing):
+    path, other = (tmp_path / f"{first}{'x' * 199}_confidence.nii.gz" for first in "ab")
+    leftover = killed_while_writing(path)
+    remove_unfinished([other])
+    assert leftover.exists()
+    remove_unfinished([path])
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize("process", ["9" * 21, "9" * 200, str(2**31), str(2**63), "0", "00"])
+def test_an_absurd_process_runs_no_more(tmp_path, process):
+    leftover = tmp_path / f".0123abcd.{process}@{platform.node()}@.a"
+    leftover.write_text("half")
+    remove_unfinished([tmp_path / "a"])
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    "name", [".0123abcd.-5@host@.a", ".0123abcd.5@host@a", ".0123ABCD.5@h@.a", ".0123abcd.\u0665@h@.a"]
+)
+def test_what_only_looks_alike_is_left(tmp_path, name):
+    (tmp_path / name).write_text("not ours")
+    os.utime(tmp_path / name, (0, 0))
+    remove_unfinished([tmp_path / "a"])
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "link to nothing", "fifo"])
+def test_what_is_no_file_is_left_and_told(tmp_path, kind, caplog):
+    target = tmp_path / "target"
+    target.write_text("not ours")
+    odd = tmp_path / f".0123abcd.{2**30}@{platform.node()}@.a"
+    {
+        "folder": odd.mkdir,
+        "link": lambda: odd.symlink_to(target),
+        "link to nothing": lambda: odd.symlink_to("nowhere"),
+        "fifo": lambda: os.mkfifo(odd),
+    }[kind]()
+    remove_unfinished([tmp_path / "a"])
+    assert os.path.lexists(odd)
+    assert target.read_text() == "not ours"
+    assert [f"{odd}: has the name of an unfinished file" in record.message for record in caplog.records] == [True]
+
+
+def test_where_nothing_may_be_looked_into_or_removed_nothing_is(public_folder, as_another_user, caplog):
+    leftover = public_folder / f".0123abcd.{2**30}@{platform.node()}@.a"
+    leftover.write_text("half")
+    with as_another_user():
+        remove_unfinished([public_folder / "a"])
+    assert f"{leftover}: an unfinished file that cannot be removed" in caplog.records[-1].message
+    public_folder.chmod(0)
+    with as_another_user():
+        remove_unfinished([public_folder / "a"])
+    assert f"{public_folder}: cannot be searched for unfinished files" in caplog.records[-1].message
+    assert leftover.exists()
+
+
+@pytest.mark.parametrize("folder", ["file", "loop", "x" * 300])
+def test_what_is_no_folder_holds_no_leftovers(tmp_path, folder):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    remove_unfinished([tmp_path / folder / "a.json"])

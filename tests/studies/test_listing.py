@@ -1,10 +1,11 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rankseg_med.studies import Study, StudyError, find_studies
+from rankseg_med.studies import Fault, Study, StudyError, find_studies, list_studies
 from tests.studies.dicom_files import write_series
 
 
@@ -235,6 +236,188 @@ class TestChannels:
     def test_are_at_least_one(self, touch):
         with pytest.raises(StudyError, match="at least 1 channel, got 0"):
             find_studies(touch("a_0000.nii"), channels=0)
+
+
+class TestFaults:
+    """What is wrong with some does not stand in the way of the others, and is wrong with none silently."""
+
+    def test_none(self, touch):
+        listing = list_studies(touch("a.nii", "b.nii"))
+        assert [study.case_id for study in listing.studies] == ["a", "b"]
+        assert listing.faults == []
+
+    def test_a_repeated_case_id_of_a_folder(self, touch):
+        folder = touch("a.nii", "a.nii.gz", "b.nii", "c.img", "c.hdr", "c.mha")
+        listing = list_studies(folder)
+        assert listing.studies == [Study("b", folder / "b.nii")]
+        assert listing.faults == [
+            Fault(
+                "a",
+                "these files give the same case id, rename or move one: a.nii, a.nii.gz",
+                (Study("a", folder / "a.nii"), Study("a", folder / "a.nii.gz")),
+            ),
+            Fault(
+                "c",
+                "these files give the same case id, rename or move one: c.img, c.mha",
+                (Study("c", folder / "c.img"), Study("c", folder / "c.mha")),
+            ),
+        ]
+
+    def test_a_repeated_case_id_of_a_pattern(self, touch):
+        folder = touch("x/case/a.nii", "y/case/a.nii", "z/other/a.nii")
+        listing = list_studies(folder / "*" / "*" / "a.nii")
+        assert [study.case_id for study in listing.studies] == ["other"]
+        assert [fault.case_id for fault in listing.faults] == ["case"]
+
+    @pytest.mark.parametrize("name", ["\x07bell", "x" * 201])
+    def test_a_name_that_is_no_case_id(self, touch, name):
+        folder = touch("a.nii", f"{name}.nii")
+        listing = list_studies(folder)
+        assert [study.case_id for study in listing.studies] == ["a"]
+        (fault,) = listing.faults
+        assert fault.reason.startswith(f"{folder}/{name}.nii: a case id must print and have at most 200 bytes")
+        assert [study.image for study in fault.studies] == [folder / f"{name}.nii"]
+
+    def test_channels(self, touch):
+        folder = touch("a_0000.nii", "b_0000.nii", "b_0001.nii", "b_0002.nii", "c.nii", "d_0000.nii", "d_0001.nii")
+        listing = list_studies(folder, channels=2)
+        assert [study.case_id for study in listing.studies] == ["d"]
+        assert [(fault.case_id, fault.reason) for fault in listing.faults] == [
+            (None, "c.nii: is not named as a channel, such as case_0000.nii.gz"),
+            ("a", "a: must have 2 channels, but lacks a_0001"),
+            ("b", "b: must have 2 channels, but has beyond that b_0002.nii"),
+        ]
+
+    def test_a_data_list(self, touch):
+        folder = touch("a.nii")
+        (folder / "list.csv").write_text(
+            "case_id,image,label\na,a.nii,la.nii\nb,b.nii,\nb,c.nii,\nd,d.nii,d.nii\ne,e.nii,le.nii\nf,f.nii,le.nii\n"
+            "g,/g.nii,\nb,b.nii,\n"
+        )
+        listing = list_studies(folder / "list.csv")
+        assert [study.case_id for study in listing.studies] == ["a"]
+        assert [(fault.case_id, fault.reason.partition(";")[0]) for fault in listing.faults] == [
+            (
+                None,
+                "line 8: image: Value error, a path must be relative to the data root and separated by '/', got"
+                " '/g.nii'",
+            ),
+            ("b", "case ids must differ, but these occur more than once: b"),
+            ("b", "every file may be listed once, but these occur more than once: b.nii (of b)"),
+            ("d", "every file may be listed once, but these occur more than once: d.nii (of d)"),
+            (None, "every file may be listed once, but these occur more than once: le.nii (of e, f)"),
+        ]
+        assert [[study.image.name for study in fault.studies] for fault in listing.faults] == [
+            [],
+            ["b.nii", "c.nii", "b.nii"],
+            [],
+            ["d.nii"],
+            ["e.nii", "f.nii"],
+        ]
+
+    def test_a_data_list_without_a_sound_entry(self, touch):
+        path = touch("a.nii") / "list.csv"
+        path.write_text("case_id,image\na,a.nii\na,b.nii\nc,/c.nii\n")
+        for read in (list_studies, find_studies):
+            with pytest.raises(StudyError) as error:
+                read(path)
+            first, *others = str(error.value).splitlines()
+            assert first == f"{path}: faults: 2"
+            assert [line[:20] for line in others] == ["- line 4: image: Val", "- case ids must diff"]
+
+    def test_a_fold_of_a_data_list(self, data_list):
+        document = json.loads(data_list.read_text())
+        document["training"] += [{"id": "x", "image": "images/b.nii.gz", "label": "labels/x.nii.gz", "fold": 0}]
+        data_list.write_text(json.dumps(document))
+        listing = list_studies(data_list, fold=2)
+        assert [study.case_id for study in listing.studies] == ["case_c"]
+        assert ["(of case_b, x)" in fault.reason for fault in listing.faults] == [True]
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"{", b"[]", b"7", b'{"training": 5}', b"\xff\xfe", b"[" * 100_000, b"\0" * 9,
+         b'{"training": [NaN]}',
+         b'{"name": "x", "labels": {"0": "b"}, "training": [{"image": "\\ud800", "label": "\\ud800"}]}',
+         b'{"name": "x", "labels": {"0": "b"}, "training": [{"image": "a", "label": "b", "fold": ' + b"9" * 5000
+         + b"}]}"],
+    )  # fmt: skip
+    def test_what_is_no_data_list(self, tmp_path, content):
+        for name in ("list.json", "list.csv"):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(StudyError, match=name.replace(".", r"\.")):
+                list_studies(tmp_path / name)
+
+    def test_paths_that_cannot_be(self, tmp_path):
+        (tmp_path / "list.json").write_text(
+            json.dumps({"name": "x", "labels": {"0": "b"}, "training": [], "test": [{"id": "a", "image": "x" * 5000}]})
+        )
+        with pytest.raises(StudyError, match="none of the 1 listed images is there"):
+            list_studies(tmp_path / "list.json")
+        with pytest.raises(StudyError, match="cannot be listed"):
+            list_studies(tmp_path / ("x" * 300))
+
+    def test_a_folder_of_dicom_folders(self, tmp_path, public_folder, as_another_user):
+        for name in ("a", "b"):
+            write_series(public_folder / name, np.zeros((2, 2, 2), np.int16))
+        (public_folder / "b").chmod(0)
+        (public_folder / "c").symlink_to("c")
+        (public_folder / "d").symlink_to(tmp_path / "gone")
+        with as_another_user():
+            listing = list_studies(public_folder)
+            with pytest.raises(StudyError, match=f"{public_folder}: faults: 3\n"):
+                find_studies(public_folder)
+        assert [study.case_id for study in listing.studies] == ["a"]
+        assert [fault.reason.partition(";")[0] for fault in listing.faults] == [
+            f"{public_folder}/b: cannot be looked into (Permission denied)",
+            f"{public_folder}/c: is a link to what is not there",
+            f"{public_folder}/d: is a link to what is not there",
+        ]
+
+    def test_an_unreadable_file_is_its_own_study_s_fault(self, public_folder, as_another_user):
+        for name in ("a.nii", "b.nii"):
+            (public_folder / name).write_bytes(b"x" * 400)
+        (public_folder / "a.nii").chmod(0)
+        with as_another_user():
+            assert [study.case_id for study in find_studies(public_folder)] == ["a", "b"]
+
+    def test_a_folder_that_is_shut(self, public_folder, as_another_user):
+        (public_folder / "a.nii").touch()
+        public_folder.chmod(0)
+        with as_another_user(), pytest.raises(StudyError, match=r"cannot be listed \(Permission denied\)"):
+            list_studies(public_folder)
+
+    def test_a_folder_that_a_pattern_must_not_look_into(self, public_folder, as_another_user):
+        for name in ("a", "b", "c"):
+            (public_folder / name).mkdir()
+            (public_folder / name / "ct.nii").touch()
+        (public_folder / "b").chmod(0)
+        for pattern in ("*/ct.nii", "**/ct.nii", "**/*.nii", "*/*"):
+            with as_another_user():
+                listing = list_studies(public_folder / pattern)
+            assert [study.case_id for study in listing.studies] == ["a", "c"]
+            assert [fault.reason.partition(";")[0] for fault in listing.faults] == [
+                f"{public_folder}/b: cannot be looked into (Permission denied)"
+            ]
+
+    def test_links_that_lead_back(self, touch):
+        folder = touch("a/x.nii", "b/deep/y.nii")
+        for place in ("a/up", "a/again", "b/deep/up"):
+            (folder / place).symlink_to(folder)
+        (folder / "a" / "self").symlink_to("self")
+        listing = list_studies(folder / "**" / "*.nii")
+        assert [study.image for study in listing.studies] == [folder / "a/x.nii", folder / "b/deep/y.nii"]
+
+    @pytest.mark.parametrize("name", ["x.nii", "x.npz", "x"])
+    def test_a_fifo_in_a_folder(self, touch, name):
+        folder = touch("a.nii")
+        os.mkfifo(folder / name)
+        assert [study.case_id for study in find_studies(folder)] == (["a", "x"] if name == "x.nii" else ["a"])
+
+    @pytest.mark.parametrize("name", ["x.nii", "x.json", "x.csv", "x"])
+    def test_a_fifo(self, tmp_path, name):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(StudyError, match=name):
+            list_studies(tmp_path / name)
 
 
 def test_no_file_is_opened(touch):

@@ -231,6 +231,38 @@ def test_several_arrays_without_a_known_name(folder, volume):
     assert "must hold an array named probabilities, or one array only; got first, second" in refused(study)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("probabilities.npy", "probabilities.npy"),
+        ("probabilities.npy", "probabilities"),
+        ("probabilities.npy", "softmax.npy"),
+        ("softmax.npy", "spacing.npy", "softmax.npy"),
+        ("arr_0.npy", "arr_0.npy"),
+        ("probabilities.npy", "spacing.npy", "spacing.npy"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_twice_in_an_archive(folder, volume, names):
+    with zipfile.ZipFile(folder / "case.npz", "w") as archive:
+        for number, name in enumerate(names):
+            with archive.open(name, "w") as stream:
+                np.save(stream, np.roll(volume, number, axis=0).transpose(0, 3, 2, 1))
+    (study,) = find_probabilities(folder)
+    assert f"since it holds {', '.join(names)}; save one array" in refused(study)
+    with pytest.raises(StudyError, match=r"case\.npz: .*since it holds"):
+        count_channels(study)
+
+
+@pytest.mark.parametrize("name", ["case.nii.gz", "case.nii"])
+def test_integers_of_nifti_without_a_slope(folder, name):
+    (folder / "case.nii.gz").unlink()
+    nib.save(nib.Nifti1Image(np.zeros((*SHAPE, 3), np.uint8), AFFINE), folder / name)
+    (study,) = find_probabilities(folder)
+    assert "must be floating point or scaled, got uint8 without a slope; was a label map saved?" in refused(study)
+
+
 @pytest.mark.parametrize("write", [nifti_4d_gz, nifti_per_class])
 def test_nifti_that_lies_elsewhere_than_the_image(folder, volume, write):
     write(folder, volume)

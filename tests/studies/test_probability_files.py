@@ -1,11 +1,12 @@
 import json
+import os
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from rankseg_med.studies import StudyError
-from rankseg_med.studies.probability_files import find_probabilities
+from rankseg_med.studies.probability_files import find_probabilities, list_probabilities
 from tests.studies.dicom_files import write_series
 
 
@@ -170,3 +171,55 @@ def test_arrays_that_nnunet_turned(tmp_path, touch):
     with pytest.raises(StudyError, match=r"plans.json says that nnU-Net reoriented the images"):
         find_probabilities(tmp_path)
     assert len(find_probabilities(tmp_path, axes="CZYX")) == 1
+
+
+class TestFaults:
+    def test_arrays(self, tmp_path, touch):
+        touch("a.npz", "a.npy", "b.npz", "b.nii.gz", "\x07.npz")
+        listing = list_probabilities(tmp_path)
+        assert names(listing.studies) == [("b", ["b.npz"], "b.nii.gz")]
+        assert [fault.case_id for fault in listing.faults] == ["a", None]
+        assert listing.faults[0].reason == f"{tmp_path}/a.npz: gives the same case id as a.npy; move one"
+        assert "case id" in listing.faults[1].reason
+
+    def test_volumes(self, tmp_path, touch):
+        touch("sound.nii", "twice.nii", volumes=3)
+        touch("twice_0.nii", "gap_0.nii", "gap_2.nii", "alone.nii", "same_0.nii", "same_00.nii", volumes=1)
+        listing = list_probabilities(tmp_path)
+        assert names(listing.studies) == [("sound", ["sound.nii"], "sound.nii")]
+        assert sorted(fault.case_id for fault in listing.faults) == ["alone", "gap", "same", "twice"]
+        with pytest.raises(StudyError, match=f"{tmp_path}: faults: 4\n"):
+            find_probabilities(tmp_path)
+
+    def test_images(self, tmp_path, touch):
+        touch("p/a.npz", "p/b.npz", "p/c.npz", "images/a.nii", "images/b.nii", "images/b.mha")
+        listing = list_probabilities(tmp_path / "p", tmp_path / "images")
+        assert names(listing.studies) == [("a", ["a.npz"], "a.nii")]
+        same, missing = listing.faults
+        assert same.reason.startswith(f"{tmp_path}/images: these files give the same case id")
+        assert missing.reason == f"{tmp_path}/images: has no image for 2 of 3 cases: b, c"
+        assert [study.case_id for study in missing.studies] == ["b", "c"]
+
+    def test_nothing_sound(self, tmp_path, touch):
+        touch("a.nii", volumes=1)
+        with pytest.raises(StudyError, match=r"a\.nii: is 3-D"):
+            list_probabilities(tmp_path)
+
+    def test_what_is_no_file_does_not_vanish(self, tmp_path, touch):
+        touch("b.npz", "b.nii")
+        os.mkfifo(tmp_path / "a.npz")
+        (tmp_path / "c.npz").symlink_to("nowhere")
+        os.mkfifo(tmp_path / "c.nii")
+        assert names(list_probabilities(tmp_path).studies) == [
+            ("a", ["a.npz"], None),
+            ("b", ["b.npz"], "b.nii"),
+            ("c", ["c.npz"], "c.nii"),
+        ]
+        with pytest.raises(StudyError, match=r"a\.npz: is a FIFO"):
+            list_probabilities(tmp_path / "a.npz")
+
+    def test_a_folder_that_is_shut(self, public_folder, as_another_user):
+        (public_folder / "a.npz").touch()
+        public_folder.chmod(0)
+        with as_another_user(), pytest.raises(StudyError, match=r"cannot be listed \(Permission denied\)"):
+            list_probabilities(public_folder)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from rankseg_med.workflows.patients import read_patients
@@ -31,6 +33,24 @@ def test_in_a_table(tmp_path, mark):
 def test_patterns_that_will_not_do(source, message):
     with pytest.raises(ValueError, match=message):
         read_patients(source, CASES)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    path = tmp_path / "patients.csv"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=r"patients\.csv: is a FIFO, must be a regular file"):
+        read_patients(str(path), CASES)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"patients\.csv: is a device, must be a regular file"):
+        read_patients(str(path), CASES)
+    path.unlink()
+    path.write_bytes(b"case_id,patient_id\n\xff,p\n")
+    with pytest.raises(ValueError, match=r"patients\.csv: must be CSV in UTF-8"):
+        read_patients(str(path), CASES)
+    path.write_text("case_id,patient_id\n" + "x" * 200_000 + ",p\n")
+    with pytest.raises(ValueError, match=r"patients\.csv: must be CSV in UTF-8 \(field larger"):
+        read_patients(str(path), CASES)
 
 
 def test_tables_that_will_not_do(tmp_path):
