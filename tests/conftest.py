@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share."""
 
+import codecs
 import os
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def as_another_user() -> Callable[[], AbstractContextManager[None]]:
 
     @contextmanager
     def without_rights() -> Iterator[None]:
+        codecs.lookup("utf-8-sig")  # loaded when first needed, from where root's Python may lie, out of reach
         user = os.geteuid()
         if user == 0:
             os.seteuid(_NOBODY)

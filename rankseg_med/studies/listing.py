@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rankseg_med.studies.faults import Fault, Listing
 from rankseg_med.studies.listed_entries import list_entries
 from rankseg_med.studies.naming import IMAGE_SUFFIXES, case_id, check_case_id, is_image_file
 from rankseg_med.studies.pattern import PatternSearch
-from rankseg_med.studies.reading import check_regular_file, is_there, leads_nowhere
+from rankseg_med.studies.reading import check_regular_file, is_there
 from rankseg_med.studies.study import Study
 
 __all__ = ["find_studies", "list_studies", "survey_studies"]
@@ -121,7 +122,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Fault[Study]]]:
     images = [path for path in inside if is_image_file(path) and not _is_folder(path)]
     faults: list[Fault[Study]] = []
     if not images:
-        images, faults = _dicom_folders(inside)
+        images, faults = _dicom_folders(inside, broken_links_count=True)
     if not images and not faults:
         raise StudyError(
             f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}) and no folders of DICOM slices; of folders in it "
@@ -133,8 +134,10 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Fault[Study]]]:
 def _matching(pattern: Path) -> tuple[list[Path], list[Fault[Study]]]:
     search = PatternSearch(pattern)
     files = [path for path in search.found if is_image_file(path) and not _is_folder(path)]
-    folders, faults = _dicom_folders(sorted(set(search.found) - set(files) - set(search.errors)))
-    faults += [_unlisted(folder, error) for folder, error in search.errors.items()]
+    others = sorted(set(search.found) - set(files) - set(search.errors))
+    # Of links that lead nowhere there are many in collections of which a part was fetched.
+    folders, faults = _dicom_folders(others, broken_links_count=False)
+    faults += [_unlisted(path, error) for path, error in search.errors.items() if path not in files]
     if not (files or folders or faults):
         raise StudyError(
             f"{pattern}: no image or DICOM folder matches this pattern, of {len(search.found)} matches; mend it"
@@ -142,23 +145,22 @@ def _matching(pattern: Path) -> tuple[list[Path], list[Fault[Study]]]:
     return [*files, *folders], faults
 
 
-def _dicom_folders(paths: list[Path]) -> tuple[list[Path], list[Fault[Study]]]:
+def _dicom_folders(paths: list[Path], *, broken_links_count: bool) -> tuple[list[Path], list[Fault[Study]]]:
     """Those of some paths that are folders of DICOM slices, and those of which that cannot be said."""
     folders = []
     faults: list[Fault[Study]] = []
     for path in paths:
         try:
-            if leads_nowhere(path):
-                faults.append(Fault(None, f"{path}: is a link to what is not there; mend or remove it"))
-            elif path.is_dir() and is_dicom_series(path):
+            if stat.S_ISDIR(path.stat().st_mode) and is_dicom_series(path):
                 folders.append(path)
         except OSError as error:
-            faults.append(_unlisted(path, error))
+            if broken_links_count or not isinstance(error, FileNotFoundError):
+                faults.append(_unlisted(path, error))
     return folders, faults
 
 
-def _unlisted(folder: Path, error: OSError) -> Fault[Study]:
-    return Fault(None, f"{folder}: cannot be looked into ({error.strerror or error}); mend it or move it elsewhere")
+def _unlisted(path: Path, error: OSError) -> Fault[Study]:
+    return Fault(None, f"{path}: cannot be looked into ({error.strerror or error}); mend it or move it elsewhere")
 
 
 def _grouped(images: list[Path], faults: list[Fault[Study]], source: Path, channels: int | None) -> Listing[Study]:

@@ -8,8 +8,6 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rankseg_med.studies.reading import leads_nowhere
-
 
 class PatternSearch:
     """What a pattern matches, with the signs of `glob`: `*`, `?`, `[...]`, and `**` for any depth.
@@ -21,7 +19,7 @@ class PatternSearch:
 
     Attributes:
         found: what matches, sorted; links are followed, but for those to a folder that they lie in.
-        errors: folders that could not be looked into, and why.
+        errors: where it could not look, such as a folder that is shut or a link to itself, and why.
     """
 
     def __init__(self, pattern: Path) -> None:
@@ -49,7 +47,7 @@ class PatternSearch:
         try:
             status = folder.stat()
         except OSError as error:
-            self.errors[folder] = error
+            self._note(folder, error)
             return
         identity = status.st_dev, status.st_ino
         if identity in above or not stat.S_ISDIR(status.st_mode):
@@ -74,8 +72,7 @@ class PatternSearch:
             return False
         return True
 
-    def _note(self, folder: Path, error: OSError) -> None:
-        """That nothing is there is an answer, unless a link says that something should be."""
-        is_absence = isinstance(error, FileNotFoundError) and not leads_nowhere(folder)
-        if not is_absence and not isinstance(error, NotADirectoryError):
-            self.errors[folder] = error
+    def _note(self, place: Path, error: OSError) -> None:
+        """That nothing is there, or a file that nothing can be in, is an answer."""
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            self.errors[place] = error

@@ -44,11 +44,6 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def leads_nowhere(path: Path) -> bool:
-    """Whether a path is a link to what is not there, or to itself."""
-    return path.is_symlink() and not os.path.exists(path)  # noqa: PTH110 - pathlib's raises on some of them
-
-
 def check_regular_file(path: Path) -> None:
     """Check that a path leads to a regular file that can be read; see `file_fault`.
 

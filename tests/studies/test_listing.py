@@ -356,12 +356,12 @@ class TestFaults:
         with pytest.raises(StudyError, match="cannot be listed"):
             list_studies(tmp_path / ("x" * 300))
 
-    def test_a_folder_of_dicom_folders(self, tmp_path, public_folder, as_another_user):
+    def test_a_folder_of_dicom_folders(self, public_folder, as_another_user):
         for name in ("a", "b"):
             write_series(public_folder / name, np.zeros((2, 2, 2), np.int16))
         (public_folder / "b").chmod(0)
         (public_folder / "c").symlink_to("c")
-        (public_folder / "d").symlink_to(tmp_path / "gone")
+        (public_folder / "d").symlink_to("gone")
         with as_another_user():
             listing = list_studies(public_folder)
             with pytest.raises(StudyError, match=f"{public_folder}: faults: 3\n"):
@@ -369,8 +369,8 @@ class TestFaults:
         assert [study.case_id for study in listing.studies] == ["a"]
         assert [fault.reason.partition(";")[0] for fault in listing.faults] == [
             f"{public_folder}/b: cannot be looked into (Permission denied)",
-            f"{public_folder}/c: is a link to what is not there",
-            f"{public_folder}/d: is a link to what is not there",
+            f"{public_folder}/c: cannot be looked into (Too many levels of symbolic links)",
+            f"{public_folder}/d: cannot be looked into (No such file or directory)",
         ]
 
     def test_an_unreadable_file_is_its_own_study_s_fault(self, public_folder, as_another_user):
@@ -406,6 +406,14 @@ class TestFaults:
         (folder / "a" / "self").symlink_to("self")
         listing = list_studies(folder / "**" / "*.nii")
         assert [study.image for study in listing.studies] == [folder / "a/x.nii", folder / "b/deep/y.nii"]
+        assert [fault.reason.partition(" ")[0] for fault in listing.faults] == [f"{folder}/a/self:"]
+
+    def test_links_to_what_was_not_fetched(self, touch):
+        folder = touch("a/x.nii", "b/notes.txt")
+        (folder / "b" / "x.nii").symlink_to("gone")  # a study, which fails by itself
+        (folder / "readme").symlink_to("gone")
+        for pattern in ("**/*", "*/*", "**/x.nii"):
+            assert [study.case_id for study in find_studies(folder / pattern)] == ["a", "b"]
 
     @pytest.mark.parametrize("name", ["x.nii", "x.npz", "x"])
     def test_a_fifo_in_a_folder(self, touch, name):

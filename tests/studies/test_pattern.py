@@ -31,7 +31,7 @@ def test_matches_what_glob_matches(tree, pattern, absolute):
     path = tree / pattern if absolute else Path(pattern)
     search = PatternSearch(path)
     assert search.found == sorted({Path(name) for name in glob.glob(str(path), recursive=True)})  # noqa: PTH207
-    assert search.errors.keys() <= {path.parent.parent / "dangling", Path("dangling"), tree / "dangling"}
+    assert not search.errors
 
 
 def test_a_link_to_where_it_lies_is_not_followed(tree):
@@ -54,4 +54,4 @@ def test_where_it_could_not_look_is_told(public_folder, as_another_user):
     with as_another_user():
         search = PatternSearch(public_folder / "*" / "x.nii")
     assert search.found == [public_folder / "open" / "x.nii"]
-    assert sorted(path.name for path in search.errors) == ["dangling", "listed", "loop", "shut"]
+    assert sorted(path.name for path in search.errors) == ["listed", "loop", "shut"]
