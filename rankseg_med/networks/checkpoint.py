@@ -91,13 +91,13 @@ def load_weights(
 
 
 def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, Tensor]:
-    if not checkpoint.is_file():  # which a FIFO is not, and opening one waits forever
-        what = "is no regular file" if checkpoint.exists() else "no such checkpoint file"
-        raise CheckpointError(f"{checkpoint}: {what}")
-    data = checkpoint.read_bytes()
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise CheckpointError(f"{checkpoint}: is not the file that it was when the run began; run it again")
     try:
+        if not checkpoint.is_file():  # which a FIFO is not, and opening one waits forever
+            what = "is no regular file" if checkpoint.exists() else "no such checkpoint file"
+            raise CheckpointError(f"{checkpoint}: {what}")
+        data = checkpoint.read_bytes()
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise CheckpointError(f"{checkpoint}: is not the file that it was when the run began; run it again")
         _check_nothing_twice(data, checkpoint)
         is_flat = checkpoint.suffix == ".safetensors"
         content: Any = load(data) if is_flat else torch.load(BytesIO(data), map_location="cpu", weights_only=True)
