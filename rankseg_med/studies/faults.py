@@ -49,7 +49,7 @@ class Listing(Generic[S]):
             StudyError: if there is any; it names all of them.
         """
         if self.faults:
-            raise StudyError(told(self.source, self.faults))
+            raise StudyError(_told(self.source, self.faults))
         return self.studies
 
     def some_sound(self) -> Listing[S]:
@@ -59,11 +59,11 @@ class Listing(Generic[S]):
             StudyError: if there is none; it names all faults.
         """
         if not self.studies:
-            raise StudyError(told(self.source, self.faults))
+            raise StudyError(_told(self.source, self.faults))
         return self
 
 
-def told(source: Path, faults: Sequence[Fault[S]]) -> str:
+def _told(source: Path, faults: Sequence[Fault[S]]) -> str:
     """A message that names faults, at least one."""
     if len(faults) == 1:
         return f"{source}: {faults[0].reason}"
