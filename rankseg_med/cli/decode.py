@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import parse_regions
+from rankseg_med.cli.options import known_device, parse_regions
 from rankseg_med.studies.nnunet import read_nnunet_labels
 from rankseg_med.studies.probability_files import Axes, list_probabilities
 from rankseg_med.workflows.config import Device, load_config
@@ -51,7 +51,13 @@ def decode_command(
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where they are decoded.")] = "cpu",
+    device: Annotated[
+        Device,
+        typer.Option(
+            callback=known_device,
+            help="Where they are decoded: cpu, cuda, cuda:1. Default: as the config says, or cpu.",
+        ),
+    ] = "auto",
     *,
     options: JobOptions,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rankseg_med.cli.console import output, say
+from rankseg_med.cli.options import known_device
 from rankseg_med.report.tables import comparison_table
 from rankseg_med.workflows.config import Device
 from rankseg_med.workflows.demo import run_demo
@@ -15,7 +16,9 @@ from rankseg_med.workflows.demo import run_demo
 
 def demo_command(
     output_dir: Annotated[Path, typer.Option("--output", help="Folder for everything the demo writes.")],
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+    device: Annotated[
+        Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+    ] = "auto",
 ) -> None:
     """Segment three synthetic CT studies with a shipped network, decoded by argmax and by RankSEG, and score both."""
     evaluations = run_demo(output_dir, device=device)

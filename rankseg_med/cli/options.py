@@ -7,6 +7,22 @@ from contextlib import contextmanager
 
 import typer
 
+from rankseg_med.workflows.config import ConfigError, usable_device
+
+
+def known_device(name: str) -> str:
+    """The name of a device that is there, or ``auto``.
+
+    Raises:
+        typer.BadParameter: Another name; the message says which devices there are.
+    """
+    if name == "auto":
+        return name
+    try:
+        return str(usable_device(name))
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+
 
 @contextmanager
 def wrong_options() -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
+from rankseg_med.cli.options import known_device
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import Device, load_config
@@ -45,7 +46,9 @@ def predict_command(
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+    device: Annotated[
+        Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+    ] = "auto",
     channels: Annotated[
         int | None,
         typer.Option(min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),

@@ -9,6 +9,7 @@ import typer
 
 from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
+from rankseg_med.cli.options import known_device
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import Study, list_studies
 from rankseg_med.workflows.config import ConfigError, Device, load_config
@@ -43,7 +44,9 @@ def pseudo_label_command(
         bool, typer.Option("--soft-labels", help="Write the probabilities too, a 4-D NIfTI file.")
     ] = False,
     store: Annotated[Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait.")] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+    device: Annotated[
+        Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+    ] = "auto",
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
     *,

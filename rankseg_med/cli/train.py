@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
+from rankseg_med.cli.options import known_device
 from rankseg_med.studies import find_studies
 from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.train import TrainingProgress, split_studies, train, unlabelled_studies
@@ -32,7 +33,9 @@ def train_command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, sampling, augmentation and the choice of studies.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="In place of the config's.")] = None,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
+    device: Annotated[
+        Device, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
+    ] = "auto",
     data_root: Annotated[Path | None, typer.Option(help="What the data list's paths are relative to.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder.")] = False,
 ) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 from jaxtyping import UInt8
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
@@ -28,7 +27,15 @@ from rankseg_med.studies import (
 )
 from rankseg_med.workflows.case_pool import map_cases, open_pool
 from rankseg_med.workflows.cleanup_trials import CleanupSearch, Step, try_all
-from rankseg_med.workflows.config import ConfigError, extended_config, find_config, load_config, shipped_configs
+from rankseg_med.workflows.config import (
+    Config,
+    ConfigError,
+    extended_config,
+    find_config,
+    load_config,
+    read_config_file,
+    shipped_configs,
+)
 
 MINIMUM_VOLUMES_ML = (0.03, 0.1, 0.5, 2.0, 10.0)
 """Spheres of about 4, 6, 10, 16 and 27 mm in diameter."""
@@ -170,11 +177,11 @@ def _load_case(
 
 def _compose(steps: Sequence[Step]) -> Compose:
     """Built from the very entries that are written, so that what is written is what was tried."""
-    return Compose([ConfigParser({"step": step.config}).get_parsed_content("step") for step in steps])
+    return Compose([Config({"step": step.config}).get_parsed_content("step") for step in steps])
 
 
 def _write(search: CleanupSearch, overlay: Path, output: Path) -> None:
-    content = ConfigParser.load_config_file(overlay)
+    content = read_config_file(overlay)
     kept = {key: value for key, value in content.items() if key.split("::")[0] != "cleanup"}
     base = extended_config(overlay)
     if base is not None and kept["extends"] not in shipped_configs():

@@ -2,51 +2,65 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-import torch
-from monai.bundle import ConfigParser
-
-import rankseg_med
 from rankseg_med.studies import content_digest
+from rankseg_med.workflows.configuration.components import check_components
+from rankseg_med.workflows.configuration.devices import check_device_name, usable_device
+from rankseg_med.workflows.configuration.error import ConfigError
+from rankseg_med.workflows.configuration.files import (
+    base_file,
+    extended_config,
+    find_config,
+    layers_of,
+    read_config_file,
+    shipped_configs,
+)
+from rankseg_med.workflows.configuration.labels import check_labels
+from rankseg_med.workflows.configuration.layers import Layers, check_use, lay_over
+from rankseg_med.workflows.configuration.parser import Config
+from rankseg_med.workflows.configuration.references import check_references, is_written_out
+from rankseg_med.workflows.configuration.values import check_values
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Device",
+    "Job",
+    "digest_of",
+    "extended_config",
+    "find_config",
+    "load_config",
+    "read_config_file",
+    "shipped_configs",
+    "usable_device",
+]
 
 Job = Literal["inference", "train", "decode"]
-Device = Literal["auto", "cpu", "cuda"]
+Device: TypeAlias = str
+"""``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
 
 _REQUIRED = {
-    "inference": (
-        "label_names",
-        "num_classes",
-        "preprocessing",
-        "network_def",
-        "network",
-        "inferer",
-        "decoder",
-        "grid",
-        "ensemble",
-        "store",
-        "store_folder",
-        "cleanup",
-    ),
-    "train": ("label_names", "num_classes", "preprocessing", "augmentation", "network_def", "loss", "optimizer"),
-    "decode": ("decoder", "cleanup", "region_channels", "store", "store_folder"),
+    "inference": ("label_names", "network_def"),
+    "train": ("label_names", "network_def"),
+    "decode": (),
 }
-
-
+# What jobs read as it stands, so that references and expressions are put in place.
+_READ_AS_IT_STANDS = (
+    "label_names",
+    *("epochs", "iterations_per_epoch", "validate_every", "batch_size", "num_workers", "cache_rate"),
+)
 # Where things are worked out, which is no part of the result.
 _NOT_IN_RESULTS = ("device", "store", "store_folder", "bundle_root")
 
 
-class ConfigError(ValueError):
-    """A config that cannot be used; the message says why."""
-
-
-def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto") -> ConfigParser:
-    """Read a job's base config with an overlay merged over it.
+def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto") -> Config:
+    """Read a job's base config with an overlay merged over it, and look for what cannot be right.
 
     Args:
         job: ``"inference"``, ``"train"`` or ``"decode"``: which shipped base to start from.
@@ -55,31 +69,53 @@ def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto"
             overlay that comes first: a shipped one, or a file relative to this one's folder. Trusted files only:
             expressions that start with ``$`` are run as code. None for the base alone, which is complete for
             ``"decode"``.
-        device: ``"auto"`` takes CUDA where there is one.
+        device: ``"auto"`` leaves it to the config, which takes CUDA where there is one and it says nothing else.
 
     Returns:
-        The merged config; `parsed` builds its entries.
+        The merged config; `get_parsed_content` builds its entries, and raises `ConfigError` where that fails.
 
     Raises:
-        ConfigError: No such file or name, not YAML, an id that the job needs is missing, or CUDA was asked for and is
-            not there.
+        ConfigError: No such file or name, not YAML, or a key that stands twice; a key or argument that nothing knows;
+            an id that the job needs is missing; a value, a label or a reference that cannot be right; an entry that
+            the job would pass over although it is meant to change the result; a device that is not there. The message
+            names the file, the entry and, where there is one, the nearest that is known.
     """
-    base = _folder() / f"{job}.yaml"
-    path = base if overlay is None else find_config(overlay)
-    try:
-        config = ConfigParser(ConfigParser.load_config_files([base] if overlay is None else [base, *_layers(path)]))
-    except Exception as error:
-        raise ConfigError(f"{path}: cannot be read as a YAML config ({error})") from error
-    missing = [entry for entry in _REQUIRED[job] if entry not in config]
+    path = base_file(job) if overlay is None else find_config(overlay)
+    layers = lay_over(job, [] if overlay is None else layers_of(path))
+    missing = [entry for entry in _REQUIRED[job] if entry not in layers.kept]
     if missing:
         raise ConfigError(
             f"{path}: lacks {', '.join(missing)}; an overlay of {job}.yaml must define what the base does not "
             "(see configs/demo.yaml)"
         )
-    if device != "auto":
-        config["device"] = torch.device(device)
-    if config.get_parsed_content("device").type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda was asked for, but PyTorch sees no CUDA device; use --device cpu")
+    try:
+        if device != "auto":
+            # A word that is no device is wrong, even where it is not used; a device that is not there need not be.
+            if is_written_out(layers.everything["device"]):
+                check_device_name(layers.everything["device"])
+            layers.everything["device"] = usable_device(device)
+        return _checked(job, layers)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _checked(job: Job, layers: Layers) -> Config:
+    """What is kept of the layers, after all was looked at that can be without building anything large."""
+    check_use(job, layers)
+    config = Config({key: value for key, value in layers.everything.get().items() if key in layers.kept})
+    # A copy, because macros are put in place there.
+    everything = Config(copy.deepcopy(layers.everything.get()))
+    check_references(everything, layers.kept)
+    everything.get_parsed_content("imports")
+    device = everything.get_parsed_content("device")
+    found = usable_device(device)
+    if isinstance(device, str):
+        config["device"] = found
+    check_components(everything)
+    check_values(everything)
+    check_labels(everything)
+    for key in layers.kept.intersection(_READ_AS_IT_STANDS):
+        config[key] = everything.get_parsed_content(key)
     return config
 
 
@@ -96,52 +132,3 @@ def digest_of(settings: Mapping[str, Any], files: Sequence[Path] = ()) -> str:
     kept = {name: value for name, value in settings.items() if name not in _NOT_IN_RESULTS}
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256("\0".join([text, *map(content_digest, files)]).encode()).hexdigest()
-
-
-def shipped_configs() -> list[str]:
-    """Names of the data set overlays that come with the package."""
-    return sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in _REQUIRED)
-
-
-def find_config(overlay: str | Path, folder: Path | None = None) -> Path:
-    """The file of an overlay: a shipped config by its name, else a path.
-
-    Args:
-        overlay: Which.
-        folder: What a path is relative to; by default where the program runs.
-
-    Raises:
-        ConfigError: No such file or name.
-    """
-    named = _folder() / f"{overlay}.yaml"
-    if str(overlay) in shipped_configs():
-        return named
-    path = Path(overlay) if folder is None else folder / overlay
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such config file, nor a shipped config ({', '.join(shipped_configs())})")
-    return path
-
-
-def extended_config(overlay: Path) -> Path | None:
-    """The file that an overlay extends, if any.
-
-    Raises:
-        ConfigError: There is no such file or shipped config.
-    """
-    extended = ConfigParser.load_config_file(overlay).get("extends")
-    return None if extended is None else find_config(extended, overlay.parent)
-
-
-def _layers(overlay: Path, above: tuple[Path, ...] = ()) -> list[Path]:
-    extending = (*above, overlay.resolve())
-    if extending[-1] in above:
-        raise ConfigError(f"extends itself, by way of {', '.join(path.name for path in extending)}")
-    extended = extended_config(overlay)
-    return [overlay] if extended is None else [*_layers(extended, extending), overlay]
-
-
-def _folder() -> Path:
-    # In a checkout the configs lie at the repository root, which is a bundle root; the wheel carries them inside.
-    package = Path(rankseg_med.__file__).parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"

@@ -25,7 +25,7 @@ from rankseg_med.studies.nnunet import NnunetLabels
 from rankseg_med.studies.probabilities import count_channels, grid_of, open_probabilities
 from rankseg_med.studies.probability_files import ProbabilityStudy
 from rankseg_med.studies.region_channels import RegionChannels
-from rankseg_med.workflows.config import digest_of
+from rankseg_med.workflows.config import Config, digest_of
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.job import Written
 from rankseg_med.workflows.predict import one_thread
@@ -231,7 +231,7 @@ class DecodeJob:
 
 
 def _build_decoding(settings: dict[str, Any], output: Path, labels: NnunetLabels | None) -> Decoding:
-    return Decoding.from_config(ConfigParser(copy.deepcopy(settings)), output, labels)
+    return Decoding.from_config(Config(copy.deepcopy(settings)), output, labels)
 
 
 def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder:

@@ -20,7 +20,7 @@ from rankseg_med.calibration import Calibration, calibrated
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.studies import Study, content_digest, read_grid, write_label_map
-from rankseg_med.workflows.config import digest_of
+from rankseg_med.workflows.config import Config, digest_of
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.job import Written
 
@@ -193,4 +193,4 @@ class PredictJob:
 def _build_prediction(
     settings: dict[str, Any], checkpoints: Sequence[Path], output: Path, sha256: Sequence[str]
 ) -> Prediction:
-    return Prediction.from_config(ConfigParser(copy.deepcopy(settings)), checkpoints, output, sha256=sha256)
+    return Prediction.from_config(Config(copy.deepcopy(settings)), checkpoints, output, sha256=sha256)

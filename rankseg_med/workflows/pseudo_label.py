@@ -21,7 +21,7 @@ from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
 from rankseg_med.studies import Study, read_grid, write_label_map
 from rankseg_med.studies.fractions import write_fractions
-from rankseg_med.workflows.config import ConfigError
+from rankseg_med.workflows.config import Config, ConfigError
 from rankseg_med.workflows.job import Written
 from rankseg_med.workflows.predict import PredictJob, label_map_path, one_thread
 
@@ -151,7 +151,7 @@ class PseudoLabelJob:
 
         Raises:
             CheckpointError: There is no such checkpoint file.
-            ConfigError: The config has no ``pseudo_labeller``.
+            ConfigError: The config has no ``pseudo_labeller``, or a ``calibration`` that is not the teacher's.
         """
         settings = copy.deepcopy(dict(config.get()))
         if not settings.get("pseudo_labeller"):
@@ -159,16 +159,25 @@ class PseudoLabelJob:
                 "the config lacks a pseudo_labeller, which says how pseudo-labels are decoded and cleaned up; "
                 "add one as in configs/bcp_hippocampus.yaml"
             )
+        teacher = settings.get("teacher") or {}
+        if not isinstance(teacher, dict):
+            raise ConfigError(f"teacher: must be written out, so that its calibration is known, found {teacher!r}")
+        calibration = teacher.get("calibration")
+        if calibration is None and settings["calibration"] is not None:
+            raise ConfigError(
+                "calibration: means nothing to pseudo-label, which calibrates as the teacher was in training; write "
+                "teacher::calibration, or leave it out"
+            )
         # The decoder opens the sessions that keep the probabilities; what it would decide is not asked for.
         settings |= {
             "decoder": {"_target_": "rankseg_med.decode.RankSEGDecoder"},
             "cleanup": None,
             "grid": "native",
             "ensemble": "mean",
-            "calibration": (settings.get("teacher") or {}).get("calibration"),
+            "calibration": calibration,
         }
-        prediction = PredictJob.from_config(ConfigParser(settings), checkpoints, output)
-        labeller = partial(_build_labeller, settings["pseudo_labeller"])
+        prediction = PredictJob.from_config(Config(settings), checkpoints, output)
+        labeller = partial(_build_labeller, settings)
         return cls(prediction, labeller, tuple(settings["label_names"]), exports or Exports())
 
     @property
@@ -207,7 +216,5 @@ class PseudoLabelJob:
 
 
 def _build_labeller(settings: dict[str, Any]) -> PseudoLabeller:
-    labeller: PseudoLabeller = ConfigParser({"pseudo_labeller": copy.deepcopy(settings)}).get_parsed_content(
-        "pseudo_labeller"
-    )
+    labeller: PseudoLabeller = Config(copy.deepcopy(settings)).get_parsed_content("pseudo_labeller")
     return labeller
