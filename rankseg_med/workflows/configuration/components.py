@@ -57,8 +57,6 @@ def check_component(place: str, entry: Mapping[str, Any], locator: ComponentLoca
         if reserved:
             raise ConfigError(f"{place}::{reserved[0]}: there is no such key; {meant(reserved[0], _RESERVED)}")
         return
-    if ConfigComponent(entry).is_disabled():
-        return
     target = target_of(place, entry, locator)
     parameters = None if target is None else _parameters_of(target)
     if parameters is None:
@@ -72,13 +70,13 @@ def check_component(place: str, entry: Mapping[str, Any], locator: ComponentLoca
 
 
 def target_of(place: str, entry: Mapping[str, Any], locator: ComponentLocator) -> object | None:
-    """What an entry's `_target_` names; None for an expression, whose value is not known before it is built.
+    """What an entry's `_target_` names; None if it is disabled, or an expression, whose value is not known yet.
 
     Raises:
         ConfigError: it names nothing, or a module that cannot be imported.
     """
     name = entry[TARGET]
-    if not is_written_out(name):
+    if not is_written_out(name) or ConfigComponent(entry).is_disabled():
         return None
     if not isinstance(name, str):
         raise ConfigError(f"{place}::{TARGET}: must be the name of a class or function, found {name!r}")

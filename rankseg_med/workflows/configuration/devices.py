@@ -20,7 +20,7 @@ def check_device_name(name: object) -> None:
         raise ConfigError(f"device must be cpu, cuda or cuda:N, found {name}; {_there_are()}")
 
 
-def usable_device(name: str | torch.device) -> torch.device:
+def usable_device(name: object) -> torch.device:
     """The device of a name.
 
     Raises:
@@ -34,7 +34,7 @@ def usable_device(name: str | torch.device) -> torch.device:
         raise ConfigError(f"device {name} was asked for, but PyTorch sees no CUDA device; {fix}")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {name} was asked for, but PyTorch sees no such device; {_there_are()}")
-    return torch.device(name)
+    return torch.device(str(name))
 
 
 def _there_are() -> str:

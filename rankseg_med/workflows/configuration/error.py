@@ -31,6 +31,6 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks, cut where it goes on; its kind comes first where the message says little."""
+    """An error's message without line breaks, cut if it is long; with the kind of error where it says little."""
     text = shorten(str(error), _LONGEST, placeholder=" ...")
     return f"{type(error).__name__}: {text}" if isinstance(error, LookupError | NameError) or not text else text
