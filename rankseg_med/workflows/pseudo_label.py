@@ -163,7 +163,7 @@ class PseudoLabelJob:
         if not isinstance(teacher, dict):
             raise ConfigError(f"teacher: must be written out, so that its calibration is known, found {teacher!r}")
         calibration = teacher.get("calibration")
-        if calibration is None and settings["calibration"] is not None:
+        if calibration is None and settings.get("calibration") is not None:
             raise ConfigError(
                 "calibration: means nothing to pseudo-label, which calibrates as the teacher was in training; write "
                 "teacher::calibration, or leave it out"

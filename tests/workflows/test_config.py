@@ -1,8 +1,12 @@
+import copy
+import re
+
 import pytest
 import torch
 import yaml
 
-from rankseg_med.workflows.config import ConfigError, load_config, shipped_configs
+from rankseg_med.workflows.config import Config, ConfigError, load_config, shipped_configs
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize("job", ["inference", "train"])
@@ -81,3 +85,19 @@ def test_wrong_configs_are_named(tmp_path, content, message):
 def test_cuda_that_is_not_there():
     with pytest.raises(ConfigError, match="PyTorch sees no CUDA device; use --device cpu"):
         load_config("inference", "demo", device="cuda")
+
+
+@pytest.mark.parametrize("job", ["inference", "train", "decode"])
+def test_the_documentations_example_serves_every_job(tmp_path, job):
+    page = (REPOSITORY / "docs" / "inference.md").read_text()
+    (example,) = re.findall(r"```yaml\n(extends: .*?)```", page, flags=re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(example)
+    assert load_config(job, path, device="cpu").get_parsed_content("roi_size") == [96, 96, 64]
+
+
+def test_settings_that_are_replaced_later_are_built(tmp_path):
+    """As the command line does; also in another process, which has the settings alone."""
+    config = load_config("inference", "demo", device="cpu")
+    config["decoder::name"] = "iou"
+    assert Config(copy.deepcopy(config.get())).get_parsed_content("decoder").metric == "iou"

@@ -113,7 +113,7 @@ def _signature_of(target: object) -> inspect.Signature | None:
         return None
     try:
         return inspect.signature(target, eval_str=True)
-    except NameError:  # of an annotation that only type checkers see
+    except (NameError, AttributeError, SyntaxError):  # of an annotation that only type checkers understand
         return inspect.signature(target)
     except (TypeError, ValueError):  # written in C
         return None

@@ -74,7 +74,7 @@ def _arguments_within(config: Config, *ids: str, above: frozenset[str] = frozens
                     yield place, config.get_parsed_content(place)
 
 
-def _labels_in(place: str, value: object) -> Iterator[object]:
+def _labels_in(place: str, value: Any) -> Iterator[Any]:  # noqa: ANN401 - whatever a config holds
     """Labels of a list of labels and groups, of regions groups alone; none of null and of a yes or no to all labels."""
     argument = place.split("::")[-1]
     if value is None or (isinstance(value, bool) and argument == "largest_component"):
@@ -96,9 +96,9 @@ def _is_group(entry: object) -> bool:
     return isinstance(entry, list | tuple)
 
 
-def _check_label(place: str, label: object, names: Mapping[int, str]) -> None:
+def _check_label(place: str, label: Any, names: Mapping[int, str]) -> None:  # noqa: ANN401 - as above
     is_number = isinstance(label, int) and not isinstance(label, bool)
-    if is_number and (label in names if names else 1 <= label <= 255):  # type: ignore[operator]
+    if is_number and (label in names if names else 1 <= label <= 255):
         return
     known = [f"{value} ({name})" if name else str(value) for value, name in names.items()]
     close = nearest(label, names.values()) if isinstance(label, str) else None

@@ -101,7 +101,7 @@ def check_use(job: str, layers: Layers) -> None:
 
 
 def _id_of(key: str) -> str:
-    return ReferenceResolver.normalize_id(key.removeprefix(MERGE_KEY))
+    return str(ReferenceResolver.normalize_id(key.removeprefix(MERGE_KEY)))
 
 
 def _check_order(content: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ def entries_of(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:  # n
             yield from entries_of(value, inner)
 
 
-def references_in(place: str, value: object) -> list[str]:
+def references_in(place: str, value: Any) -> list[str]:  # noqa: ANN401 - whatever an entry holds
     """The ids that a text refers to: ``@id``, ``%id`` in this config, and every ``@id`` in an expression.
 
     Raises:
