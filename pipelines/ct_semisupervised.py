@@ -17,6 +17,7 @@ import yaml
 
 from rankseg_med.studies import LabelledEntry, Manifest
 from rankseg_med.workflows.manifest import deal_folds
+from rankseg_med.workflows.train import RECORD
 
 TEST, VALIDATION = 0, 1
 
@@ -91,7 +92,7 @@ def run_arm(arm: str, recipe: Recipe, lists: tuple[Path, Path], options: argpars
     training, test = lists
     data = ["--data-root", options.data]
     if not finished.exists():
-        resume = ["--resume"] if (run / "last.pt").exists() else []
+        resume = ["--resume"] if (run / RECORD).exists() else []
         chosen = ["--labelled", options.labelled, "--fold", VALIDATION, "--seed", options.seed, *resume]
         paths = ["--config", config, "--manifest", training, *data, "--output", run]
         rankseg_med("train", *paths, *chosen, processes=options.processes)

@@ -30,7 +30,7 @@ from monai.bundle import ConfigParser
 from pseudo_label_quality import pseudo_label_quality
 
 from rankseg_med.studies import Study, atomic_write, find_studies
-from rankseg_med.workflows.train import LAST, TrainingProgress, split_studies, train, unlabelled_studies
+from rankseg_med.workflows.train import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
 
 JUDGED_EVERY = 500
 """Iterations between looks at the teacher's pseudo-labels."""
@@ -90,7 +90,7 @@ def run(plan: Plan, name: str, seed: int, folder: Path) -> None:
             folder,
             unlabelled=unlabelled,
             seed=seed,
-            resume=finished > 0,
+            resume=(folder / RECORD).exists(),
             on_epoch=partial(_judge_teacher, config, with_truth, folder / PSEUDO_LABELS),
         )
     seconds = time.perf_counter() - start

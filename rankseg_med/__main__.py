@@ -1,5 +1,5 @@
 """`python -m rankseg_med` is `rankseg-med`."""
 
-from rankseg_med.cli.main import main
+from rankseg_med.cli.main import program
 
-main()
+program()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,20 @@ from rankseg_med.cli.console import complain
 
 
 @contextmanager
-def stopped_by_signals(stop: Event) -> Iterator[None]:
+def stopped_by_signals(stop: Event, in_hand: Event | None = None) -> Iterator[None]:
     """Set an event at the first Ctrl-C or SIGTERM (what a scheduler sends before it kills); the second one interrupts.
 
     Args:
         stop: What a run looks at before it starts another case.
+        in_hand: Is set once there is something to finish; before that, the first one interrupts. None: from now on.
     """
+    process = os.getpid()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        # Forked processes, such as those that load, inherit this; whoever forked them stops them.
+        if os.getpid() != process:
+            return
+        if stop.is_set() or not (in_hand is None or in_hand.is_set()):
             raise KeyboardInterrupt
         stop.set()
         complain("stopping: what is in hand is finished; once more to stop at once")

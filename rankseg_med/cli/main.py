@@ -1,62 +1,77 @@
-"""The `rankseg-med` program."""
+"""The `rankseg-med` program's entry; it imports next to nothing, so that it is in charge before all that takes long."""
 
 from __future__ import annotations
 
-import logging
+import os
+import signal
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from types import FrameType
 
-import typer
-
-from rankseg_med import __version__
-from rankseg_med.cli.cleanup_search import cleanup_search_command
-from rankseg_med.cli.compare import compare_command
-from rankseg_med.cli.console import complain, configure_logging, say
-from rankseg_med.cli.decode import decode_command
-from rankseg_med.cli.demo import demo_command
-from rankseg_med.cli.evaluate import evaluate_command
-from rankseg_med.cli.manifest import manifest_command
-from rankseg_med.cli.predict import predict_command
-from rankseg_med.cli.pseudo_label import pseudo_label_command
-from rankseg_med.cli.status import status_command
-from rankseg_med.cli.train import train_command
-
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-app.command("demo")(demo_command)
-app.command("predict")(predict_command)
-app.command("decode")(decode_command)
-app.command("status")(status_command)
-app.command("evaluate")(evaluate_command)
-app.command("compare")(compare_command)
-app.command("cleanup-search")(cleanup_search_command)
-app.command("manifest")(manifest_command)
-app.command("train")(train_command)
-app.command("pseudo-label")(pseudo_label_command)
-
-
-def _print_version(wanted: bool) -> bool:
-    if wanted:
-        say(__version__)
-        raise typer.Exit
-    return wanted
-
-
-@app.callback()
-def root(
-    verbose: Annotated[bool, typer.Option("--verbose", help="Details and tracebacks.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
-    ] = False,
-) -> None:
-    """Decode segmentation networks for Dice and IoU instead of voxel accuracy."""
-    configure_logging(verbose=verbose)
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def main() -> None:
     """Run the program; errors that the user can mend are one line on standard error and exit code 1."""
+    with _ended_at_once_by_interrupts():
+        # PyTorch and MONAI take seconds.
+        import logging
+
+        from rankseg_med.cli.app import app
+        from rankseg_med.cli.console import complain
     try:
-        app()
+        with _interrupts_that_come_through():
+            app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except (ValueError, OSError, RuntimeError) as error:
         logging.getLogger("rankseg_med").debug("stopped", exc_info=True)
         complain(f"error: {error}")
         sys.exit(1)
+
+
+def program() -> None:
+    """`main` of a process that ends with it: Ctrl-C amid the interpreter's own last steps is no fault to be shown."""
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def _ended_at_once_by_interrupts() -> Iterator[None]:
+    """Leave without a word on Ctrl-C; an exception would be swallowed or printed by whatever is being imported."""
+    before = signal.getsignal(signal.SIGINT)
+    # Where Ctrl-C is ignored, as in the background of a script, it stays so.
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _interrupts_that_come_through() -> Iterator[None]:
+    """Send Ctrl-C again where Python has dropped its exception, since it came amid a destructor or a fork."""
+    before = sys.unraisablehook
+
+    def on_dropped(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            # Later, from another thread, when that is over.
+            Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = on_dropped
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import shlex
+import sys
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
+import torch
 import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
+from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.options import known_device
 from rankseg_med.studies import find_studies
 from rankseg_med.workflows.config import Device, load_config
@@ -32,18 +38,21 @@ def train_command(
         typer.Option(help="Further images without labels, for configs with a method: a folder or a data list."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, sampling, augmentation and the choice of studies.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="In place of the config's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the config's.")] = None,
     device: Annotated[
         Device, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
     ] = "auto",
     data_root: Annotated[Path | None, typer.Option(help="What the data list's paths are relative to.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder; --epochs may ask for more.")] = False,
 ) -> None:
     """Train a network with the config's loss and optimizer; writes last.pt, best.pt and TensorBoard scalars.
 
     A config with a semi-supervised method (bcp_hippocampus, mean_teacher_hippocampus) trains on all images of the data
     list's training studies outside the fold, but looks at the labels of the --labelled ones only. The data list's test
     images are left alone.
+
+    Ctrl-C or SIGTERM saves last.pt after the iteration under way and prints the line to go on with; a second one stops
+    at once.
     """
     settings = load_config("train", config, device=device)
     if epochs is not None:
@@ -59,25 +68,53 @@ def train_command(
     if is_first_process():
         log.info("training on %d labelled and %d unlabelled studies, validating on %d", *counts)
 
-    with progress_bar("training", int(settings["epochs"])) as bar:
+    # Ignite says what exception ends a training, and so does this program.
+    logging.getLogger("ignite").addHandler(logging.NullHandler())
+    stop, started = Event(), Event()
+    with stopped_by_signals(stop, in_hand=started), progress_bar("training", int(settings["epochs"])) as bar:
 
         def on_epoch(progress: TrainingProgress) -> None:
             dice = "" if progress.validation_dice is None else f", validation Dice {progress.validation_dice:.4f}"
             log.info("epoch %d of %d: loss %.4f%s", progress.epoch, progress.epochs, progress.loss, dice)
             advance(bar)
 
-        train(
+        is_complete = train(
             settings,
             training,
             validation,
             output_dir,
             unlabelled=without_labels,
             seed=seed,
+            choice={
+                "manifest": str(manifest),
+                "data-root": None if data_root is None else str(data_root),
+                "fold": held_out,
+                "labelled": labelled,
+                "unlabelled": None if unlabelled is None else str(unlabelled),
+            },
             resume=resume,
+            stop=stop,
+            on_start=started.set,
             on_epoch=on_epoch,
         )
     if is_first_process():
-        say(f"trained into {output_dir}")
+        say(f"trained into {output_dir}" if is_complete else f"stopped; go on with:\n{_line_to_resume_with()}")
+    if not is_complete:
+        raise typer.Exit(130)
+
+
+def _line_to_resume_with() -> str:
+    """The command that was given, with ``--resume``."""
+    if torch.distributed.is_torchelastic_launched():
+        nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
+        where = ["--standalone"] if nodes == "1" else ["--nnodes", nodes]
+        launcher = ["torchrun", *where, "--nproc_per_node", processes, "-m", "rankseg_med"]
+    elif Path(sys.argv[0]).name == "__main__.py":
+        launcher = [sys.executable, "-m", "rankseg_med"]
+    else:
+        launcher = [sys.argv[0]]
+    arguments = sys.argv[1:]
+    return shlex.join([*launcher, *arguments, *([] if "--resume" in arguments else ["--resume"])])
 
 
 def _number_or_ids(text: str) -> int | list[str]:

@@ -18,7 +18,7 @@ from rankseg_med.semisupervised.method import SemiSupervisedMethod
 from rankseg_med.semisupervised.pseudo_labels import PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.teacher import Teacher
 from rankseg_med.semisupervised.threshold_decoder import ThresholdDecoder
-from rankseg_med.semisupervised.two_streams import TwoStreams
+from rankseg_med.semisupervised.two_streams import Stream, TwoStreams
 
 __all__ = [
     "BidirectionalCopyPaste",
@@ -27,6 +27,7 @@ __all__ = [
     "PseudoLabel",
     "PseudoLabeller",
     "SemiSupervisedMethod",
+    "Stream",
     "Teacher",
     "ThresholdDecoder",
     "TwoStreams",

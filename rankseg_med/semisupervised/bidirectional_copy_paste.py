@@ -40,6 +40,8 @@ class BidirectionalCopyPaste(SemiSupervisedMethod):
         box_ratio: Side of the box by side of the image, in (0, 1]; see `copy_paste_mask`.
     """
 
+    opening = "pretraining_iterations"
+
     def __init__(
         self,
         teacher: Teacher,

@@ -50,6 +50,8 @@ class MeanTeacher(SemiSupervisedMethod):
         pseudo_labeller: Decodes the teacher's probabilities; None for the probabilities themselves.
     """
 
+    opening = "ramp_iterations"
+
     def __init__(
         self,
         teacher: Teacher,

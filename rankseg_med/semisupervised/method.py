@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from ignite.engine import Engine
@@ -28,12 +28,18 @@ class SemiSupervisedMethod(PrepareBatch):
     "unlabelled": {"image"}}``, images ``(batch, channels, *spatial)`` and labels ``(batch, 1, *spatial)``, as
     `TwoStreams` gives them.
 
+    A method may open with a phase of its own, such as pre-training. In a run that goes on for more epochs than were
+    planned, the phase is as long as the new config says, unless it was over already: then it stays over.
+
     Args:
         teacher: Of the network that the trainer trains.
 
     Attributes:
+        opening: Name of the attribute that says how many iterations the first phase takes; None where there is none.
         scalars: Name to number, of the latest iteration, worth a curve in TensorBoard.
     """
+
+    opening: ClassVar[str | None] = None
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher
@@ -55,6 +61,18 @@ class SemiSupervisedMethod(PrepareBatch):
         if self._trainer is None:
             raise RuntimeError("the method must follow a trainer, but none is attached; call attach(trainer) first")
         return int(self._trainer.state.iteration)
+
+    def state_dict(self) -> dict[str, int | bool]:
+        """For a checkpoint: how long the first phase is, and whether it is over; empty if there is none."""
+        if self.opening is None:
+            return {}
+        iterations = int(getattr(self, self.opening))
+        return {self.opening: iterations, "over": self.iteration >= iterations}
+
+    def load_state_dict(self, state: Mapping[str, int | bool]) -> None:
+        """Go on from a checkpoint: a phase that was over keeps its length."""
+        if self.opening is not None and state["over"]:
+            setattr(self, self.opening, int(state[self.opening]))
 
     def __call__(
         self,

@@ -5,6 +5,7 @@ from rankseg_med.studies.companions import files_read
 from rankseg_med.studies.errors import DataListError, GridError, StudyError
 from rankseg_med.studies.faults import Fault, Listing
 from rankseg_med.studies.fingerprint import content_digest, fingerprint
+from rankseg_med.studies.folder_lock import FolderLock
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.grid import check_same_grid
 from rankseg_med.studies.header import open_nifti
@@ -23,6 +24,7 @@ from rankseg_med.studies.study import Study
 __all__ = [
     "DataListError",
     "Fault",
+    "FolderLock",
     "Grid",
     "GridError",
     "ImageEntry",

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import ignite.distributed as idist
-import torch
-from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.engine import Events
 from monai.bundle import ConfigParser
-from monai.engines import SupervisedTrainer
+from monai.engines import SupervisedEvaluator, SupervisedTrainer, Workflow
 from monai.handlers import ValidationHandler
 from monai.utils import set_determinism
 
-from rankseg_med.semisupervised import Teacher
-from rankseg_med.studies import Study, StudyError
+from rankseg_med.semisupervised import SemiSupervisedMethod
+from rankseg_med.studies import FolderLock, Study, StudyError, remove_unfinished
 from rankseg_med.transforms.errors import own_errors_of_transforms
-from rankseg_med.workflows.training_engines import VALIDATION_METRIC, loss_of, make_evaluator, make_trainer
-from rankseg_med.workflows.training_processes import is_first_process, joined_processes
+from rankseg_med.workflows.training_checkpoint import (
+    BEST,
+    LAST,
+    best_checkpoint,
+    finished_epochs,
+    finished_iterations,
+    read_checkpoint,
+    restore,
+    write_checkpoint,
+)
+from rankseg_med.workflows.training_engines import VALIDATION_METRIC, make_evaluator, make_trainer
+from rankseg_med.workflows.training_history import HISTORY, EpochReporter, History, TrainingProgress
+from rankseg_med.workflows.training_processes import is_first_process, joined_processes, number_of_processes
+from rankseg_med.workflows.training_record import RECORD, TrainingRecord
 from rankseg_med.workflows.training_split import split_studies, unlabelled_studies
+from rankseg_med.workflows.training_stop import StopWhenAsked
 
-__all__ = ["BEST", "LAST", "TrainingProgress", "split_studies", "train", "unlabelled_studies"]
+__all__ = ["BEST", "HISTORY", "LAST", "RECORD", "TrainingProgress", "split_studies", "train", "unlabelled_studies"]
 
-LAST = "last.pt"
-BEST = "best.pt"
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """What an epoch came to.
-
-    Attributes:
-        epoch: From 1.
-        epochs: How many there will be.
-        loss: Of the epoch's last iteration.
-        validation_dice: Foreground mean Dice of the latest validation in [0, 1]; None before the first.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-    validation_dice: float | None
+LOCK = "training.lock"
 
 
 def train(
@@ -54,23 +49,30 @@ def train(
     *,
     unlabelled: Sequence[Study] = (),
     seed: int = 0,
+    choice: Mapping[str, str | int | None] | None = None,
     resume: bool = False,
+    stop: Event | None = None,
+    on_start: Callable[[], None] = lambda: None,
     on_epoch: Callable[[TrainingProgress], None] = lambda progress: None,
-) -> None:
-    """Train a network, writing checkpoints and TensorBoard scalars and pictures to a folder.
+) -> bool:
+    """Train a network, writing checkpoints, a record, a history and TensorBoard's files to a folder.
 
     ``last.pt`` is written after every epoch, ``best.pt`` (weights alone) whenever the validation Dice rises; both whole
     or not at all. Their ``network`` is the one to predict with: where the config has a semi-supervised ``method`` that
     is the teacher, which is also what validates, and ``last.pt`` has the ``student`` beside it. A teacher's
     ``calibration`` is fitted to the validation studies whenever they are validated, and is in both files. Optimizer,
-    schedule, epoch and best score are in ``last.pt`` too, and an epoch's randomness depends on the seed and the epoch
+    schedule, epoch and best score are in ``last.pt`` too, and a batch's randomness depends on the seed and its number
     alone, so a run that was interrupted and resumed gives the losses of one that was not (on CPU, to the bit).
+
+    ``training.json`` says what the training is of (see `TrainingRecord`), ``history.csv`` what every epoch came to.
+    A run is resumed with the settings and studies that it was started with. It may have more epochs than before, and
+    goes on with the learning rate that a run of so many has in that epoch.
 
     Mixed precision is on where the device is CUDA.
 
     Where `torchrun` started several processes, each takes batches of its own, their gradients are averaged, teachers
-    stay in step, and only the first writes and reports; a batch size is that of one process. A run is resumed to the
-    same losses with as many processes.
+    stay in step, and only the first writes and reports; a batch size is that of one process. A run is resumed with as
+    many processes.
 
     Args:
         config: From `load_config("train", ...)`.
@@ -79,59 +81,71 @@ def train(
         output: Folder of the run.
         unlabelled: Studies whose labels, if any, are not looked at; for configs with a ``method``, and only those.
         seed: Of weights, sampling and augmentation.
-        resume: Go on from ``last.pt``.
+        choice: How the studies were chosen, for the record.
+        resume: Go on from ``last.pt``; from the beginning, if the run ended before there was one.
+        stop: When set, ``last.pt`` is written after the iteration under way, and the run ends. Between the last
+            iteration of an epoch and the next epoch's first, validation and all else that ends the epoch come before.
+        on_start: Called before the first iteration, when everything is loaded.
         on_epoch: Called after every epoch, in the first process.
 
+    Returns:
+        Whether all epochs are done; False if the run was stopped before.
+
     Raises:
-        StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; there are
-            unlabelled studies and no method for them, or the reverse; a calibration, and no validation studies to fit
-            it to, or a class that does not occur in them (which the first validation finds out).
+        StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; the run there
+            is another than the one that is asked for, or its files are damaged; another process trains in the folder;
+            there are unlabelled studies and no method for them, or the reverse; a calibration, and no validation
+            studies to fit it to, or a class that does not occur in them (which the first validation finds out).
         RuntimeError: The loss became NaN or infinite.
     """
-    last = output / LAST
-    _check_resume(last, resume)
     _check_unlabelled(config, unlabelled)
-    output.mkdir(parents=True, exist_ok=True)
-    with joined_processes(config.get_parsed_content("device")) as config["device"], own_errors_of_transforms():
+    _check_folder(output, resume)
+    asked = TrainingRecord.of(
+        config.get(),
+        training,
+        unlabelled,
+        validation,
+        seed=seed,
+        processes=number_of_processes(),
+        choice=dict(choice or {}),
+    )
+    record = TrainingRecord.read(output / RECORD).resumed_as(asked, output) if resume else asked
+    lock = FolderLock(output, LOCK) if is_first_process() else None
+    with (
+        lock or nullcontext(),
+        joined_processes(config.get_parsed_content("device")) as config["device"],
+        own_errors_of_transforms(),
+    ):
         set_determinism(seed)
-        trainer = make_trainer(config, training, unlabelled, output, seed)
-        network = config.get_parsed_content("network")
-        state = {"trainer": trainer, "network": network, "optimizer": trainer.optimizer}
-        calibration = None
-        if "method" in config:
-            teacher: Teacher = config.get_parsed_content("method").teacher
-            state["student"] = network
-            state["network"] = network = teacher.network
-            calibration = teacher.calibration
-        predictor = {"network": network}
-        if calibration is not None:
-            _check_calibration(validation)
-            state["calibration"] = predictor["calibration"] = calibration
-        state["lr_scheduler"] = config.get_parsed_content("lr_scheduler")
-        if trainer.scaler is not None:
-            state["scaler"] = trainer.scaler
-        evaluator = None
+        parts = _parts_of(config, validation, output)
+        last = output / LAST
+        content = _read_last(last, int(config["epochs"])) if resume and last.exists() else None
+        iteration, epochs = (0, 0) if content is None else (finished_iterations(content), finished_epochs(content))
+        history = History(output / HISTORY, epochs=epochs)
+        if content is not None:
+            restore(parts, content, last)
+        trainer = make_trainer(config, training, unlabelled, output, seed, iteration=iteration)
+        parts |= _parts_of_trainer(trainer, content)
         # Validation comes first among the handlers, so that what is reported and saved of an epoch includes it.
-        if validation:
-            evaluator = make_evaluator(config, network, validation, output, calibration)
-            ValidationHandler(int(config["validate_every"]), evaluator).attach(trainer)
-            state["best"] = _saver(output, BEST, predictor, key=VALIDATION_METRIC)
-            evaluator.add_event_handler(Events.COMPLETED, state["best"])
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, _saver(output, LAST, state))
-        if is_first_process():
-            trainer.add_event_handler(Events.EPOCH_COMPLETED, _report, evaluator, on_epoch)
-        if resume:
-            _restore(state, last)
-        trainer.run()
+        evaluator = _attach_validation(config, trainer, parts, validation, output) if validation else None
+        # By now all processes have read what the folder holds.
+        idist.barrier()
+        save = partial(write_checkpoint, parts, last)
+        if lock is not None:
+            remove_unfinished(output / name for name in (LAST, BEST, RECORD, HISTORY))
+            record.in_session(str(config["device"]), int(config["epochs"]), iteration).write(output / RECORD)
+            listeners = (history.add, lambda progress: save(), on_epoch)
+            EpochReporter(evaluator, int(config["validate_every"]), listeners).attach(trainer)
+            for engine in (trainer,) if evaluator is None else (trainer, evaluator):
+                engine.add_event_handler(Events.ITERATION_COMPLETED, lock.renew)
+        ending = StopWhenAsked(stop or Event(), save)
+        ending.attach(trainer)
+        on_start()
+        # Not the trainer's own `run`, which forgets the scaler that was restored.
+        Workflow.run(trainer)
         # Or another process would go on, and might read, before the first one has written its files.
         idist.barrier()
-
-
-def _check_resume(last: Path, resume: bool) -> None:
-    if last.exists() and not resume:
-        raise StudyError(f"{last}: exists already; go on with --resume, or choose another output folder")
-    if resume and not last.exists():
-        raise StudyError(f"{last}: there is no run to resume; leave --resume out")
+    return not ending.stopped
 
 
 def _check_unlabelled(config: ConfigParser, unlabelled: Sequence[Study]) -> None:
@@ -147,6 +161,35 @@ def _check_unlabelled(config: ConfigParser, unlabelled: Sequence[Study]) -> None
         )
 
 
+def _check_folder(output: Path, resume: bool) -> None:
+    found = [path for path in (output / LAST, output / RECORD) if path.exists()]
+    if found and not resume:
+        raise StudyError(f"{found[0]}: exists already; go on with --resume, or choose another output folder")
+    if resume and not found:
+        raise StudyError(f"{output / LAST}: there is no run to resume; leave --resume out")
+    if resume and output / RECORD not in found:
+        raise StudyError(
+            f"{output / RECORD}: is missing, as in folders of older versions, so that nothing tells which studies and "
+            f"settings {LAST} is of; it cannot be resumed: train anew in another folder"
+        )
+
+
+def _parts_of(config: ConfigParser, validation: Sequence[Study], output: Path) -> dict[str, Any]:
+    """What a checkpoint holds, but for the trainer, by name, as the config makes it."""
+    network = config.get_parsed_content("network")
+    parts = {"network": network}
+    if "method" in config:
+        method: SemiSupervisedMethod = config.get_parsed_content("method")
+        parts = {"network": method.teacher.network, "student": network, "method": method}
+        if method.teacher.calibration is not None:
+            _check_calibration(validation)
+            parts["calibration"] = method.teacher.calibration
+    if validation:
+        predictor = {name: parts[name] for name in ("network", "calibration") if name in parts}
+        parts["best"] = best_checkpoint(predictor, output / BEST, VALIDATION_METRIC)
+    return {**parts, **{name: config.get_parsed_content(name) for name in ("optimizer", "lr_scheduler")}}
+
+
 def _check_calibration(validation: Sequence[Study]) -> None:
     if not validation:
         raise StudyError(
@@ -155,35 +198,31 @@ def _check_calibration(validation: Sequence[Study]) -> None:
         )
 
 
-def _restore(state: Mapping[str, Any], last: Path) -> None:
-    trainer: SupervisedTrainer = state["trainer"]
-    epochs = trainer.state.max_epochs
-    content = torch.load(last, map_location="cpu", weights_only=True)
-    lacking = sorted(state.keys() - content.keys())
-    if lacking:
-        raise StudyError(
-            f"{last}: cannot be resumed, since it lacks {', '.join(lacking)}; resume with the config, the fold and the "
-            "device of the run's start"
-        )
-    Checkpoint.load_objects(state, content)
-    if trainer.state.epoch >= epochs:
-        raise StudyError(f"{last}: has {trainer.state.epoch} of {epochs} epochs already; ask for more with --epochs")
-    # The checkpoint carries the length of the run that wrote it, this one may be longer.
-    trainer.state.max_epochs = epochs
+def _read_last(last: Path, epochs: int) -> dict[str, Any]:
+    content = read_checkpoint(last)
+    finished = finished_epochs(content)
+    if finished >= epochs:
+        raise StudyError(f"{last}: has {finished} of {epochs} epochs already; ask for more with --epochs")
+    return content
 
 
-def _saver(output: Path, filename: str, objects: Mapping[str, Any], key: str | None = None) -> Checkpoint:
-    return Checkpoint(
-        objects,
-        DiskSaver(str(output), atomic=True, require_empty=False),
-        filename_pattern=filename,
-        n_saved=1,
-        score_function=None if key is None else lambda engine: engine.state.metrics[key],
-        greater_or_equal=False,
-    )
+def _parts_of_trainer(trainer: SupervisedTrainer, content: Mapping[str, Any] | None) -> dict[str, Any]:
+    if trainer.scaler is None:
+        return {"trainer": trainer}
+    # A run that was started on a CPU has none.
+    if content is not None and "scaler" in content:
+        trainer.scaler.load_state_dict(content["scaler"])
+    return {"trainer": trainer, "scaler": trainer.scaler}
 
 
-def _report(trainer: Engine, evaluator: Engine | None, on_epoch: Callable[[TrainingProgress], None]) -> None:
-    dice = None if evaluator is None else evaluator.state.metrics.get(VALIDATION_METRIC)
-    loss = loss_of(trainer.state.output)
-    on_epoch(TrainingProgress(trainer.state.epoch, trainer.state.max_epochs, loss, dice))
+def _attach_validation(
+    config: ConfigParser,
+    trainer: SupervisedTrainer,
+    parts: Mapping[str, Any],
+    validation: Sequence[Study],
+    output: Path,
+) -> SupervisedEvaluator:
+    evaluator = make_evaluator(config, parts["network"], validation, output, parts.get("calibration"))
+    ValidationHandler(int(config["validate_every"]), evaluator).attach(trainer)
+    evaluator.add_event_handler(Events.COMPLETED, parts["best"])
+    return evaluator

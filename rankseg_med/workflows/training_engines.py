@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,13 +25,19 @@ from rankseg_med.studies import Study
 from rankseg_med.workflows.training_calibration import CalibrationOnValidation
 from rankseg_med.workflows.training_panels import ImagePanels
 from rankseg_med.workflows.training_processes import across_processes, is_first_process, share_of
-from rankseg_med.workflows.training_seeds import EpochSeeds
+from rankseg_med.workflows.training_seeds import SeededBatches
 
 VALIDATION_METRIC = "val_mean_dice"
 
 
 def make_trainer(
-    config: ConfigParser, training: Sequence[Study], unlabelled: Sequence[Study], output: Path, seed: int
+    config: ConfigParser,
+    training: Sequence[Study],
+    unlabelled: Sequence[Study],
+    output: Path,
+    seed: int,
+    *,
+    iteration: int = 0,
 ) -> SupervisedTrainer:
     """Trainer of the config's network, by its ``method`` where it has one, and of this process's batches.
 
@@ -39,7 +46,8 @@ def make_trainer(
         training: Studies with labels.
         unlabelled: Studies without; only for a config with a method.
         output: Folder of the run, for TensorBoard.
-        seed: Of every epoch's randomness.
+        seed: Of every batch's randomness.
+        iteration: The last that is done, where the trainer goes on; may be in the middle of an epoch.
     """
     datasets = [_dataset(config, training, "")]
     loader: Any = _loader(config, datasets[0], int(config["batch_size"]))
@@ -51,22 +59,23 @@ def make_trainer(
         unlabelled_batch_size = int(config.get_parsed_content("unlabelled_batch_size"))
         loader = TwoStreams(loader, _loader(config, datasets[1], unlabelled_batch_size))
         options = {"loss_function": method.loss, "prepare_batch": method}
+    batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))
     device = config.get_parsed_content("device")
     tensorboard = output / "tensorboard"
     trainer = SupervisedTrainer(
         device=device,
         max_epochs=int(config["epochs"]),
-        train_data_loader=loader,
+        train_data_loader=batches,
         network=across_processes(config.get_parsed_content("network")),
         optimizer=config.get_parsed_content("optimizer"),
         inferer=SimpleInferer(),
         amp=device.type == "cuda",
         decollate=False,
-        train_handlers=[
-            EpochSeeds(seed, datasets),
-            LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False),
-        ],
+        train_handlers=[batches, LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False)],
         **options,
+    )
+    trainer.load_state_dict(
+        {"iteration": iteration, "epoch_length": len(batches), "max_epochs": trainer.state.max_epochs}
     )
     if is_first_process():
         TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, method)).attach(trainer)
@@ -74,7 +83,7 @@ def make_trainer(
     if method is not None:
         method.attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=loss_of))
-    trainer.add_event_handler(Events.TERMINATE, _raise_on_nan)
+    trainer.add_event_handler(Events.TERMINATE, _raise_if_nan)
     return trainer
 
 
@@ -149,9 +158,10 @@ def _scalars_of(method: SemiSupervisedMethod | None, output: Mapping[str, Any]) 
     return {"train_loss": loss_of(output), **({} if method is None else method.scalars)}
 
 
-def _raise_on_nan(trainer: Engine) -> None:
+def _raise_if_nan(trainer: Engine) -> None:
     loss = loss_of(trainer.state.output)
-    raise RuntimeError(
-        f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; "
-        "lower the learning rate (the last finished epoch is in last.pt)"
-    )
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; "
+            "lower the learning rate (the last finished epoch is in last.pt)"
+        )

@@ -42,6 +42,13 @@ def is_first_process() -> bool:
     return bool(idist.get_rank() == 0)
 
 
+def number_of_processes() -> int:
+    """How many train together, also before this one has joined the others."""
+    if torch.distributed.is_torchelastic_launched():
+        return int(os.environ["WORLD_SIZE"])
+    return int(idist.get_world_size())
+
+
 def across_processes(network: torch.nn.Module) -> torch.nn.Module:
     """The network with gradients averaged over processes; where there is only one, the network itself."""
     return torch.nn.parallel.DistributedDataParallel(network) if idist.get_world_size() > 1 else network

@@ -119,7 +119,8 @@ def test_two_processes_train_one_network(folder):
     )
     # Only the first wrote and reported; its files are like those of a process by itself.
     assert (first["reports"], second["reports"]) == ([1, 2, 3], [])
-    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["best.pt", "last.pt", "tensorboard"]
+    files = ["best.pt", "history.csv", "last.pt", "tensorboard", "training.json"]
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == files
     losses = losses_in(folder / "whole")
     assert sorted(losses) == list(range(1, 10))
     network = load_config("train", "bcp_hippocampus", device="cpu")
