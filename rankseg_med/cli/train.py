@@ -43,7 +43,7 @@ def train_command(
         Device, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
     ] = "auto",
     data_root: Annotated[Path | None, typer.Option(help="What the data list's paths are relative to.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder; --epochs may ask for more.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder.")] = False,
 ) -> None:
     """Train a network with the config's loss and optimizer; writes last.pt, best.pt and TensorBoard scalars.
 

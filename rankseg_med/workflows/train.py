@@ -16,21 +16,20 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer, Workflow
 from monai.handlers import ValidationHandler
 from monai.utils import set_determinism
 
-from rankseg_med.semisupervised import SemiSupervisedMethod
 from rankseg_med.studies import FolderLock, Study, StudyError, remove_unfinished
 from rankseg_med.transforms.errors import own_errors_of_transforms
 from rankseg_med.workflows.training_checkpoint import (
     BEST,
     LAST,
-    best_checkpoint,
     finished_epochs,
     finished_iterations,
     read_checkpoint,
     restore,
     write_checkpoint,
 )
-from rankseg_med.workflows.training_engines import VALIDATION_METRIC, make_evaluator, make_trainer
+from rankseg_med.workflows.training_engines import make_evaluator, make_trainer
 from rankseg_med.workflows.training_history import HISTORY, EpochReporter, History, TrainingProgress
+from rankseg_med.workflows.training_parts import parts_of, parts_of_trainer
 from rankseg_med.workflows.training_processes import is_first_process, joined_processes, number_of_processes
 from rankseg_med.workflows.training_record import RECORD, TrainingRecord
 from rankseg_med.workflows.training_split import split_studies, unlabelled_studies
@@ -57,12 +56,13 @@ def train(
 ) -> bool:
     """Train a network, writing checkpoints, a record, a history and TensorBoard's files to a folder.
 
-    ``last.pt`` is written after every epoch, ``best.pt`` (weights alone) whenever the validation Dice rises; both whole
-    or not at all. Their ``network`` is the one to predict with: where the config has a semi-supervised ``method`` that
-    is the teacher, which is also what validates, and ``last.pt`` has the ``student`` beside it. A teacher's
-    ``calibration`` is fitted to the validation studies whenever they are validated, and is in both files. Optimizer,
-    schedule, epoch and best score are in ``last.pt`` too, and a batch's randomness depends on the seed and its number
-    alone, so a run that was interrupted and resumed gives the losses of one that was not (on CPU, to the bit).
+    ``last.pt`` is written at the start and after every epoch, ``best.pt`` (weights alone) whenever the validation Dice
+    rises; both whole or not at all. Their ``network`` is the one to predict with: where the config has a
+    semi-supervised ``method`` that is the teacher, which is also what validates, and ``last.pt`` has the ``student``
+    beside it. A teacher's ``calibration`` is fitted to the validation studies whenever they are validated, and is in
+    both files. Optimizer, schedule, epoch and best score are in ``last.pt`` too, and a batch's randomness depends on
+    the seed and its number alone, so a run that was interrupted and resumed gives the losses of one that was not (on
+    CPU, to the bit).
 
     ``training.json`` says what the training is of (see `TrainingRecord`), ``history.csv`` what every epoch came to.
     A run is resumed with the settings and studies that it was started with. It may have more epochs than before, and
@@ -82,7 +82,7 @@ def train(
         unlabelled: Studies whose labels, if any, are not looked at; for configs with a ``method``, and only those.
         seed: Of weights, sampling and augmentation.
         choice: How the studies were chosen, for the record.
-        resume: Go on from ``last.pt``; from the beginning, if the run ended before there was one.
+        resume: Go on from ``last.pt``.
         stop: When set, ``last.pt`` is written after the iteration under way, and the run ends. Between the last
             iteration of an epoch and the next epoch's first, validation and all else that ends the epoch come before.
         on_start: Called before the first iteration, when everything is loaded.
@@ -117,15 +117,15 @@ def train(
         own_errors_of_transforms(),
     ):
         set_determinism(seed)
-        parts = _parts_of(config, validation, output)
+        parts = parts_of(config, validation, output)
         last = output / LAST
-        content = _read_last(last, int(config["epochs"])) if resume and last.exists() else None
+        content = _read_last(last, int(config["epochs"])) if resume else None
         iteration, epochs = (0, 0) if content is None else (finished_iterations(content), finished_epochs(content))
         history = History(output / HISTORY, epochs=epochs)
         if content is not None:
             restore(parts, content, last)
         trainer = make_trainer(config, training, unlabelled, output, seed, iteration=iteration)
-        parts |= _parts_of_trainer(trainer, content)
+        parts |= parts_of_trainer(trainer, content)
         # Validation comes first among the handlers, so that what is reported and saved of an epoch includes it.
         evaluator = _attach_validation(config, trainer, parts, validation, output) if validation else None
         # By now all processes have read what the folder holds.
@@ -134,6 +134,8 @@ def train(
         if lock is not None:
             remove_unfinished(output / name for name in (LAST, BEST, RECORD, HISTORY))
             record.in_session(str(config["device"]), int(config["epochs"]), iteration).write(output / RECORD)
+            if not resume:
+                save()
             listeners = (history.add, lambda progress: save(), on_epoch)
             EpochReporter(evaluator, int(config["validate_every"]), listeners).attach(trainer)
             for engine in (trainer,) if evaluator is None else (trainer, evaluator):
@@ -172,30 +174,8 @@ def _check_folder(output: Path, resume: bool) -> None:
             f"{output / RECORD}: is missing, as in folders of older versions, so that nothing tells which studies and "
             f"settings {LAST} is of; it cannot be resumed: train anew in another folder"
         )
-
-
-def _parts_of(config: ConfigParser, validation: Sequence[Study], output: Path) -> dict[str, Any]:
-    """What a checkpoint holds, but for the trainer, by name, as the config makes it."""
-    network = config.get_parsed_content("network")
-    parts = {"network": network}
-    if "method" in config:
-        method: SemiSupervisedMethod = config.get_parsed_content("method")
-        parts = {"network": method.teacher.network, "student": network, "method": method}
-        if method.teacher.calibration is not None:
-            _check_calibration(validation)
-            parts["calibration"] = method.teacher.calibration
-    if validation:
-        predictor = {name: parts[name] for name in ("network", "calibration") if name in parts}
-        parts["best"] = best_checkpoint(predictor, output / BEST, VALIDATION_METRIC)
-    return {**parts, **{name: config.get_parsed_content(name) for name in ("optimizer", "lr_scheduler")}}
-
-
-def _check_calibration(validation: Sequence[Study]) -> None:
-    if not validation:
-        raise StudyError(
-            "the teacher's calibration is fitted to validation studies, but there are none; hold some out with --fold, "
-            "or set teacher::calibration to null in the config"
-        )
+    if resume and output / LAST not in found:
+        raise StudyError(f"{output / LAST}: is missing; put it back, or train anew in another folder")
 
 
 def _read_last(last: Path, epochs: int) -> dict[str, Any]:
@@ -204,15 +184,6 @@ def _read_last(last: Path, epochs: int) -> dict[str, Any]:
     if finished >= epochs:
         raise StudyError(f"{last}: has {finished} of {epochs} epochs already; ask for more with --epochs")
     return content
-
-
-def _parts_of_trainer(trainer: SupervisedTrainer, content: Mapping[str, Any] | None) -> dict[str, Any]:
-    if trainer.scaler is None:
-        return {"trainer": trainer}
-    # A run that was started on a CPU has none.
-    if content is not None and "scaler" in content:
-        trainer.scaler.load_state_dict(content["scaler"])
-    return {"trainer": trainer, "scaler": trainer.scaler}
 
 
 def _attach_validation(

@@ -41,8 +41,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The states in a file, on the CPU.
 
     Raises:
-        StudyError: It is damaged, holds other things than tensors and numbers, or no training.
-        OSError: It cannot be opened.
+        StudyError: It cannot be read, is damaged, or holds other things than the tensors and numbers of a training.
     """
     hint = "put a whole copy in its place, or train anew in another folder"
     try:
@@ -57,6 +56,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: must hold tensors and numbers only, since other pickled objects can run code; {hint} "
             f"({str(error).splitlines()[0]})"
         ) from error
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror or error}); {hint}") from error
     except (zipfile.BadZipFile, RuntimeError, EOFError, LookupError) as error:
         raise StudyError(f"{path}: is damaged or no checkpoint ({error}); {hint}") from error
     try:
@@ -97,8 +98,9 @@ def restore(parts: Mapping[str, Any], content: Mapping[str, Any], path: Path) ->
             elif name != "lr_scheduler":
                 part.load_state_dict(content[name])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())
             raise StudyError(
-                f"{path}: cannot be resumed, since its {name} does not fit the config ({error}); was it replaced by "
+                f"{path}: cannot be resumed, since its {name} does not fit the config ({reason}); was it replaced by "
                 "another?"
             ) from error
 

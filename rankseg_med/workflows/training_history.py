@@ -71,15 +71,16 @@ class EpochReporter:
         self._learning_rate = float(trainer.optimizer.param_groups[0]["lr"])
 
     def _report(self, trainer: SupervisedTrainer) -> None:
-        state = trainer.state
-        is_validated = self.evaluator is not None and state.epoch % self.validate_every == 0
+        state, dice = trainer.state, None
+        if self.evaluator is not None and state.epoch % self.validate_every == 0:
+            dice = float(self.evaluator.state.metrics[VALIDATION_METRIC])
         progress = TrainingProgress(
             epoch=state.epoch,
             epochs=state.max_epochs,
             iteration=state.iteration,
             learning_rate=self._learning_rate,
             loss=loss_of(state.output),
-            validation_dice=self.evaluator.state.metrics[VALIDATION_METRIC] if is_validated else None,
+            validation_dice=dice,
             seconds=time.perf_counter() - self._start,
         )
         for listener in self.listeners:

@@ -211,14 +211,14 @@ def _differences_of_studies(part: str, then: list[RecordedStudy], wanted: list[R
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - what JSON can hold
     """Every entry by its path, as overlays write it: ``("optimizer::lr", 0.01)``."""
+    children: dict[Any, Any] = {}
     if isinstance(value, dict):
-        children = value.items()
+        children = value
     elif isinstance(value, list) and any(isinstance(child, dict | list) for child in value):
-        children = enumerate(value)
-    else:
+        children = dict(enumerate(value))
+    if not children:
         yield key, value
-        return
-    for name, child in children:
+    for name, child in children.items():
         if key or name not in _MAY_DIFFER:
             yield from _leaves(child, f"{key}::{name}" if key else str(name))
 

@@ -1,3 +1,6 @@
+import csv
+from threading import Event
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -7,7 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rankseg_med.calibration import Calibration
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.workflows.config import load_config
-from rankseg_med.workflows.train import BEST, LAST, split_studies, train, unlabelled_studies
+from rankseg_med.workflows.train import BEST, HISTORY, LAST, RECORD, split_studies, train, unlabelled_studies
+from rankseg_med.workflows.training_record import TrainingRecord
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +262,180 @@ def test_unlabelled_studies_and_method_go_together(studies, tmp_path):
         train(config(1, "bcp_hippocampus"), training, validation, tmp_path / "run")
     with pytest.raises(StudyError, match="2 unlabelled studies, but the config has no method"):
         train(config(1), training, validation, tmp_path / "run", unlabelled=unlabelled)
+
+
+def test_a_longer_run_learns_on_at_the_rates_of_its_length(studies, tmp_path):
+    training, validation = split_studies(studies, fold=0)
+    run, before, after = tmp_path / "run", [], []
+    train(config(2), training, validation, run, on_epoch=before.append)
+    train(config(8), training, validation, run, resume=True, on_epoch=after.append)
+    # The polynomial from 0.02 to 0 over 2 and over 8 epochs, and the learning rate that is used after them.
+    assert [report.learning_rate for report in before] == pytest.approx([0.02 * (1 - k / 2) ** 0.9 for k in range(2)])
+    assert [report.learning_rate for report in after] == pytest.approx([0.02 * (1 - k / 8) ** 0.9 for k in range(2, 8)])
+    assert after[-1].loss < 0.8 * before[-1].loss
+    assert [row["epochs"] for row in history_of(run)] == ["2"] * 2 + ["8"] * 6
+    content = torch.load(run / LAST, weights_only=True)
+    assert content["trainer"]["max_epochs"] == 8
+    assert content["lr_scheduler"]["total_iters"] == 8
+
+
+@pytest.mark.parametrize(("first", "then", "learns_from_labels_alone"), [(2, 20, 4), (2, 3, 4), (10, 20, 40)])
+def test_pretraining_that_is_over_stays_over_in_a_longer_run(studies, tmp_path, first, then, learns_from_labels_alone):
+    """A fifth of the iterations, 10 an epoch; stopped in the 11th."""
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    options = {"unlabelled": unlabelled}
+    longer = config(then, "bcp_hippocampus")
+    train(config(first, "bcp_hippocampus"), training, validation, tmp_path, stop=StopAfter(10), **options)
+    train(longer, training, validation, tmp_path, resume=True, stop=StopAfter(2), **options)
+    assert longer.get_parsed_content("method").pretraining_iterations == learns_from_labels_alone
+    scalars = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    # Pseudo-labels are drawn from the iteration after it on.
+    tags = scalars.Tags()["scalars"]
+    drawn = scalars.Scalars("pseudo_label/expected_dice_1") if "pseudo_label/expected_dice_1" in tags else []
+    assert [scalar.step for scalar in drawn] == [*range(learns_from_labels_alone + 1, 15)]
+
+
+def test_a_ramp_that_is_over_stays_over_in_a_longer_run(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    options = {"unlabelled": unlabelled}
+    train(config(2, "mean_teacher_hippocampus"), training, validation, tmp_path / "over", **options)
+    train(config(3, "mean_teacher_hippocampus"), training, validation, tmp_path / "over", resume=True, **options)
+    weights = EventAccumulator(str(tmp_path / "over" / "tensorboard")).Reload().Scalars("consistency/weight")
+    assert {scalar.value for scalar in weights if scalar.step >= 4} == {1.0}
+
+    train(config(10, "mean_teacher_hippocampus"), training, validation, tmp_path / "not", stop=StopAfter(5), **options)
+    longer = config(20, "mean_teacher_hippocampus")
+    train(longer, training, validation, tmp_path / "not", resume=True, stop=StopAfter(1), **options)
+    assert longer.get_parsed_content("method").ramp_iterations == 40
+
+
+class StopAfter(Event):
+    """Is set after so many looks at it: one an iteration, or one at the end of an epoch."""
+
+    def __init__(self, looks: int):
+        super().__init__()
+        self.looks = looks
+
+    def is_set(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+def history_of(run):
+    if not (run / HISTORY).exists():
+        return []
+    with (run / HISTORY).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "num_workers"), [("hippocampus", 2), ("bcp_hippocampus", 0), ("mean_teacher_hippocampus", 0)]
+)
+def test_a_run_that_was_stopped_anywhere_resumes_to_the_same_losses(studies, tmp_path, name, num_workers):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    options = {"unlabelled": unlabelled if "_" in name else [], "seed": 3}
+
+    def settings():
+        changed = config(3, name)
+        changed.update({"iterations_per_epoch": 4, "num_workers": num_workers})
+        return changed
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(settings(), training, validation, whole, **options)
+    # In the middle of the first epoch, at its end, and twice in the second; then to the end of the third.
+    for iteration, looks, resume in ((3, 2, False), (4, 0, True), (6, 1, True), (7, 0, True)):
+        assert not train(settings(), training, validation, parts, resume=resume, stop=StopAfter(looks), **options)
+        assert torch.load(parts / LAST, weights_only=True)["trainer"]["iteration"] == iteration
+        assert len(history_of(parts)) == iteration // 4
+    assert train(settings(), training, validation, parts, resume=True, **options)
+
+    assert losses_in(parts) == losses_in(whole)
+    for row, other in zip(history_of(parts), history_of(whole), strict=True):
+        assert {**row, "seconds": ""} == {**other, "seconds": ""}
+    for filename in (LAST, BEST):
+        first, second = (torch.load(run / filename, weights_only=True) for run in (whole, parts))
+        for part in {"network", "student", "calibration"} & first.keys():
+            assert all(torch.equal(first[part][key], second[part][key]) for key in first[part])
+
+
+def test_a_folder_says_what_it_is_of(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    settings = config(2, "bcp_hippocampus")
+    choice = {"fold": 0, "labelled": "2"}
+    train(settings, training, validation, tmp_path, unlabelled=unlabelled, seed=5, choice=choice)
+    record = TrainingRecord.read(tmp_path / RECORD)
+    assert (record.seed, record.processes, record.choice) == (5, 1, choice)
+    for part, expected in (("training", training), ("unlabelled", unlabelled), ("validation", validation)):
+        assert [study.case_id for study in getattr(record, part)] == [study.case_id for study in expected]
+    assert record.config["method"]["_target_"] == "rankseg_med.semisupervised.BidirectionalCopyPaste"
+    assert (record.config["learning_rate"], record.config["network_def"]["channels"]) == (0.02, [4, 8])
+    train(config(3, "bcp_hippocampus"), training, validation, tmp_path, unlabelled=unlabelled, seed=5, resume=True)
+    sessions = TrainingRecord.read(tmp_path / RECORD).sessions
+    assert [(session.epochs, session.iteration) for session in sessions] == [(2, 0), (3, 20)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([BEST, LAST, RECORD, HISTORY, "tensorboard"])
+
+
+def content_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_only_the_same_training_is_resumed(studies, tmp_path):
+    training, validation = split_studies(studies, fold=0)
+    run = tmp_path / "run"
+    train(config(1), training, validation, run)
+    before = content_of(run)
+    other_rate = config(2)
+    other_rate["optimizer::weight_decay"] = 0.5
+    for settings, fold, options, message in (
+        (config(2), 1, {}, "validation studies that were trained on: ball_1"),
+        (config(2), None, {}, "training studies that are new: ball_0"),
+        (config(2), 0, {"seed": 1}, "seed: was 0, is now 1"),
+        (other_rate, 0, {}, r"optimizer::weight_decay: was 0\.0001, is now 0\.5"),
+    ):
+        with pytest.raises(StudyError, match=rf"(?s)run: cannot be resumed, .*\n- {message}\n"):
+            train(settings, *split_studies(studies, fold=fold), run, resume=True, **options)
+    swapped = [Study(s.case_id, studies[0].image, s.label) for s in training]
+    with pytest.raises(StudyError, match=r"(?s)study ball_1: has changed, or is another one: .*i0.nii.gz.*ball_4"):
+        train(config(2), swapped, validation, run, resume=True)
+    assert content_of(run) == before
+
+
+def test_a_folder_whose_files_are_damaged_or_missing_is_left_alone(studies, tmp_path):
+    training, _ = split_studies(studies, fold=0)
+    train(config(1), training, [], tmp_path)
+    whole = content_of(tmp_path)
+    for name, content, resume, message in (
+        (LAST, whole[tmp_path / LAST][:1000], True, r"last\.pt: is damaged"),
+        (LAST, None, True, r"last\.pt: is missing; put it back"),
+        (RECORD, b"{}", True, r"training\.json: is not the record of a training"),
+        (RECORD, None, True, r"training\.json: is missing, as in folders of older versions"),
+        (HISTORY, b"a,b", True, r"history\.csv: is no history"),
+        (LAST, None, False, r"training\.json: exists already; go on with --resume"),
+        (RECORD, None, False, r"last\.pt: exists already; go on with --resume"),
+    ):
+        path = tmp_path / name
+        path.unlink() if content is None else path.write_bytes(content)
+        before = content_of(tmp_path)
+        with pytest.raises(StudyError, match=message):
+            train(config(2), training, [], tmp_path, resume=resume)
+        assert content_of(tmp_path) == before
+        path.write_bytes(whole[path])
+    train(config(2), training, [], tmp_path, resume=True)
+
+
+def test_two_trainings_do_not_share_a_folder(studies, tmp_path):
+    training, _ = split_studies(studies, fold=0)
+    refused = []
+
+    def start_another(progress):
+        with pytest.raises(StudyError) as error:
+            train(config(2), training, [], tmp_path, resume=True)
+        refused.append(str(error.value))
+
+    train(config(2), training, [], tmp_path, on_epoch=start_another)
+    assert len(refused) == 2
+    assert all("has worked in this folder since" in message for message in refused)
+    assert len(losses_in(tmp_path)) == 20
 
 
 def test_a_supervised_run_is_no_start_for_a_semi_supervised_one(studies, tmp_path):
