@@ -1,5 +1,7 @@
 """The train command: splits, options, errors."""
 
+import csv
+import json
 import logging
 
 import nibabel as nib
@@ -9,7 +11,7 @@ import torch
 import yaml
 
 from rankseg_med.studies import LabelledEntry, Manifest
-from rankseg_med.workflows.train import LAST
+from rankseg_med.workflows.train import HISTORY, LAST
 
 
 @pytest.fixture
@@ -48,7 +50,8 @@ def train(rankseg_med, data, caplog):
     def run(*options):
         paths = ("--config", data["config"], "--manifest", data["manifest"], "--output", data["run"])
         with caplog.at_level(logging.INFO, logger="rankseg_med"):
-            return rankseg_med("train", *paths, "--epochs", 1, "--device", "cpu", *options)
+            epochs = () if "--epochs" in options else ("--epochs", 1)
+            return rankseg_med("train", *paths, *epochs, "--device", "cpu", *options)
 
     return run
 
@@ -88,3 +91,55 @@ def test_what_cannot_be_trained(train, options, message):
     result = train(*options)
     assert result.code == 1
     assert message in result.err
+
+
+def test_a_longer_run_and_what_it_leaves(train, data):
+    assert train("--labelled", 2).code == 0
+    assert train("--labelled", 2, "--epochs", 0, "--resume").code == 2
+    result = train("--labelled", ",".join(chosen(data)), "--epochs", 3, "--resume")
+    assert result.code == 0, result.err
+    with (data["run"] / HISTORY).open(newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.002, 0.002 * (2 / 3) ** 0.9, 0.002 * (1 / 3) ** 0.9])
+    record = json.loads((data["run"] / "training.json").read_text())
+    assert record["choice"]["fold"] == 0
+    assert [session["epochs"] for session in record["sessions"]] == [1, 3]
+
+
+def chosen(data):
+    return [study["case_id"] for study in json.loads((data["run"] / "training.json").read_text())["training"]]
+
+
+def test_another_training_is_not_resumed(train, data):
+    assert train("--labelled", 2).code == 0
+    held_out = chosen(data)[0]
+    before = {path: path.read_bytes() for path in data["run"].rglob("*") if path.is_file()}
+    for options, messages in (
+        (("--labelled", 3), ["--labelled: was 2, is now 3", "training studies that are new"]),
+        (
+            ("--labelled", 2, "--fold", held_out[-1]),
+            ["--fold: was 0, is now " + held_out[-1], f"validation studies that were trained on: {held_out}"],
+        ),
+        (("--labelled", 2, "--seed", 9), ["seed: was 0, is now 9"]),
+        (
+            ("--labelled", ",".join(chosen(data)), "--unlabelled", data["further"]),
+            ["unlabelled studies that are new: case_5, case_6", "--unlabelled: was None, is now "],
+        ),
+    ):
+        result = train(*options, "--epochs", 2, "--resume")
+        assert result.code == 1
+        for message in ["cannot be resumed", *messages]:
+            assert message in result.err
+    overlay = yaml.safe_load(data["config"].read_text())
+    data["config"].write_text(yaml.safe_dump({**overlay, "learning_rate": 0.5}))
+    result = train("--labelled", 2, "--epochs", 2, "--resume")
+    assert "- learning_rate: was 0.002, is now 0.5" in result.err
+    data["config"].write_text(yaml.safe_dump(overlay))
+    # Another data list of the same ids: case_1 stands for what was case_2.
+    text = data["manifest"].read_text()
+    data["manifest"].write_text(text.replace("images/case_1", "images/_").replace("images/case_2", "images/case_1"))
+    (data["manifest"].parent / "images" / "_.nii.gz").symlink_to("case_2.nii.gz")
+    result = train("--labelled", 2, "--epochs", 2, "--resume")
+    assert result.code == 1
+    assert "case_1: has changed, or is another one" in result.err
+    assert {path: path.read_bytes() for path in data["run"].rglob("*") if path.is_file()} == before
