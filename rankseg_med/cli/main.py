@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -35,10 +36,13 @@ def main() -> None:
 
 def program() -> None:
     """`main` of a process that ends with it: Ctrl-C amid the interpreter's own last steps is no fault to be shown."""
+    # Threads are waited for, where Ctrl-C is heeded; what comes then takes a second and changes nothing any more.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         main()
     finally:
-        signal.signal(signal.SIGINT, _leave)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _leave)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -48,14 +52,15 @@ def _leave(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def _ended_at_once_by_interrupts() -> Iterator[None]:
     """Leave without a word on Ctrl-C; an exception would be swallowed or printed by whatever is being imported."""
-    before = signal.getsignal(signal.SIGINT)
     # Where Ctrl-C is ignored, as in the background of a script, it stays so.
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
