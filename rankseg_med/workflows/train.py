@@ -117,7 +117,7 @@ def train(
         own_errors_of_transforms(),
     ):
         set_determinism(seed)
-        parts = parts_of(config, validation, output)
+        parts = parts_of(config, validation, output, record.identity)
         last = output / LAST
         content = _read_last(last, int(config["epochs"])) if resume else None
         iteration, epochs = (0, 0) if content is None else (finished_iterations(content), finished_epochs(content))
@@ -143,7 +143,7 @@ def train(
         ending = StopWhenAsked(stop or Event(), save)
         ending.attach(trainer)
         on_start()
-        # Not the trainer's own `run`, which forgets the scaler that was restored.
+        # Not the trainer's own `run`, which would replace the scaler.
         Workflow.run(trainer)
         # Or another process would go on, and might read, before the first one has written its files.
         idist.barrier()

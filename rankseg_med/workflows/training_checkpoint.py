@@ -100,8 +100,7 @@ def restore(parts: Mapping[str, Any], content: Mapping[str, Any], path: Path) ->
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise StudyError(
-                f"{path}: cannot be resumed, since its {name} does not fit the config ({reason}); was it replaced by "
-                "another?"
+                f"{path}: cannot be resumed, since its {name} does not fit ({reason}); was it replaced by another?"
             ) from error
 
 

@@ -61,6 +61,7 @@ def make_trainer(
         options = {"loss_function": method.loss, "prepare_batch": method}
     batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))
     device = config.get_parsed_content("device")
+    scaler = scaler_of(device)
     tensorboard = output / "tensorboard"
     trainer = SupervisedTrainer(
         device=device,
@@ -69,11 +70,13 @@ def make_trainer(
         network=across_processes(config.get_parsed_content("network")),
         optimizer=config.get_parsed_content("optimizer"),
         inferer=SimpleInferer(),
-        amp=device.type == "cuda",
+        amp=scaler is not None,
         decollate=False,
         train_handlers=[batches, LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False)],
         **options,
     )
+    # MONAI's `Trainer.run` would make a new one, which knows nothing of a checkpoint.
+    trainer.scaler = scaler
     trainer.load_state_dict(
         {"iteration": iteration, "epoch_length": len(batches), "max_epochs": trainer.state.max_epochs}
     )
@@ -85,6 +88,11 @@ def make_trainer(
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=loss_of))
     trainer.add_event_handler(Events.TERMINATE, _raise_if_nan)
     return trainer
+
+
+def scaler_of(device: torch.device) -> torch.amp.GradScaler | None:
+    """What scales the loss where precision is mixed, which is on CUDA; None elsewhere."""
+    return torch.amp.GradScaler(device.type) if device.type == "cuda" else None
 
 
 def make_evaluator(

@@ -15,22 +15,47 @@ from rankseg_med.workflows.training_checkpoint import BEST, best_checkpoint
 from rankseg_med.workflows.training_engines import VALIDATION_METRIC
 
 
-def parts_of(config: ConfigParser, validation: Sequence[Study], output: Path) -> dict[str, Any]:
+class Identity:
+    """Says which training a checkpoint is of, so that it is not taken for another one's.
+
+    Args:
+        identity: Of the training, by its record.
+    """
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+    def state_dict(self) -> dict[str, str]:
+        """For a checkpoint."""
+        return {"identity": self.identity}
+
+    def load_state_dict(self, state: Mapping[str, str]) -> None:
+        """Compare with a checkpoint.
+
+        Raises:
+            ValueError: It is of another training.
+        """
+        if state["identity"] != self.identity:
+            raise ValueError(f"training {state['identity']} where the folder is of {self.identity}")
+
+
+def parts_of(config: ConfigParser, validation: Sequence[Study], output: Path, identity: str) -> dict[str, Any]:
     """All but the trainer, as the config makes it; `network` is what validates.
 
     Args:
         config: Of a train job.
         validation: Studies with labels; may be empty.
         output: Folder of the run.
+        identity: Of the training, by its record.
 
     Raises:
         StudyError: There is a calibration, and no validation studies to fit it to.
     """
     network = config.get_parsed_content("network")
-    parts: dict[str, Any] = {"network": network}
+    parts: dict[str, Any] = {"identity": Identity(identity), "network": network}
     if "method" in config:
         method: SemiSupervisedMethod = config.get_parsed_content("method")
-        parts = {"network": method.teacher.network, "student": network, "method": method}
+        parts |= {"network": method.teacher.network, "student": network, "method": method}
         if method.teacher.calibration is not None:
             _check_calibration(validation)
             parts["calibration"] = method.teacher.calibration

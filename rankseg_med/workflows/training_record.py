@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rankseg_med.studies import Study, StudyError, atomic_write, fingerprint
 from rankseg_med.workflows.run import VERSIONS, host, now
@@ -76,6 +77,7 @@ class TrainingRecord(BaseModel):
     """A training: what it learns from and how, and when it ran.
 
     Attributes:
+        identity: Of this training and no other; its checkpoints have it too.
         config: All layers merged, the latest session's; expressions as they were written.
         seed: Of the run.
         processes: That train together.
@@ -88,6 +90,7 @@ class TrainingRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    identity: str = Field(default_factory=lambda: uuid4().hex)
     config: dict[str, Any]
     seed: int
     processes: int
@@ -153,7 +156,7 @@ class TrainingRecord(BaseModel):
                 f"{folder}: cannot be resumed, since this is not the training that was started there:{listed}\n"
                 "resume with what it was started with, or train anew in another folder"
             )
-        return asked.model_copy(update={"sessions": self.sessions})
+        return asked.model_copy(update={"identity": self.identity, "sessions": self.sessions})
 
     def in_session(self, device: str, epochs: int, iteration: int) -> TrainingRecord:
         """The record with one more session, which starts now; see `Session`."""

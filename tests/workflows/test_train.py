@@ -423,6 +423,36 @@ def test_a_folder_whose_files_are_damaged_or_missing_is_left_alone(studies, tmp_
     train(config(2), training, [], tmp_path, resume=True)
 
 
+def test_the_loss_scale_of_mixed_precision_goes_on(studies, tmp_path, monkeypatch):
+    """Doubled after every third iteration; a scaler for CPUs stands in for CUDA's."""
+    made = []
+
+    def scaler_of(device):
+        made.append(torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3))
+        return made[-1]
+
+    training, _ = split_studies(studies, fold=0)
+    train(config(1), training, [], tmp_path / "cpu")
+    monkeypatch.setattr("rankseg_med.workflows.training_engines.scaler_of", scaler_of)
+    train(config(1), training, [], tmp_path / "run")
+    train(config(2), training, [], tmp_path / "run", resume=True)
+    assert [scaler.get_scale() for scaler in made] == [8 * 2**3, 8 * 2**6]
+    # One that was started without goes on with a new one.
+    train(config(2), training, [], tmp_path / "cpu", resume=True)
+    assert made[2].get_scale() == 8 * 2**3
+
+
+def test_a_checkpoint_of_another_training_is_refused(studies, tmp_path):
+    """Which learnt from what validates here."""
+    for fold, run in ((0, tmp_path / "a"), (1, tmp_path / "b")):
+        train(config(1), *split_studies(studies, fold=fold), run)
+    (tmp_path / "b" / LAST).replace(tmp_path / "a" / LAST)
+    before = content_of(tmp_path / "a")
+    with pytest.raises(StudyError, match=r"last\.pt: cannot be resumed, since its identity does not fit"):
+        train(config(2), *split_studies(studies, fold=0), tmp_path / "a", resume=True)
+    assert content_of(tmp_path / "a") == before
+
+
 def test_two_trainings_do_not_share_a_folder(studies, tmp_path):
     training, _ = split_studies(studies, fold=0)
     refused = []
