@@ -12,7 +12,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rankseg_med.studies import Study, StudyError, atomic_write, fingerprint
-from rankseg_med.workflows.run import VERSIONS, host, now
+from rankseg_med.workflows.provenance import VERSIONS, host, now
 
 RECORD = "training.json"
 
