@@ -11,10 +11,10 @@ from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import known_device
 from rankseg_med.networks import shipped_checkpoint
-from rankseg_med.studies import Study, list_studies
+from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import ConfigError, Device, load_config
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
-from rankseg_med.workflows.pseudo_label_list import write_data_list
+from rankseg_med.workflows.pseudo_label_list import PseudoLabelList, write_data_list
 
 
 @with_job_options()
@@ -37,6 +37,9 @@ def pseudo_label_command(
     min_expected_dice: Annotated[
         float, typer.Option(min=0, max=1, help="Leave pseudo-labels of lower expected Dice out of the data list.")
     ] = 0.0,
+    keep_empty: Annotated[
+        bool, typer.Option("--keep-empty", help="List pseudo-labels without foreground too; else they are left out.")
+    ] = False,
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Write every voxel's confidence too, 0 where ignored.")
     ] = False,
@@ -71,21 +74,32 @@ def pseudo_label_command(
         settings["store"] = store
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
     job = PseudoLabelJob.from_config(settings, checkpoints, output_dir, Exports(confidence, soft_labels))
+    stopped: typer.Exit | None = None
     try:
         run_and_report(job, listing, options, device=str(settings.get_parsed_content("device")))
-    except typer.Exit:
-        _write_and_report(job, listing.studies, min_expected_dice)
-        raise
-    _write_and_report(job, listing.studies, min_expected_dice)
+    except typer.Exit as error:
+        stopped = error
+    written = write_data_list(job, listing.studies, min_expected_dice=min_expected_dice, keep_empty=keep_empty)
+    _report(written, min_expected_dice)
+    if stopped is not None:
+        raise stopped
+    # Other shards may yet bring the classes that are lacking.
+    if written.absent and not written.missing:
+        raise typer.Exit(1)
 
 
-def _write_and_report(job: PseudoLabelJob, studies: list[Study], min_expected_dice: float) -> None:
-    written = write_data_list(job, studies, min_expected_dice=min_expected_dice)
-    if written.listed:
+def _report(written: PseudoLabelList, min_expected_dice: float) -> None:
+    if written.is_written:
         say(f"{len(written.listed)} pseudo-labels in {written.path}")
+    if written.empty:
+        ids = ", ".join(written.empty)
+        say(f"left out: {len(written.empty)} without foreground, which --keep-empty keeps: {ids}")
     for case_id, expected in written.left_out.items():
         say(f"left out: {case_id}: mean expected Dice {expected:.4f} is below {min_expected_dice}")
     if written.missing:
         say(f"not in the list, since not (yet) done: {len(written.missing)} studies")
-    if not written.listed:
+    if written.absent:
+        classes = ", ".join(written.absent)
+        say(f"no data list: none of {len(written.listed)} pseudo-labels has any {classes}; training would unlearn them")
+    elif not written.listed:
         say("no data list: there is no pseudo-label to train on")

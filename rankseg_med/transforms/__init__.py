@@ -15,7 +15,7 @@ from rankseg_med.transforms.small_components import (
     RemoveSmallComponentsd,
     RemoveSmallComponentsDict,
 )
-from rankseg_med.transforms.spacing import AxisSpacing, AxisSpacingD, AxisSpacingd, AxisSpacingDict
+from rankseg_med.transforms.spacing import AxisSpacing, AxisSpacingD, AxisSpacingd, AxisSpacingDict, spacing_made_by
 from rankseg_med.transforms.touching import KeepTouching, KeepTouchingD, KeepTouchingd, KeepTouchingDict
 
 __all__ = [
@@ -46,4 +46,5 @@ __all__ = [
     "RemoveSmallComponentsD",
     "RemoveSmallComponentsDict",
     "RemoveSmallComponentsd",
+    "spacing_made_by",
 ]

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
-from monai.transforms import InvertibleTransform, MapTransform
+from monai.transforms import Compose, InvertibleTransform, MapTransform, Spacingd
 from monai.utils import TraceKeys, ensure_tuple, ensure_tuple_rep
 from monai.utils.enums import TransformBackends
 from torch import Tensor
@@ -147,6 +147,24 @@ class AxisSpacingd(MapTransform, InvertibleTransform):
 
 
 AxisSpacingD = AxisSpacingDict = AxisSpacingd
+
+
+def spacing_made_by(preprocessing: Compose) -> tuple[float, ...] | None:
+    """The distance between voxels, in mm, that a preprocessing resamples to; None if it does not.
+
+    Args:
+        preprocessing: Of the resampling transforms in it (`AxisSpacingd`, MONAI's `Spacingd`) the last one counts.
+
+    Returns:
+        As many entries as the transform was given; one that is not positive keeps an axis as it is.
+    """
+    wanted = None
+    for transform in preprocessing.flatten().transforms:
+        if isinstance(transform, AxisSpacingd):
+            wanted = transform.spacings[0].pixdim
+        elif isinstance(transform, Spacingd):
+            wanted = transform.spacing_transform.pixdim
+    return None if wanted is None else tuple(float(step) for step in wanted)
 
 
 def axis_coordinates(

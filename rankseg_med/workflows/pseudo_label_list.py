@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,26 @@ class PseudoLabelList:
     """What became of a data list.
 
     Attributes:
-        path: The file, or where it would be: without a usable pseudo-label none is written.
+        path: The file, or where it would be: without a usable pseudo-label, or with absent classes, none is written.
         listed: Ids of the cases in it.
+        empty: Ids of the cases that were left out because their pseudo-label has no foreground.
         left_out: Case id to mean expected Dice, below what was asked for.
         missing: Ids of the cases that have no pseudo-label of these settings (yet).
+        absent: Names of the classes that none of the listed pseudo-labels has; a network that trained on them would
+            learn never to find these.
     """
 
     path: Path
     listed: list[str]
+    empty: list[str]
     left_out: dict[str, float]
     missing: list[str]
+    absent: list[str]
+
+    @property
+    def is_written(self) -> bool:
+        """Whether there is a list to train on."""
+        return bool(self.listed) and not self.absent
 
 
 def data_list_path(output: Path) -> Path:
@@ -37,7 +48,7 @@ def data_list_path(output: Path) -> Path:
 
 
 def write_data_list(
-    job: PseudoLabelJob, studies: Sequence[Study], *, min_expected_dice: float = 0.0
+    job: PseudoLabelJob, studies: Sequence[Study], *, min_expected_dice: float = 0.0, keep_empty: bool = False
 ) -> PseudoLabelList:
     """List the pseudo-labels that a folder holds, Decathlon-style, for `rankseg-med train`.
 
@@ -49,9 +60,12 @@ def write_data_list(
         job: That made them.
         studies: All of them, not only a shard's.
         min_expected_dice: In [0, 1]; leave out what has a lower mean expected Dice (see `quality`).
+        keep_empty: List pseudo-labels without foreground too, from which a network learns that there is nothing to
+            find, whether the teacher was right or missed it.
 
     Returns:
-        What is in the list and what is not.
+        What is in the list and what is not. A list in which a class never occurs is not written, and one that was
+        there is removed.
 
     Raises:
         ValueError: ``min_expected_dice`` is out of its range.
@@ -60,26 +74,31 @@ def write_data_list(
     if not 0 <= min_expected_dice <= 1:
         raise ValueError(f"min_expected_dice must lie in [0, 1], found {min_expected_dice}")
     path = data_list_path(job.output)
-    entries, left_out, missing = list[LabelledEntry](), dict[str, float](), list[str]()
+    entries, left_out, missing, empty = list[LabelledEntry](), dict[str, float](), list[str](), list[str]()
+    voxels = Counter[str]()
     for study in studies:
         details = _details(job, study)
         if details is None:
             missing.append(study.case_id)
+        elif not keep_empty and not any(details["voxels"].values()):
+            empty.append(study.case_id)
         elif details["mean_expected_dice"] < min_expected_dice:
             left_out[study.case_id] = details["mean_expected_dice"]
         else:
             entries.append(_entry(job, study, path.parent, details))
+            voxels.update(details["voxels"])
     labels = {str(label): name for label, name in enumerate(job.label_names)}
     labeller = job.build_labeller()
     if labeller.min_confidence > 0:
         labels[str(labeller.ignore_index)] = "ignored"
     remove_unfinished([path])
-    if entries:
-        more = {"min_expected_dice": min_expected_dice, "left_out": left_out}
+    absent = [name for label, name in enumerate(job.label_names) if label and not voxels[str(label)]] if entries else []
+    if entries and not absent:
+        more = {"min_expected_dice": min_expected_dice, "left_out": left_out, "empty": empty}
         Manifest.model_validate({"name": "pseudo-labels", "labels": labels, "training": entries, **more}).write(path)
     else:
         path.unlink(missing_ok=True)
-    return PseudoLabelList(path, [entry.id for entry in entries], left_out, missing)
+    return PseudoLabelList(path, [entry.id for entry in entries], empty, left_out, missing, absent)
 
 
 def _details(job: PseudoLabelJob, study: Study) -> Mapping[str, Any] | None:

@@ -32,6 +32,8 @@ from rankseg_med.workflows.job import Written
 from rankseg_med.workflows.run import CaseOutcome, RunOptions, run_job
 
 _BYTES_PER_VOXEL = 30
+# The label map as it was read, and the copy that SimpleITK resamples.
+_BYTES_PER_RESAMPLED_VOXEL = 3
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,11 @@ class ScoringJob:
         return ()
 
     def memory_needed(self, pair: Pair) -> int:
-        """Bytes, from the header: two label maps and distances in the box around the structures."""
-        return _BYTES_PER_VOXEL * math.prod(read_grid(pair.reference).shape)
+        """Bytes, from headers: two label maps, distances around the structures, and what may have to be resampled."""
+        needed = _BYTES_PER_VOXEL * math.prod(read_grid(pair.reference).shape)
+        if self.resample_to_reference and pair.prediction is not None:
+            needed += _BYTES_PER_RESAMPLED_VOXEL * math.prod(read_grid(pair.prediction).shape)
+        return needed
 
 
 def score_pairs(

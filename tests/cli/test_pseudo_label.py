@@ -9,6 +9,8 @@ import torch
 import yaml
 
 from rankseg_med.studies.phantom import make_phantom, write_phantom
+from rankseg_med.workflows import pseudo_label as module
+from rankseg_med.workflows.pseudo_label import quality
 from rankseg_med.workflows.train import LAST
 
 
@@ -120,3 +122,17 @@ def test_a_config_without_a_labeller(rankseg_med, phantoms, tmp_path):
         assert result.code == 1
         assert "pseudo_labeller" in result.err
     assert not (tmp_path / "out").exists()
+
+
+def test_empty_label_maps_are_not_trained_on(pseudo_label, tmp_path, monkeypatch):
+    data_list = tmp_path / "out" / "data_list" / "pseudo_labels.json"
+    assert pseudo_label().code == 0
+    assert data_list.exists()
+    # As of a teacher that finds nothing: the shipped one finds something in air.
+    monkeypatch.setattr(module, "quality", lambda label: {**quality(label), "voxels": {"1": 0, "2": 0}})
+    result = pseudo_label("--decoder", "argmax", "--overwrite")
+    assert "left out: 2 without foreground, which --keep-empty keeps: case_0, case_1" in result.out
+    assert not data_list.exists()
+    kept = pseudo_label("--decoder", "argmax", "--keep-empty")
+    assert (kept.code, "none of 2 pseudo-labels has any organ, tumour" in kept.out) == (1, True)
+    assert not data_list.exists()

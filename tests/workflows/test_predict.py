@@ -87,6 +87,22 @@ def test_weights_that_are_replaced_after_the_run_began_are_not_used(phantoms, tm
     assert again.digest != job.digest
 
 
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm", "codes"), [((12, 10, 8), (60, 60, 60), "RAS"), ((8, 40, 12), (60, 2, 60), "SAL")]
+)
+def test_memory_counts_the_grid_that_the_network_sees(tmp_path, shape, spacing_mm, codes):
+    """Of voxels of 60 mm it has hundreds of times as many; 16 bytes of each were measured, and 20 are counted."""
+    axes = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), shape)
+    image = nib.Nifti1Image(np.zeros(shape, np.int16), np.linalg.inv(axes) @ np.diag([*spacing_mm, 1]))
+    nib.save(image, tmp_path / "coarse.nii.gz")
+    config = load_config("inference", "demo", device="cpu")
+    job = PredictJob.from_config(config, [SHIPPED_WEIGHTS / "demo.safetensors"], tmp_path / "out")
+    (study,) = find_studies(tmp_path / "coarse.nii.gz")
+    seen = config.get_parsed_content("preprocessing")({"image": study.image})["image"]
+    needed = job.memory_needed(study)
+    assert 20 * (seen[0].numel() + np.prod(shape)) <= needed < 2 * 20 * (seen[0].numel() + np.prod(shape))
+
+
 def test_cleanup_is_used(phantoms, prediction):
     prediction = replace(prediction, model=replace(prediction.model, decoder=ArgmaxDecoder()))
     (study,) = find_studies(phantoms / "images" / "ras.nii.gz")

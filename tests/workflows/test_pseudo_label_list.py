@@ -10,7 +10,8 @@ import pytest
 from monai.data import load_decathlon_datalist
 
 from rankseg_med.semisupervised import PseudoLabeller
-from rankseg_med.studies import Manifest, Sidecar, Study, find_studies
+from rankseg_med.studies import Manifest, OutputFile, Sidecar, Study, find_studies, fingerprint
+from rankseg_med.workflows.job import results_digest
 from rankseg_med.workflows.predict import Prediction, PredictJob
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import write_data_list
@@ -35,17 +36,25 @@ def studies(tmp_path, job):
         study = Study(f"case_{index}", tmp_path / "images" / f"case_{index}.nii.gz", fold=index)
         for folder in (tmp_path / "images", job.output):
             nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), folder / study.image.name)
-        record(job, study.case_id, expected)
+        record(job, study, expected)
         found.append(study)
     return found
 
 
-def record(job, case_id, expected, /, **entries):
+def record(job, study, expected, /, voxels=(5, 3), **entries):
+    path = job.output / study.image.name
     content = {
-        **{"case_id": case_id, "job": "pseudo-label", "status": "done", "inputs": [], "input_fingerprint": ""},
-        **{"config_digest": "digest", "outputs": [], "time": "", "host": ""},
+        **{"case_id": study.case_id, "job": "pseudo-label", "status": "done", "inputs": [str(study.image)]},
+        **{
+            "input_fingerprint": fingerprint(study.images),
+            "config_digest": results_digest(job),
+            "time": "",
+            "host": "",
+        },
+        "outputs": {path.name: OutputFile.of(path)},
         "expected_dice": {"1": expected, "2": expected},
         "mean_expected_dice": expected,
+        "voxels": {str(label): number for label, number in enumerate(voxels, start=1)},
     }
     Sidecar.model_validate(content | entries).write(job.output)
 
@@ -81,12 +90,12 @@ def test_poor_ones_are_left_out_and_named(job, studies):
 
 
 def test_only_what_is_done_with_these_settings(job, studies):
-    record(job, "case_0", 0.9, status="failed", error="out of memory")
-    record(job, "case_1", 0.9, config_digest="other")
+    record(job, studies[0], 0.9, status="failed", error="out of memory")
+    record(job, studies[1], 0.9, config_digest="other")
     (job.output / "case_2.nii.gz").unlink()
     never = Study("never", studies[0].image)
     assert write_data_list(job, [*studies, never]).missing == ["case_0", "case_1", "case_2", "never"]
-    record(job, "case_0", 0.9, job="predict")
+    record(job, studies[0], 0.9, job="predict")
     assert "case_0" in write_data_list(job, studies).missing
 
 
@@ -106,5 +115,32 @@ def test_paths_lead_out_of_a_linked_folder(job, studies, tmp_path):
 
 def test_several_images_of_a_study(job, studies):
     study = replace(studies[0], more_images=(studies[1].image,))
+    record(job, study, 0.9)
     (listed,) = find_studies(write_data_list(job, [study]).path)
     assert [image.name for image in listed.images] == ["case_0.nii.gz", "case_1.nii.gz"]
+
+
+def test_empty_label_maps_are_left_out_unless_asked_for(job, studies):
+    record(job, studies[1], 0.0, voxels=(0, 0))
+    written = write_data_list(job, studies)
+    assert (written.listed, written.empty, written.is_written) == (["case_0", "case_2"], ["case_1"], True)
+    assert json.loads(written.path.read_text())["empty"] == ["case_1"]
+    kept = write_data_list(job, studies, keep_empty=True)
+    assert (kept.listed, kept.empty) == (["case_0", "case_1", "case_2"], [])
+
+
+@pytest.mark.parametrize("keep_empty", [False, True])
+def test_a_list_in_which_a_class_never_occurs_is_refused(job, studies, keep_empty):
+    assert write_data_list(job, studies).path.exists()
+    for study in studies:
+        record(job, study, 0.9, voxels=(5, 0))
+    refused = write_data_list(job, studies, keep_empty=keep_empty)
+    assert (refused.absent, refused.is_written) == (["b"], False)
+    assert not refused.path.exists()
+    record(job, studies[2], 0.9, voxels=(0, 1))
+    assert write_data_list(job, studies, keep_empty=keep_empty).is_written
+
+
+def test_a_pseudo_label_that_was_altered_is_not_listed(job, studies):
+    (job.output / "case_1.nii.gz").write_bytes(b"edited by hand")
+    assert write_data_list(job, studies).missing == ["case_1"]
