@@ -51,7 +51,7 @@ class JobOptions:
     ] = None
     gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.")] = 0.0
     cpus_per_worker: Annotated[
-        float | None, typer.Option(min=1, help="Cores of each Ray actor. Default: an equal share, or one.")
+        float | None, typer.Option(min=1, help="Cores that Ray sets aside for each actor. Default: one.")
     ] = None
     memory_gb: Annotated[
         float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")

@@ -18,6 +18,7 @@ from rankseg_med.executors.dispatch import Dispatch
 from rankseg_med.executors.messages import Collapsed, Message, pack
 from rankseg_med.executors.outcome import Item, Outcome
 from rankseg_med.executors.serving import serve
+from rankseg_med.executors.threads import settle_threads
 
 
 def run_on_ray(
@@ -48,8 +49,9 @@ def run_on_ray(
         workers: How many at a time, at most. Default: as many as the cluster has room for at the start.
         gpus_per_worker: GPUs that Ray sets aside for a worker; a fraction lets several share one. A worker with none
             may not see any.
-        cpus_per_worker: CPU cores that Ray sets aside for a worker, which are its torch threads too. Default: where the
-            number of workers is given, an equal share of the machines' cores, at least 1; else 1.
+        cpus_per_worker: CPU cores that Ray sets aside for a worker, which are its torch threads too. Default: one is
+            set aside, so that a busy cluster has room, and the workers that are asked for share the machines' cores out
+            as their threads.
         timeout_s: How long an item may be within its stages, waits in between not counted. Default: no limit.
         on_stage: Called in the calling thread as an item enters a stage, with the item, the stage's index and the
             worker's name, such as ``"actor 1"``. What it raises ends the run.
@@ -81,7 +83,8 @@ def run_on_ray(
 
     def outcomes() -> Iterator[Outcome[Item, Any]]:
         with _connection(ray, address):
-            cpus = _share(ray, workers) if cpus_per_worker is None else cpus_per_worker
+            cpus = 1 if cpus_per_worker is None else cpus_per_worker
+            threads = _share(ray, workers) if cpus_per_worker is None else max(1, int(cpus_per_worker))
             room = _room(ray, cpus, gpus_per_worker)
             if workers is None and not room:
                 raise ValueError(
@@ -89,7 +92,7 @@ def run_on_ray(
                     f"cluster has them: it has {ray.cluster_resources()}; ask for less, or give the number of workers "
                     "if the cluster grows when asked"
                 )
-            crew = _Actors(ray, packed, num_cpus=cpus, num_gpus=gpus_per_worker)
+            crew = _Actors(ray, packed, threads, num_cpus=cpus, num_gpus=gpus_per_worker)
             count = room if workers is None else workers
             yield from Dispatch(crew, items, workers=count, timeout_s=timeout_s, on_stage=on_stage).outcomes()
 
@@ -121,6 +124,7 @@ def _room(ray: ModuleType, cpus: float, gpus: float) -> int:
 def _share(ray: ModuleType, workers: int | None) -> int:
     """Cores that each of so many workers gets, if they spread evenly over the machines of the cluster."""
     cores = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    cores = [number for number in cores if number >= 1]
     if workers is None or not cores:
         return 1
     return max(1, int(min(cores) // math.ceil(workers / len(cores))))
@@ -161,11 +165,12 @@ class _Actor:
         self._items = SimpleQueue[tuple[int, bytes]]()
         self._messages = SimpleQueue[Message]()
 
-    def work(self, build: bytes) -> None:
+    def work(self, build: bytes, torch_threads: int) -> None:
         """Take items until the actor is killed."""
         import ray
 
         try:
+            settle_threads(torch_threads)
             serve(build, iter(self._items.get, None), self._messages.put, ray.cloudpickle.dumps)
         except BaseException as error:  # noqa: BLE001 - nobody waits for this call; it ends here
             self._messages.put(Collapsed(f"{type(error).__name__}: {error}"))
@@ -187,10 +192,10 @@ class _Actor:
 class _RayWorker(Worker):
     """An actor, seen from here."""
 
-    def __init__(self, ray: ModuleType, actor: Any, build: bytes) -> None:  # noqa: ANN401 - an actor has no static type
+    def __init__(self, ray: ModuleType, actor: Any, build: bytes, torch_threads: int) -> None:  # noqa: ANN401 - untyped
         self._ray = ray
         self._actor = actor
-        self._working = actor.work.remote(build)
+        self._working = actor.work.remote(build, torch_threads)
         self.next_messages = actor.messages.remote()
         self._death: str | None = None
 
@@ -229,9 +234,10 @@ class _Actors(Crew[_RayWorker]):
 
     title = "actor"
 
-    def __init__(self, ray: ModuleType, build: bytes, **share: float) -> None:
+    def __init__(self, ray: ModuleType, build: bytes, torch_threads: int, **share: float) -> None:
         self._ray = ray
         self._build = build
+        self._torch_threads = torch_threads
         self._actor = ray.remote(max_concurrency=3, max_restarts=0, max_task_retries=0, **share)(_Actor)
 
     def dumps(self, thing: object) -> bytes:
@@ -239,7 +245,7 @@ class _Actors(Crew[_RayWorker]):
         return packed
 
     def hire(self) -> _RayWorker:
-        return _RayWorker(self._ray, self._actor.remote(), self._build)
+        return _RayWorker(self._ray, self._actor.remote(), self._build, self._torch_threads)
 
     def listen(self, workers: Sequence[_RayWorker], timeout_s: float) -> None:
         self._ray.wait([worker.next_messages for worker in workers], timeout=timeout_s)

@@ -176,6 +176,6 @@ def test_a_network_keeps_its_threads_while_other_stages_work_on_one(run):
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
-    # Two workers share what there is; Ray's are given the cluster's two cores, one each.
+    # Two workers share what there is, in this process's count or of the cluster's two cores.
     expected = {id(RUNS["processes"]): 2, id(RUNS["ray"]): 1}.get(id(run), 4)
     assert counts == {expected: 60}

@@ -6,6 +6,46 @@ from rankseg_med.executors import run_on_ray
 from tests.executors import builds
 
 
+# Those that need no cluster to be there already come first: the fixture keeps one for the rest of the module.
+@pytest.mark.slow
+def test_a_cluster_of_its_own_ends_with_the_run():
+    ray = pytest.importorskip("ray")
+    assert not ray.is_initialized()
+    first, second = (run_on_ray(builds.arithmetic, range(3), workers=1) for _ in range(2))
+    results = [next(first).result, next(second).result]
+    results += [outcome.result for outcome in first]
+    assert ray.is_initialized()  # the second is still under way
+    results += [outcome.result for outcome in second]
+    assert sorted(results) == [1, 1, 3, 3, 5, 5]
+    assert not ray.is_initialized()
+    assert [outcome.result for outcome in run_on_ray(builds.arithmetic, [3], workers=1)] == [7]
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_machine_that_leaves_takes_no_item_with_it(tmp_path):
+    """Two machines besides the first, as far as Ray can tell."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    try:
+        build = builds.Noting(tmp_path / "pids", builds.acting)
+        items = [("sleep", 0.2 + x / 1e6) for x in range(20)]
+        outcomes, names = [], set[str]()
+        for outcome in run_on_ray(build, items, address=cluster.address, on_stage=lambda *what: names.add(what[2])):
+            outcomes.append(outcome)
+            if len(names) == 2 == len(machines):
+                cluster.remove_node(machines.pop(), allow_graceful=False)
+        assert names == {"actor 1", "actor 2"}
+        assert sorted(outcome.item for outcome in outcomes) == items
+        assert [outcome.error for outcome in outcomes] == [None] * 20
+        assert not ray.is_initialized()
+    finally:
+        cluster.shutdown()
+
+
 def test_what_to_install_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'rankseg-med\[ray\]'"):
@@ -54,39 +94,7 @@ def test_local_functions_will_do():
 
 
 @pytest.mark.slow
-def test_a_cluster_of_its_own_ends_with_the_run():
-    ray = pytest.importorskip("ray")
-    assert not ray.is_initialized()
-    first, second = (run_on_ray(builds.arithmetic, range(3), workers=1) for _ in range(2))
-    results = [next(first).result, next(second).result]
-    results += [outcome.result for outcome in first]
-    assert ray.is_initialized()  # the second is still under way
-    results += [outcome.result for outcome in second]
-    assert sorted(results) == [1, 1, 3, 3, 5, 5]
-    assert not ray.is_initialized()
-    assert [outcome.result for outcome in run_on_ray(builds.arithmetic, [3], workers=1)] == [7]
-    assert not ray.is_initialized()
-
-
-@pytest.mark.slow
-def test_a_machine_that_leaves_takes_no_item_with_it(tmp_path):
-    """Two machines besides the first, as far as Ray can tell."""
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    try:
-        build = builds.Noting(tmp_path / "pids", builds.acting)
-        items = [("sleep", 0.2 + x / 1e6) for x in range(20)]
-        outcomes, names = [], set[str]()
-        for outcome in run_on_ray(build, items, address=cluster.address, on_stage=lambda *what: names.add(what[2])):
-            outcomes.append(outcome)
-            if len(names) == 2 == len(machines):
-                cluster.remove_node(machines.pop(), allow_graceful=False)
-        assert names == {"actor 1", "actor 2"}
-        assert sorted(outcome.item for outcome in outcomes) == items
-        assert [outcome.error for outcome in outcomes] == [None] * 20
-        assert not ray.is_initialized()
-    finally:
-        cluster.shutdown()
+@pytest.mark.parametrize(("workers", "given", "threads"), [(1, None, 2), (2, None, 1), (1, 1, 1)])
+def test_workers_share_the_cores_out_as_threads(ray_cluster, workers, given, threads):
+    outcomes = run_on_ray(builds.thread_counting, range(10), workers=workers, cpus_per_worker=given)
+    assert {outcome.result for outcome in outcomes} == {threads}
