@@ -29,7 +29,7 @@ def cleanup_search_command(
     output_file: Annotated[Path, typer.Option("--output", help="Config overlay to write, with the cleanup chosen.")],
     minimum_ml: Annotated[
         list[float] | None,
-        typer.Option(help=f"Smallest volume of a component to try; repeatable. Default: {_DEFAULT_ML}."),
+        typer.Option(min=0, help=f"Smallest volume of a component to try; repeatable. Default: {_DEFAULT_ML}."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that clean and score; each holds one case.")] = 1,
     fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
