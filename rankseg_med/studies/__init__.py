@@ -15,7 +15,7 @@ from rankseg_med.studies.listing import find_studies, list_studies, survey_studi
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id
 from rankseg_med.studies.reading import check_regular_file
-from rankseg_med.studies.references import find_predictions, find_references
+from rankseg_med.studies.references import by_case, find_predictions, find_references, list_predictions, list_references
 from rankseg_med.studies.resampling import resample_label_map
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus
 from rankseg_med.studies.source import open_image, read_grid
@@ -37,6 +37,7 @@ __all__ = [
     "Study",
     "StudyError",
     "atomic_write",
+    "by_case",
     "case_id",
     "check_regular_file",
     "check_same_grid",
@@ -47,6 +48,8 @@ __all__ = [
     "find_studies",
     "fingerprint",
     "is_running",
+    "list_predictions",
+    "list_references",
     "list_studies",
     "load_image",
     "load_images",

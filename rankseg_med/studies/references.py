@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.listing import find_studies
+from rankseg_med.studies.faults import Listing
+from rankseg_med.studies.listing import list_studies
+from rankseg_med.studies.study import Study
 
 
 def find_predictions(source: Path) -> dict[str, Path]:
@@ -18,12 +22,21 @@ def find_predictions(source: Path) -> dict[str, Path]:
     Raises:
         StudyError: as `find_studies`, and if it is a data list, which has no predictions.
     """
+    return by_case(list_predictions(source).all_sound())
+
+
+def list_predictions(source: Path) -> Listing[Study]:
+    """As `find_predictions`, each label map as a study's image, but faults do not stand in the way of the rest.
+
+    Raises:
+        StudyError: as `list_studies`, and if it is a data list, which has no predictions.
+    """
     if _is_data_list(source):
         raise StudyError(
             f"{source}: is a data list, whose images and labels are no predictions; give the folder that the predicted "
             "label maps lie in"
         )
-    return {study.case_id: study.image for study in find_studies(source)}
+    return list_studies(source)
 
 
 def find_references(source: Path, *, data_root: Path | None = None, fold: int | None = None) -> dict[str, Path]:
@@ -41,16 +54,30 @@ def find_references(source: Path, *, data_root: Path | None = None, fold: int | 
     Raises:
         StudyError: as `find_studies`, and if no entry of a data list has a label.
     """
-    studies = find_studies(source, data_root=data_root, fold=fold)
+    return by_case(list_references(source, data_root=data_root, fold=fold).all_sound())
+
+
+def list_references(source: Path, *, data_root: Path | None = None, fold: int | None = None) -> Listing[Study]:
+    """As `find_references`, each label map as a study's image, but faults do not stand in the way of the rest.
+
+    Raises:
+        StudyError: as `list_studies`, and if no entry of a data list has a label.
+    """
+    listing = list_studies(source, data_root=data_root, fold=fold)
     if not _is_data_list(source):
-        return {study.case_id: study.image for study in studies}
-    references = {study.case_id: study.label for study in studies if study.label is not None}
-    if not references:
+        return listing
+    labelled = [replace(study, image=study.label) for study in listing.studies if study.label is not None]
+    if not labelled:
         raise StudyError(
-            f"{source}: must name a label for at least one case, but none of its {len(studies)} entries has one; in a "
-            ".csv labels stand in the column label, in a .json at the entries under training"
+            f"{source}: must name a label for at least one case, but none of its {len(listing.studies)} entries has "
+            "one; in a .csv labels stand in the column label, in a .json at the entries under training"
         )
-    return references
+    return replace(listing, studies=labelled)
+
+
+def by_case(studies: Iterable[Study]) -> dict[str, Path]:
+    """Case id to label map of what was listed."""
+    return {study.case_id: study.image for study in studies}
 
 
 def _is_data_list(source: Path) -> bool:

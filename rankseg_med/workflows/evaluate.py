@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Scoring, label_regions
 from rankseg_med.metrics.lits import LitsEvaluation, summarise_lits
-from rankseg_med.studies import StudyError, find_predictions, find_references, find_studies, remove_unfinished
+from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
 from rankseg_med.workflows.claims import claimed
 from rankseg_med.workflows.evaluation_files import write_scores, write_summary
 from rankseg_med.workflows.evaluation_plan import EvaluationPlan
@@ -43,9 +43,9 @@ def evaluate(
     """Score predicted label maps against references, case by case.
 
     Files are paired by case id, see `find_studies`; two single files are paired whatever their names. A case that
-    cannot be scored (no prediction, no reference, unreadable, on another grid, a label that the plan's preset does not
-    know, a crash) becomes a failure of the evaluation with its reason; it neither stops the others nor drops out.
-    Results are in the order of the case ids.
+    cannot be scored (no prediction, no reference, several files of its id, unreadable, on another grid, a label that
+    the plan's preset does not know, a crash) becomes a failure of the evaluation with its reason; it neither stops the
+    others nor drops out. Results are in the order of the case ids.
 
     With ``output``, writes there, each file complete or not at all, see `write_scores` and `write_summary`:
 
@@ -88,14 +88,14 @@ def evaluate(
         OSError: ``output`` cannot be written to.
     """
     plan = labels if isinstance(labels, EvaluationPlan) else EvaluationPlan(label_regions(labels), scoring)
-    predicted, expected = _by_case(predictions, references, data_root, fold)
+    predicted, expected, faults = _by_case(predictions, references, data_root, fold)
     pairs = [
         Pair(case_id, predicted.get(case_id), expected[case_id])
         for case_id in sorted(expected)
         if case_id in predicted or missing == "empty"
     ]
     patient_of = None if patients is None else read_patients(patients, [pair.case_id for pair in pairs])
-    unpaired = sorted(predicted.keys() ^ expected.keys())
+    unpaired = sorted((predicted.keys() ^ expected.keys()) | faults.keys())
     if shard is not None:
         unpaired = shard.of_cases(unpaired)
     settings = (plan, resample_to_reference, missing, patients, fold, predictions.resolve(), references.resolve())
@@ -110,7 +110,9 @@ def evaluate(
         )
         ignored: list[str] = []
         for case_id in unpaired:
-            if case_id in predicted:
+            if case_id in faults:
+                failures[case_id] = faults[case_id]
+            elif case_id in predicted:
                 failures[case_id] = f"no reference: {references} has none for this case"
             elif missing == "fail":
                 failures[case_id] = f"no prediction: {predictions} has no file for this case"
@@ -156,10 +158,15 @@ def _gather(
 
 def _by_case(
     predictions: Path, references: Path, data_root: Path | None, fold: int | None
-) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Case id to file on either side."""
-    predicted = find_predictions(predictions)
-    expected = find_references(references, data_root=data_root, fold=fold)
+) -> tuple[dict[str, Path], dict[str, Path], dict[str, str]]:
+    """Case id to file on either side, and to the reason why a case has none that can be told."""
+    sides = list_predictions(predictions), list_references(references, data_root=data_root, fold=fold)
+    faults = {
+        fault.case_id or str(side.source): f"{side.source}: {fault.reason}" for side in sides for fault in side.faults
+    }
+    predicted, expected = (
+        {case_id: file for case_id, file in by_case(side.studies).items() if case_id not in faults} for side in sides
+    )
     if fold is not None:
         # Predictions of all folds may share a folder; a case that the list does not know at all is still a failure.
         listed = {study.case_id for study in find_studies(references, data_root=data_root)}
@@ -173,7 +180,7 @@ def _by_case(
             f"{_some(predicted)} and the references of {_some(expected)}; name each prediction after its case, such as "
             "<case id>.nii.gz"
         )
-    return predicted, expected
+    return predicted, expected, faults
 
 
 def _some(case_ids: Mapping[str, Path]) -> str:

@@ -554,3 +554,15 @@ def test_scores_are_those_that_were_computed_whatever_becomes_of_their_record(fo
         (tmp_path / "scores" / "cases" / f"{outcome.case.case_id}.json").write_text("{")
 
     assert evaluate(*folders, LABELS, output=tmp_path / "scores", on_outcome=spoil) == evaluate(*folders, LABELS)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("side", [0, 1])
+def test_several_files_of_one_case_are_its_failure_alone(folders, side, shards):
+    save(label_map(0), folders[side] / "b.nii")
+    parts = [evaluate(*folders, LABELS, shard=Shard(number, shards)) for number in range(1, shards + 1)]
+    assert {case_id for part in parts for case_id in part.scores} == {"a", "c"}
+    (failure,) = (failure for part in parts for failure in part.failures.items())
+    assert failure[0] == "b"
+    assert "b.nii.gz" in failure[1]
+    assert str(folders[side]) in failure[1]
