@@ -35,12 +35,14 @@ class ProbabilityStudy:
         grid: File on whose grid they lie: the image, a label map of it, or a NIfTI file of probabilities itself. None
             where there is none.
         axes: Of an array; NIfTI says itself.
+        label: The reference label map, where a data list of the images names one; it is not read.
     """
 
     case_id: str
     files: tuple[Path, ...]
     grid: Path | None
     axes: Axes
+    label: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -218,4 +220,9 @@ def _on_grids_of(
     if missing:
         named = ", ".join(study.case_id for study in missing[:5]) + (", ..." if len(missing) > 5 else "")
         faults.append(Fault(None, f"{images}: has no image for {len(missing)} of {len(grids)} cases: {named}", missing))
-    return [replace(study, grid=grid) for study, grid in zip(studies, grids, strict=True) if grid is not None]
+    labels = {study.image: study.label for study in listing.studies}
+    return [
+        replace(study, grid=grid, label=labels[grid])
+        for study, grid in zip(studies, grids, strict=True)
+        if grid is not None
+    ]

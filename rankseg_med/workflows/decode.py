@@ -218,8 +218,8 @@ class DecodeJob:
         return study.paths
 
     def kept_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
-        """The same files."""
-        return study.paths
+        """The same files, and the reference label where a data list of the images names one."""
+        return study.paths if study.label is None else (*study.paths, study.label)
 
     def outputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
         """The label map."""

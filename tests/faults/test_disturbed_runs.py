@@ -217,5 +217,6 @@ def test_images_and_labels_in_the_output_folder_survive(commands, study_folder, 
         for options in ((), ("--overwrite",)):
             assert commands("pseudo-label").run(output, *options) == 1
     assert commands("predict").run(study_folder / "images", "--overwrite") == 1
+    assert commands("decode").run(study_folder / "labels", "--images", study_folder / "list.json", "--overwrite") == 1
     assert "would replace" in commands("predict").log.read_text()
     assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in before} == before

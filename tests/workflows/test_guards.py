@@ -5,9 +5,14 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from rankseg_med.studies import StudyError
+from rankseg_med.studies.probability_files import find_probabilities
+from rankseg_med.workflows.config import load_config
+from rankseg_med.workflows.decode import DecodeJob
 from rankseg_med.workflows.run import RunOptions, run_job
 from tests.workflows.conftest import Doubling, File
 
@@ -80,3 +85,16 @@ def test_a_bind_mount_is_the_same_folder(tmp_path, files):
         assert case.path.read_text() == "1"
     finally:
         subprocess.run(["umount", tmp_path / "mounted"], check=True)
+
+
+def test_decoding_never_replaces_the_labels_that_the_list_of_images_names(tmp_path):
+    for folder in ("images", "labels", "probabilities"):
+        (tmp_path / folder).mkdir()
+        shape = (4, 4, 4, 2) if folder == "probabilities" else (4, 4, 4)
+        dtype = np.float32 if folder == "probabilities" else np.uint8
+        nib.save(nib.Nifti1Image(np.full(shape, 0.5).astype(dtype), np.eye(4)), tmp_path / folder / "a.nii.gz")
+    (tmp_path / "list.csv").write_text("case_id,image,label\na,images/a.nii.gz,labels/a.nii.gz\n")
+    studies = find_probabilities(tmp_path / "probabilities", images=tmp_path / "list.csv")
+    job = DecodeJob.from_config(load_config("decode", None), tmp_path / "labels")
+    with pytest.raises(StudyError, match="would replace an input or a label"):
+        run_job(job, studies, RunOptions(overwrite=True))
