@@ -83,8 +83,8 @@ def pseudo_label_command(
     _report(written, min_expected_dice)
     if stopped is not None:
         raise stopped
-    # Other shards may yet bring the classes that are lacking.
-    if written.absent and not written.missing:
+    # Other shards may yet bring what is lacking.
+    if not written.is_written and not written.missing:
         raise typer.Exit(1)
 
 

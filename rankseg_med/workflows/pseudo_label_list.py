@@ -59,7 +59,7 @@ def write_data_list(
     Args:
         job: That made them.
         studies: All of them, not only a shard's.
-        min_expected_dice: In [0, 1]; leave out what has a lower mean expected Dice (see `quality`).
+        min_expected_dice: In [0, 1]; leave out what has foreground and a lower mean expected Dice (see `quality`).
         keep_empty: List pseudo-labels without foreground too, from which a network learns that there is nothing to
             find, whether the teacher was right or missed it.
 
@@ -80,9 +80,11 @@ def write_data_list(
         details = _details(job, study)
         if details is None:
             missing.append(study.case_id)
-        elif not keep_empty and not any(details["voxels"].values()):
+            continue
+        is_empty = not any(details["voxels"].values())
+        if is_empty and not keep_empty:
             empty.append(study.case_id)
-        elif details["mean_expected_dice"] < min_expected_dice:
+        elif not is_empty and details["mean_expected_dice"] < min_expected_dice:
             left_out[study.case_id] = details["mean_expected_dice"]
         else:
             entries.append(_entry(job, study, path.parent, details))

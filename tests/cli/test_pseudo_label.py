@@ -131,6 +131,7 @@ def test_empty_label_maps_are_not_trained_on(pseudo_label, tmp_path, monkeypatch
     # As of a teacher that finds nothing: the shipped one finds something in air.
     monkeypatch.setattr(module, "quality", lambda label: {**quality(label), "voxels": {"1": 0, "2": 0}})
     result = pseudo_label("--decoder", "argmax", "--overwrite")
+    assert result.code == 1
     assert "left out: 2 without foreground, which --keep-empty keeps: case_0, case_1" in result.out
     assert not data_list.exists()
     kept = pseudo_label("--decoder", "argmax", "--keep-empty")

@@ -127,6 +127,9 @@ def test_empty_label_maps_are_left_out_unless_asked_for(job, studies):
     assert json.loads(written.path.read_text())["empty"] == ["case_1"]
     kept = write_data_list(job, studies, keep_empty=True)
     assert (kept.listed, kept.empty) == (["case_0", "case_1", "case_2"], [])
+    # Their expected Dice is 0 by convention, which says nothing of them.
+    strict = write_data_list(job, studies, keep_empty=True, min_expected_dice=0.01)
+    assert "case_1" in strict.listed
 
 
 @pytest.mark.parametrize("keep_empty", [False, True])
