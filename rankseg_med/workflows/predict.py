@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,14 +18,11 @@ from monai.transforms import Transform
 from rankseg_med.calibration import Calibration, calibrated
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
-from rankseg_med.studies import Grid, Study, content_digest, read_grid, write_label_map
-from rankseg_med.transforms import spacing_made_by
+from rankseg_med.studies import Study, content_digest, read_grid, write_label_map
 from rankseg_med.workflows.config import Config, digest_of
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.job import Written
-
-# Of the image's grid twice what benchmarks/memory.py saw of a full CT; of the grid that networks see, 16 were measured.
-_BYTES_PER_VOXEL = 20
+from rankseg_med.workflows.prediction_memory import PredictionMemory
 
 
 @dataclass(frozen=True)
@@ -146,13 +141,13 @@ class PredictJob:
         build_prediction: Makes networks and all that is around them; picklable for other processes than this one.
         output: Folder of the label maps.
         digest: Of all settings and weights that label maps depend on.
-        spacing_mm: What images are resampled to, see `spacing_made_by`; None if they are not.
+        memory: What the memory of a study depends on.
     """
 
     build_prediction: Callable[[], Prediction]
     output: Path
     digest: str
-    spacing_mm: tuple[float, ...] | None = None
+    memory: PredictionMemory = field(default_factory=PredictionMemory)
     name: ClassVar[str] = "predict"
     results_version: ClassVar[int] = 1
     stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
@@ -171,8 +166,8 @@ class PredictJob:
         # Workers load the weights later, and again when one is replaced: always those that the digest speaks of.
         sha256 = tuple(map(content_digest, checkpoints))
         build = partial(_build_prediction, settings, tuple(checkpoints), output, sha256)
-        spacing_mm = spacing_made_by(config.get_parsed_content("preprocessing"))
-        return cls(build, output, digest_of({**settings, "checkpoints": sha256}), spacing_mm)
+        memory = PredictionMemory.from_config(config, len(checkpoints))
+        return cls(build, output, digest_of({**settings, "checkpoints": sha256}), memory)
 
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""
@@ -192,22 +187,8 @@ class PredictJob:
         return (label_map_path(self.output, study),)
 
     def memory_needed(self, study: Study) -> int:
-        """Bytes at its worst, on the image's grid and on the one that networks see; only the header is read."""
-        grid = read_grid(study.image)
-        voxels = math.prod(grid.shape)
-        if self.spacing_mm is not None:
-            voxels += _resampled_voxels(grid, self.spacing_mm)
-        return _BYTES_PER_VOXEL * voxels * len(study.images)
-
-
-def _resampled_voxels(grid: Grid, spacing_mm: Sequence[float]) -> int:
-    """How many voxels a volume has at another spacing, whichever way its axes are turned before: at most so many."""
-    wanted_mm = [*spacing_mm, *[spacing_mm[-1]] * 3][:3]
-    counts = []
-    for turned_mm in itertools.permutations(wanted_mm):
-        lengths = zip(grid.shape, grid.spacing_mm, turned_mm, strict=True)
-        counts.append(math.prod(size if new <= 0 else round((size - 1) * old / new) + 1 for size, old, new in lengths))
-    return max(counts)
+        """Bytes at its worst; only the header is read."""
+        return self.memory.needed(read_grid(study.image), len(study.images))
 
 
 def _build_prediction(

@@ -99,8 +99,9 @@ def test_memory_counts_the_grid_that_the_network_sees(tmp_path, shape, spacing_m
     job = PredictJob.from_config(config, [SHIPPED_WEIGHTS / "demo.safetensors"], tmp_path / "out")
     (study,) = find_studies(tmp_path / "coarse.nii.gz")
     seen = config.get_parsed_content("preprocessing")({"image": study.image})["image"]
-    needed = job.memory_needed(study)
-    assert 20 * (seen[0].numel() + np.prod(shape)) <= needed < 2 * 20 * (seen[0].numel() + np.prod(shape))
+    as_it_is = replace(job, memory=replace(job.memory, spacing_mm=None))
+    difference = job.memory_needed(study) - as_it_is.memory_needed(study)
+    assert 20 * (seen[0].numel() - np.prod(shape)) <= difference < 25 * seen[0].numel()
 
 
 def test_cleanup_is_used(phantoms, prediction):
