@@ -13,6 +13,8 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from rankseg_med.executors.crew import Crew, Worker
 from rankseg_med.executors.dispatch import Dispatch
 from rankseg_med.executors.messages import Collapsed, Message, pack
@@ -51,7 +53,7 @@ def run_on_ray(
             may not see any.
         cpus_per_worker: CPU cores that Ray sets aside for a worker, which are its torch threads too. Default: one is
             set aside, so that a busy cluster has room, and the workers that are asked for share the machines' cores out
-            as their threads.
+            as their threads; where the cluster is started for this run, those threads of torch that this process has.
         timeout_s: How long an item may be within its stages, waits in between not counted. Default: no limit.
         on_stage: Called in the calling thread as an item enters a stage, with the item, the stage's index and the
             worker's name, such as ``"actor 1"``. What it raises ends the run.
@@ -82,9 +84,11 @@ def run_on_ray(
     packed = pack("function that builds the stages", build, ray.cloudpickle.dumps)
 
     def outcomes() -> Iterator[Outcome[Item, Any]]:
-        with _connection(ray, address):
+        with _connection(ray, address) as is_own:
             cpus = 1 if cpus_per_worker is None else cpus_per_worker
-            threads = _share(ray, workers) if cpus_per_worker is None else max(1, int(cpus_per_worker))
+            threads = max(1, int(cpus))
+            if cpus_per_worker is None and workers is not None:
+                threads = max(1, torch.get_num_threads() // workers) if is_own else _share(ray, workers)
             room = _room(ray, cpus, gpus_per_worker)
             if workers is None and not room:
                 raise ValueError(
@@ -121,11 +125,11 @@ def _room(ray: ModuleType, cpus: float, gpus: float) -> int:
     return count
 
 
-def _share(ray: ModuleType, workers: int | None) -> int:
+def _share(ray: ModuleType, workers: int) -> int:
     """Cores that each of so many workers gets, if they spread evenly over the machines of the cluster."""
     cores = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
     cores = [number for number in cores if number >= 1]
-    if workers is None or not cores:
+    if not cores:
         return 1
     return max(1, int(min(cores) // math.ceil(workers / len(cores))))
 
@@ -135,22 +139,28 @@ _connections_lock = Lock()
 
 
 @contextmanager
-def _connection(ray: ModuleType, address: str | None) -> Iterator[None]:
-    """Be connected to the cluster; the last to leave disconnects, unless someone else had connected before."""
+def _connection(ray: ModuleType, address: str | None) -> Iterator[bool]:
+    """Be connected to the cluster; the last to leave disconnects, unless someone else had connected before.
+
+    Yields:
+        Whether the cluster was started for this run.
+    """
     global _connections
+    is_own = False
     with _connections_lock:
         ours = _connections > 0 or not ray.is_initialized()
         if ours and _connections == 0:
             address = address or os.environ.get("RAY_ADDRESS") or "local"
+            is_own = address == "local"
             ray.init(
                 address=address,
-                include_dashboard=False if address == "local" else None,
+                include_dashboard=False if is_own else None,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
             )
         _connections += ours
     try:
-        yield
+        yield is_own
     finally:
         with _connections_lock:
             _connections -= ours

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+import torch
 
 from rankseg_med.executors import run_on_ray
 from tests.executors import builds
@@ -44,6 +45,19 @@ def test_a_machine_that_leaves_takes_no_item_with_it(tmp_path):
         assert not ray.is_initialized()
     finally:
         cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "threads"), [(1, 3), (2, 1)])
+def test_workers_of_its_own_cluster_share_the_threads_that_this_process_has(workers, threads):
+    pytest.importorskip("ray")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)  # neither the machine's cores nor one
+    try:
+        outcomes = list(run_on_ray(builds.thread_counting, range(4), workers=workers))
+    finally:
+        torch.set_num_threads(before)
+    assert {outcome.result for outcome in outcomes} == {threads}
 
 
 def test_what_to_install_is_said(monkeypatch):
