@@ -1,6 +1,6 @@
 """A study on disk: data lists, images in (NIfTI, NRRD, MetaImage, DICOM), label maps out, geometry, atomic writes."""
 
-from rankseg_med.studies.atomic import atomic_write, is_running, remove_unfinished
+from rankseg_med.studies.atomic import atomic_write, is_running, naming_the_file, remove_unfinished
 from rankseg_med.studies.companions import files_read
 from rankseg_med.studies.errors import DataListError, GridError, StudyError
 from rankseg_med.studies.faults import Fault, Listing
@@ -54,6 +54,7 @@ __all__ = [
     "load_image",
     "load_images",
     "load_label_map",
+    "naming_the_file",
     "open_image",
     "open_nifti",
     "read_grid",

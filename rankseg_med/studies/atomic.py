@@ -49,17 +49,24 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     temporary = path.with_name(f".{uuid4().hex[:8]}.{os.getpid()}@{_host()}@.{_shortened(path.name)}")
     try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with naming_the_file(path):
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_the_file(path: Path) -> Iterator[None]:
+    """Let an error of writing name the file: a full disk does not say by itself which one it had no room for."""
+    try:
+        yield
     except OSError as error:
-        # A full disk does not say by itself which file it had no room for.
         if error.errno is not None and error.filename is None:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rankseg_med.studies import StudyError, is_running
+from rankseg_med.studies import StudyError, is_running, naming_the_file
 from rankseg_med.workflows.provenance import now
 
 _FOLDER = ".claims"
@@ -144,7 +144,10 @@ class Claim:
         whole = self._own.with_suffix(".new")
         while True:
             self._claims.mkdir(exist_ok=True)
-            with suppress(FileNotFoundError):  # the last of other runs has left, and taken the folder away
+            with (
+                suppress(FileNotFoundError),
+                naming_the_file(self._own),
+            ):  # the last of other runs has left, and taken the folder away
                 whole.write_text(self._holder.model_dump_json(), encoding="utf-8")
                 whole.rename(self._own)
                 return
@@ -180,7 +183,7 @@ class Claim:
 
     def _created(self, path: Path) -> bool:
         try:
-            with path.open("x", encoding="utf-8") as file:
+            with naming_the_file(path), path.open("x", encoding="utf-8") as file:
                 file.write(self._holder.run)
         except FileExistsError:
             return False
