@@ -144,10 +144,8 @@ class Claim:
         whole = self._own.with_suffix(".new")
         while True:
             self._claims.mkdir(exist_ok=True)
-            with (
-                suppress(FileNotFoundError),
-                naming_the_file(self._own),
-            ):  # the last of other runs has left, and taken the folder away
+            # Where the last of other runs has left, and taken the folder away, try again.
+            with suppress(FileNotFoundError), naming_the_file(self._own):
                 whole.write_text(self._holder.model_dump_json(), encoding="utf-8")
                 whole.rename(self._own)
                 return
