@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from rankseg_med.studies.processes import is_running
+
 _NAME_OF_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?P<process>[0-9]+)@(?P<host>[^@]*)@\.(?P<name>.+)", re.DOTALL)
 _ABANDONED_AFTER_S = 24 * 3600
 # File systems take names of 255 bytes. Of these, before the name: 8 hexadecimal digits, a process, a host and 6 signs.
@@ -121,16 +123,3 @@ def _remove_abandoned(temporary: Path, process: int, host: str) -> None:
         pass  # its writer has finished, or another run removed it
     except OSError as error:
         _logger.warning("%s: an unfinished file that cannot be removed (%s)", temporary, error.strerror)
-
-
-def is_running(process: int) -> bool:
-    """Whether there is a process of this number on this machine."""
-    if process == 0:  # which stands for a group of processes
-        return False
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -1,4 +1,4 @@
-"""Several runs in one folder: those of the same settings share the work, another one is refused."""
+"""Several runs in one folder: those of the same settings share the work, another one is refused; so with trainings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rankseg_med.studies import StudyError, is_running, naming_the_file
+from rankseg_med.studies import StudyError, birth_of, is_running, naming_the_file
 from rankseg_med.workflows.provenance import now
 
 _FOLDER = ".claims"
@@ -39,6 +39,7 @@ class Holder(BaseModel):
         digest: Of all that its results depend on beside the input.
         host: Its machine.
         process: Its process there.
+        born: When the process was started, see `birth_of`.
         started: When, ISO 8601 with offset.
     """
 
@@ -49,6 +50,7 @@ class Holder(BaseModel):
     digest: str
     host: str
     process: int
+    born: str | None = None
     started: str
 
 
@@ -127,7 +129,8 @@ class Claim:
     def _refusal(self, rival: Holder) -> FolderHeldError:
         return FolderHeldError(
             f"{self._claims.parent}: {rival.job} (process {rival.process} on {rival.host}, since {rival.started}) "
-            "works in this folder with other settings; wait until it has ended, or write to another folder"
+            "works in this folder, which only runs of the same job and settings may share; wait until it has ended, or "
+            "write to another folder"
         )
 
     def leave(self) -> None:
@@ -166,7 +169,7 @@ class Claim:
             holder = Holder.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        is_gone = holder.host == platform.node() and not is_running(holder.process)
+        is_gone = holder.host == platform.node() and not is_running(holder.process, holder.born)
         return None if is_gone or age_s > _DEAD_AFTER_S else holder
 
     def _now(self) -> float:
@@ -198,7 +201,7 @@ class Claim:
 
     def _sweep(self) -> None:
         """Remove what dead runs left."""
-        for path in self._claims.iterdir():
+        for path in self._claims.glob("*"):
             with suppress(OSError):
                 if path.suffix == _RUN:
                     is_left = self._holder_of(path) is None
@@ -231,7 +234,7 @@ def claimed(folder: Path, job: str, digest: str) -> Iterator[Claim]:
     Args:
         folder: It exists.
         job: Such as ``"predict"``.
-        digest: Of all that the results depend on beside the input.
+        digest: Hash of all that the results depend on beside the input; what no other run has, shares with none.
 
     Yields:
         The hold, by which single cases are claimed too.
@@ -240,10 +243,18 @@ def claimed(folder: Path, job: str, digest: str) -> Iterator[Claim]:
         FolderHeldError: A run with another job or digest works in the folder.
         OSError: The claim cannot be written.
     """
-    holder = Holder(run=uuid4().hex, job=job, digest=digest, host=platform.node(), process=os.getpid(), started=now())
+    holder = Holder(
+        run=uuid4().hex,
+        job=job,
+        digest=digest,
+        host=platform.node(),
+        process=os.getpid(),
+        born=birth_of(os.getpid()),
+        started=now(),
+    )
     claim = Claim(folder / _FOLDER, holder)
-    claim.enter()
     try:
+        claim.enter()
         yield claim
     finally:
         claim.leave()

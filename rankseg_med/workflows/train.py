@@ -16,8 +16,9 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer, Workflow
 from monai.handlers import ValidationHandler
 from monai.utils import set_determinism
 
-from rankseg_med.studies import FolderLock, Study, StudyError, remove_unfinished
+from rankseg_med.studies import Study, StudyError, remove_unfinished
 from rankseg_med.transforms.errors import own_errors_of_transforms
+from rankseg_med.workflows.claims import claimed
 from rankseg_med.workflows.training_checkpoint import (
     BEST,
     LAST,
@@ -36,8 +37,6 @@ from rankseg_med.workflows.training_split import split_studies, unlabelled_studi
 from rankseg_med.workflows.training_stop import StopWhenAsked
 
 __all__ = ["BEST", "HISTORY", "LAST", "RECORD", "TrainingProgress", "split_studies", "train", "unlabelled_studies"]
-
-LOCK = "training.lock"
 
 
 def train(
@@ -110,9 +109,10 @@ def train(
         choice=dict(choice or {}),
     )
     record = TrainingRecord.read(output / RECORD).resumed_as(asked, output) if resume else asked
-    lock = FolderLock(output, LOCK) if is_first_process() else None
+    output.mkdir(parents=True, exist_ok=True)
     with (
-        lock or nullcontext(),
+        # By an identity that no other training has.
+        claimed(output, "train", asked.identity) if is_first_process() else nullcontext() as claim,
         joined_processes(config.get_parsed_content("device")) as config["device"],
         own_errors_of_transforms(),
     ):
@@ -131,15 +131,14 @@ def train(
         # By now all processes have read what the folder holds.
         idist.barrier()
         save = partial(write_checkpoint, parts, last)
-        if lock is not None:
+        if claim is not None:
             remove_unfinished(output / name for name in (LAST, BEST, RECORD, HISTORY))
             record.in_session(str(config["device"]), int(config["epochs"]), iteration).write(output / RECORD)
             if not resume:
                 save()
+            trainer.add_event_handler(Events.ITERATION_COMPLETED, claim.check)
             listeners = (history.add, lambda progress: save(), on_epoch)
             EpochReporter(evaluator, int(config["validate_every"]), listeners).attach(trainer)
-            for engine in (trainer,) if evaluator is None else (trainer, evaluator):
-                engine.add_event_handler(Events.ITERATION_COMPLETED, lock.renew)
         ending = StopWhenAsked(stop or Event(), save)
         ending.attach(trainer)
         on_start()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from threading import Barrier, Thread
+from threading import Barrier, Thread, Timer
 
 import pytest
 
@@ -84,6 +84,31 @@ def test_a_case_of_another_run_is_done_here_once_that_run_has_died(doubling, fil
         thread.start()
         assert statuses(running) == {"case_1": "done"}
         thread.join()
+
+
+def test_a_run_that_waits_for_another_loads_nothing_meanwhile(doubling, files):
+    """Networks are built when it starts, and once more when there is something to do."""
+    doubling.output.mkdir()
+    built = []
+
+    class Building(type(doubling)):
+        def build(self):
+            built.append(time.monotonic())
+            return super().build()
+
+    with claimed(doubling.output, "double", results_digest(doubling)) as other:
+        for case_id in ("case_0", "case_1"):
+            other.take(case_id)
+        for seconds, case_id in ((0.3, "case_0"), (1.3, "case_1")):
+            Timer(seconds, other.give_back, [case_id]).start()
+        assert statuses(run_job(Building(doubling.output), files("1", "2"))) == {"case_0": "done", "case_1": "done"}
+    assert len(built) == 2
+
+
+def test_a_later_process_of_the_same_number_is_not_the_holder(doubling, files):
+    doubling.output.mkdir()
+    holder(doubling.output, "dead", born="1")
+    assert statuses(run_job(doubling, files("1"))) == {"case_0": "done"}
 
 
 def test_a_run_that_waits_for_another_can_be_stopped(doubling, files):

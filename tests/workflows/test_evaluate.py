@@ -519,7 +519,7 @@ def test_another_evaluation_of_the_folder_is_refused_while_one_lasts(folders, tm
     refusals = []
 
     def start_another(outcome) -> None:
-        with pytest.raises(StudyError, match="works in this folder with other settings") as refusal:
+        with pytest.raises(StudyError, match="works in this folder") as refusal:
             evaluate(*folders, **{"labels": LABELS, "output": tmp_path / "scores", **change})
         refusals.append(refusal)
 

@@ -464,8 +464,21 @@ def test_two_trainings_do_not_share_a_folder(studies, tmp_path):
 
     train(config(2), training, [], tmp_path, on_epoch=start_another)
     assert len(refused) == 2
-    assert all("has worked in this folder since" in message for message in refused)
+    assert all("works in this folder" in message for message in refused)
     assert len(losses_in(tmp_path)) == 20
+
+
+def test_a_training_that_lost_its_folder_ends(studies, tmp_path):
+    """As after the machine slept: another one may have begun there."""
+    training, _ = split_studies(studies, fold=0)
+
+    def lose(progress):
+        for claim in (tmp_path / ".claims").iterdir():
+            claim.unlink()
+
+    with pytest.raises(StudyError, match="lost its claim on the folder"):
+        train(config(3), training, [], tmp_path, on_epoch=lose)
+    assert len(losses_in(tmp_path)) < 30
 
 
 def test_a_supervised_run_is_no_start_for_a_semi_supervised_one(studies, tmp_path):
