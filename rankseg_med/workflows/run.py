@@ -221,10 +221,10 @@ class _Run(Generic[CaseT]):
         return False
 
     def _left_by_others(self) -> list[CaseT]:
-        """Cases that other runs had in hand; with nothing else to do, once one of these runs is through with one."""
+        """Cases that other runs had in hand; with nothing else to do, once these runs are through with them."""
         cases = [self._elsewhere.popleft() for _ in range(len(self._elsewhere))]
         if cases and not self._to_retry:
             _log.info("waiting for %d cases that another run of the same settings has in hand", len(cases))
-            while all(self._claim.is_held(case.case_id) for case in cases) and not self._is_stopped():
+            while any(self._claim.is_held(case.case_id) for case in cases) and not self._is_stopped():
                 self._options.stop.wait(_LOOK_AGAIN_S)
         return cases
