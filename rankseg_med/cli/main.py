@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import signal
 import sys
@@ -11,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
 from types import FrameType
-
-_LOADER_ENDS_WORKERS = "_MultiProcessingDataLoaderIter.__del__"
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -22,6 +19,8 @@ def main() -> None:
     """Run the program; errors that the user can mend are one line on standard error and exit code 1."""
     with _ended_at_once_by_interrupts():
         # PyTorch and MONAI take seconds.
+        import logging
+
         from rankseg_med.cli.app import app
         from rankseg_med.cli.console import complain
     try:
@@ -73,9 +72,6 @@ def _interrupts_that_come_through() -> Iterator[None]:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
             # Later, from another thread, when that is over.
             Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-        elif getattr(dropped.object, "__qualname__", "") == _LOADER_ENDS_WORKERS:
-            # On a busy machine it ends a worker that is slow to leave, and then finds that the worker was ended.
-            logging.getLogger("rankseg_med").debug("a data loader ended a worker: %s", dropped.exc_value)
         else:
             before(dropped)
 

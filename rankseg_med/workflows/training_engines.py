@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import TerminateOnNan
 from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader
+from monai.data.utils import worker_init_fn
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, MeanDice, TensorBoardStatsHandler, from_engine
 from monai.inferers import SimpleInferer
@@ -28,6 +30,9 @@ from rankseg_med.workflows.training_processes import across_processes, is_first_
 from rankseg_med.workflows.training_seeds import SeededBatches
 
 VALIDATION_METRIC = "val_mean_dice"
+
+# A worker that its own process has to terminate, since it hangs, is gone after so many seconds.
+_WORKER_OUTLIVES_S = 60
 
 
 def make_trainer(
@@ -154,7 +159,35 @@ def _loader(config: ConfigParser, dataset: CacheDataset, batch_size: int) -> Dat
     # With replacement, so that an epoch is as long on six volumes as on a hundred.
     samples = batch_size * int(config["iterations_per_epoch"])
     sampler = RandomSampler(dataset, replacement=True, num_samples=samples)
-    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, num_workers=int(config["num_workers"]))
+    return _Loader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=int(config["num_workers"]),
+        worker_init_fn=_begin_worker,
+    )
+
+
+class _Loader(DataLoader):
+    """Its workers outlive the SIGTERM of a scheduler to all processes.
+
+    The process that trains finishes its iteration, for which it may need them, and then ends them.
+    """
+
+    def __iter__(self) -> Any:  # noqa: ANN401
+        # Workers inherit the mask: none can be met before it knows what to do.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(worker: int) -> None:
+    """As MONAI begins the workers of a loader; SIGTERM ends it a while later only."""
+    worker_init_fn(worker)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_WORKER_OUTLIVES_S))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def loss_of(output: Mapping[str, Any]) -> float:

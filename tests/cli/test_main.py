@@ -5,12 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from rankseg_med.cli.main import _interrupts_that_come_through, main
+from rankseg_med.cli.main import main
 from tests.conftest import REPOSITORY
 
 PROGRAM = "from rankseg_med.cli.main import {}; {}()"
@@ -67,12 +65,3 @@ def test_an_interrupt_ends_any_command_with_130_and_no_traceback(app, monkeypatc
     assert time.monotonic() - start < 5
     assert capsys.readouterr() == ("", "")
     assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == (hook, handler)
-
-
-def test_a_loader_that_ends_a_slow_worker_is_not_shown(capsys):
-    """As torch reports it: an error in the destructor of the loader's iterator."""
-    with _interrupts_that_come_through():
-        error = RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
-        dropped = {"exc_type": RuntimeError, "exc_value": error, "exc_traceback": None, "err_msg": None}
-        sys.unraisablehook(SimpleNamespace(**dropped, object=_MultiProcessingDataLoaderIter.__del__))
-        assert capsys.readouterr().err == ""

@@ -1,5 +1,6 @@
 """Training as a user stops it: with Ctrl-C, once or twice, and as a scheduler does."""
 
+import contextlib
 import csv
 import os
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 import torch
 import yaml
@@ -108,6 +110,25 @@ def test_one_signal_saves_the_iteration_and_says_how_to_go_on(command, whole, tm
     assert all(torch.equal(ours[name], others[name]) for name in others)
 
 
+def test_a_signal_to_all_processes_does_not_take_the_loaders_away(command, tmp_path):
+    """As a scheduler sends it: what trains needs its workers to finish what is in hand."""
+    run = tmp_path / "run"
+    process = start(*MODULE, *command, "--output", run, "--epochs", 500)
+    wait_for(run / "history.csv")
+    ended = 0
+    while ended < 10:
+        for worker in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.terminate()
+                ended += 1
+        time.sleep(0.05)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130, messages
+    assert "Traceback" not in messages
+
+
 def test_a_second_signal_stops_at_once_and_leaves_a_run_to_go_on_with(command, tmp_path):
     run = tmp_path / "run"
     process = start(*MODULE, *command, "--epochs", 500, "--output", run)
@@ -117,7 +138,7 @@ def test_a_second_signal_stops_at_once_and_leaves_a_run_to_go_on_with(command, t
     _, messages = process.communicate(timeout=30)
     assert process.returncode == 130, messages
     assert "Traceback" not in messages
-    assert not list(run.glob("*.lock"))
+    assert not (run / ".claims").exists()
     resumed = start(*MODULE, *command, "--output", run, "--resume")
     _, messages = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, messages
@@ -127,7 +148,7 @@ def test_a_second_signal_stops_at_once_and_leaves_a_run_to_go_on_with(command, t
 def test_before_the_first_iteration_there_is_nothing_to_save(command, tmp_path, number):
     run = tmp_path / "run"
     process = start(*MODULE, *command, "--output", run)
-    wait_for(run / "training.lock")
+    wait_for(run / ".claims")
     os.killpg(process.pid, number)
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
