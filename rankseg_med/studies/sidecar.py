@@ -20,8 +20,8 @@ class OutputFile(BaseModel):
     """An output as it was written.
 
     Attributes:
-        size_bytes: Its size.
-        sha256: Of its whole content, 64 hexadecimal digits.
+        size_bytes: Size of the file.
+        sha256: Hash of its whole content, 64 hexadecimal digits.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,15 +50,15 @@ class Sidecar(BaseModel):
         case_id: The study.
         job: What was done with it, such as ``"predict"``.
         status: ``"started"`` and not (yet) finished, ``"done"``, or ``"failed"``.
-        inputs: Its files.
-        input_fingerprint: Of the files, see `fingerprint`; empty if they could not be read.
-        config_digest: Of all that the outputs depend on beside the input: settings, weights, and the version of the
-            job's results.
+        inputs: Files of the study.
+        input_fingerprint: Fingerprint of these files, see `fingerprint`; empty if they could not be read.
+        config_digest: Hash of all that the outputs depend on beside the input: settings, weights, and the version of
+            the job's results.
         outputs: Name of each output file in the folder, and what was written to it; none before the status is
             ``"done"``.
         time: When the status was written, ISO 8601 with offset.
         host: Machine and process that wrote it, such as ``"node7:4711"``.
-        versions: Of the package and of what it computes with.
+        versions: Versions of the package and of what it computes with.
         seconds: Wall time of the study.
         stage_seconds: Wall time in each stage of the job.
         error: Why it failed.

@@ -25,8 +25,8 @@ class TrainingProgress:
         epoch: From 1.
         epochs: How many there will be.
         iteration: The epoch's last, from 1.
-        learning_rate: Of the epoch; of the first parameter group, where there are several.
-        loss: Of the epoch's last iteration.
+        learning_rate: Learning rate of the epoch; of the first parameter group, where there are several.
+        loss: Loss of the epoch's last iteration.
         validation_dice: Foreground mean Dice in [0, 1]; None of an epoch that was not validated.
         seconds: Wall time with the validation; of an epoch that was interrupted, only of its last part.
     """
@@ -47,7 +47,7 @@ class EpochReporter:
     """Says what an epoch came to once it is validated.
 
     Args:
-        evaluator: Of the trainer's validation; None without one.
+        evaluator: Engine of the trainer's validation; None without one.
         validate_every: Epochs between validations.
         listeners: Are told, one after the other.
     """
@@ -91,7 +91,7 @@ class History:
     """The file ``history.csv``: a line per epoch, with what `TrainingProgress` says of it; whole at any time.
 
     Args:
-        path: Of the file; it is written with the first epoch that is added.
+        path: Place of the file; it is written with the first epoch that is added.
         epochs: How many epochs of it are kept, if it is there: a run that is resumed does later ones again.
 
     Raises:

@@ -25,9 +25,9 @@ class RecordedStudy(BaseModel):
     """A study that takes part.
 
     Attributes:
-        case_id: Of the study.
+        case_id: Id of the study.
         files: Its images, then its label map, if that is used.
-        fingerprint: Of these files.
+        fingerprint: Fingerprint of these files.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,12 +55,12 @@ class Session(BaseModel):
     """A part of a training that ran without an interruption.
 
     Attributes:
-        started: When, ISO 8601 with offset.
+        started: Time at which it began, ISO 8601 with offset.
         host: Machine and process; the first, of several.
         device: Where the network ran.
         epochs: How many the training was to have.
         iteration: After which it began; 0 in the first session.
-        versions: Of the package and of what it computes with.
+        versions: Versions of the package and of what it computes with.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -77,14 +77,14 @@ class TrainingRecord(BaseModel):
     """A training: what it learns from and how, and when it ran.
 
     Attributes:
-        identity: Of this training and no other; its checkpoints have it too.
+        identity: Name of this training and no other; its checkpoints have it too.
         config: All layers merged, the latest session's; expressions as they were written.
-        seed: Of the run.
-        processes: That train together.
+        seed: Random seed of the run.
+        processes: Number of processes that train together.
         choice: How the studies were chosen, such as ``{"fold": 0}``, as far as whoever started the run has told.
-        training: With labels.
-        unlabelled: Without.
-        validation: Never trained on.
+        training: Studies with labels.
+        unlabelled: Studies without.
+        validation: Studies that are never trained on.
         sessions: One for every time that it was started or resumed.
     """
 
