@@ -7,28 +7,11 @@ from dataclasses import dataclass
 from jaxtyping import UInt8
 from torch import Tensor
 
-from rankseg_med.decode.expected_score import Metric, Solver, empty_score_expected, expected_scores
+from rankseg_med.decode.coherent_score import coherent_score_of_threshold
+from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.levels import LEVELS
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What one region is decoded for.
-
-    Attributes:
-        metric: ``"dice"`` or ``"iou"``.
-        solver: ``"exact"``, ``"rma"`` or ``"ba"``.
-        min_peak: In [0, 1]; a region whose highest probability does not exceed it gets no threshold.
-        smooth: Smoothing of ``"rma"``.
-        empty_score: In [0, 1]; what the benchmark gives when prediction and reference are both empty.
-    """
-
-    metric: Metric = "dice"
-    solver: Solver = "exact"
-    min_peak: float = 0.5
-    smooth: float = 0.0
-    empty_score: float = 0.0
+from rankseg_med.decode.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -62,8 +45,12 @@ class Decision:
         voxels: Voxels of the region in the label map.
         expected_score: Expected score of the label map in [0, 1], if the probabilities are right.
         argmax_expected_score: The same of argmax's label map.
+        independent_score: Expected score of the label map, if voxels were independent...
+        coherent_score: ... and by the coherent posterior.
+        presence_probability: Highest probability of the region: by the coherent posterior, that anything is there.
         expected_volume: Sum of the region's probabilities, in voxels.
         volume_sd: Standard deviation of the volume in voxels, if voxels were independent.
+        volume_interval: 5 % and 95 % quantile of the volume in voxels, by the coherent posterior.
     """
 
     labels: tuple[int, ...]
@@ -72,8 +59,12 @@ class Decision:
     voxels: int
     expected_score: float
     argmax_expected_score: float
+    independent_score: float
+    coherent_score: float
+    presence_probability: float
     expected_volume: float
     volume_sd: float
+    volume_interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -95,11 +86,11 @@ def best_threshold(distribution: Distribution, peak: float, objective: Objective
     Nothing is kept where the region is not active, has no voxel of at least half a level, or scores higher empty.
     """
     active = peak > objective.min_peak
-    empty = empty_score_expected(distribution, objective.solver, objective.empty_score, objective.smooth)
+    empty = objective.score_of_nothing(distribution)
     nothing = Threshold(LEVELS, 0.0, 0.0, empty, active)
     if not active or not len(distribution.levels):
         return nothing
-    scores = expected_scores(distribution, objective.metric, objective.solver, objective.smooth)
+    scores = objective.scores_of_thresholds(distribution)
     best = int(scores.argmax())
     if float(scores[best]) <= empty:
         return nothing
@@ -113,22 +104,38 @@ def best_threshold(distribution: Distribution, peak: float, objective: Objective
     )
 
 
-def may_lie_below(distribution: Distribution, floor: int, threshold: Threshold, metric: Metric) -> bool:
+def may_lie_below(distribution: Distribution, floor: int, threshold: Threshold, objective: Objective) -> bool:
     r"""Whether a threshold at or below the floor could be better than the best one above it.
 
-    Keeping $k$ more voxels, none above $f$, cannot lift the upper bound $U$ of the exact Dice at the floor beyond the
-    larger of $U$ and $2 f$ (a mediant of the two), nor the upper bound of IoU beyond that of $U$ and $f / (1 - f)$.
+    Let $f$ be the floor's probability and let all $n$ voxels above it be kept. Keeping $k$ more cannot lift the upper
+    bound $U$ of the exact Dice beyond the larger of $U$ and $2 f$ (a mediant of the two), nor the upper bound of IoU
+    beyond that of $U$ and $f / (1 - f)$. The coherent score $E$ at the floor is at most $E_f$, what $u \ge f$ gives,
+    plus $f$. With $r = (n + k) / n$ the former shrinks at least to $2 E_f / (1 + r)$ (IoU: $E_f / r$) and the latter
+    grows at most $r$-fold, but not beyond $f$: a convex function of $r$, which stays below $E$ if $E_f \ge 2 f$.
     """
     if not floor or not threshold.active:
         return False
-    p, n = distribution.probabilities, distribution.counts
-    above = distribution.levels > floor
-    kept, mass, total = float(n[above].sum()), float((n * p)[above].sum()), distribution.mean_volume
-    f = floor / (LEVELS - 1)
+    c, f = objective.coherence, floor / (LEVELS - 1)
+    above = int((distribution.levels > floor).sum())
+    independent = _most_below(distribution, above, f, objective.metric) if c < 1 else 0.0
+    coherent = _most_coherent_below(distribution, above, f, objective.metric) if c > 0 else 0.0
+    return threshold.expected_score < (1 - c) * independent + c * coherent or threshold.level <= floor
+
+
+def _most_below(distribution: Distribution, above: int, f: float, metric: Metric) -> float:
+    p, n = distribution.probabilities[:above], distribution.counts[:above]
+    kept, mass, total = float(n.sum()), float((n * p).sum()), distribution.mean_volume
     if metric == "dice":
         denominator, bound = kept + total - 1, 2 * f
         upper = 2 * mass / denominator if denominator > 0 else 1.0
     else:
         denominator, bound = kept + total - mass - 1, f / (1 - f)
         upper = mass / denominator if denominator > 0 else 1.0
-    return threshold.expected_score < max(upper, bound) or threshold.level <= floor
+    return max(upper, bound)
+
+
+def _most_coherent_below(distribution: Distribution, above: int, f: float, metric: Metric) -> float:
+    if not above:
+        return f
+    at_floor = coherent_score_of_threshold(distribution, above - 1, metric)
+    return at_floor if at_floor >= 3 * f else at_floor + f

@@ -13,41 +13,54 @@ from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import highest
 from rankseg_med.decode.blocks import Blocks, ChannelBlocks, TensorBlocks
-from rankseg_med.decode.decision import Decoded, Objective
+from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.decoding import Assignment, decode_blocks
 from rankseg_med.decode.expected_score import Metric, Solver
+from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.session import ArgmaxSession, DecodeSession, Store
 from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities, check_values
 
 Mode = Literal["multiclass", "multilabel"]
 DecoderName = Literal["dice", "iou", "argmax"]
+Presence = Literal["always", "maybe"]
 Decoder: TypeAlias = Callable[[Float[Tensor, "classes *spatial"]], UInt8[Tensor, "*spatial"]]
 """Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
 
 
 class RankSEGDecoder:
-    """Label map with the highest expected Dice or IoU (RankSEG).
+    """Label map with the highest expected Dice or IoU.
 
-    Each region keeps its most probable voxels, as many as make the expected score highest (Dai and Li, "RankSEG",
-    JMLR 24(224), 2023); voxels that several regions want are settled by ``assignment``. Decisions read histograms of
-    the probabilities: nothing is sorted and the volume is not copied.
+    Each region keeps its most probable voxels, as many as make the expected score highest; voxels that several regions
+    want are settled by ``assignment``. Decisions read histograms of the probabilities: nothing is sorted and the volume
+    is not copied.
+
+    How voxels go together is not in the probabilities. ``coherence=0`` takes them for independent (RankSEG; Dai and
+    Li, JMLR 24(224), 2023), so that volumes are nearly certain; ``coherence=1`` takes the truth for one of the
+    network's own level sets, so that a case is all larger or all smaller than it seems. See
+    [`expected_score`][rankseg_med.decode.expected_score] and [`coherent_score`][rankseg_med.decode.coherent_score].
 
     Args:
         metric: ``"dice"`` or ``"iou"``: what the label map will be scored by; one for all, or one per region.
-        solver: ``"exact"``, the expectation to quadrature precision; ``"rma"``, the reciprocal moment approximation
-            (Wang and Dai, NeurIPS 2025); ``"ba"``, the blind approximation of the JMLR paper (Dice only). See
-            [`expected_score`][rankseg_med.decode.expected_score].
+        solver: Of the independent expectation: ``"exact"``, to quadrature precision; ``"rma"``, the reciprocal moment
+            approximation (Wang and Dai, NeurIPS 2025); ``"ba"``, the blind approximation of the JMLR paper (Dice only).
         assignment: ``"ascent"`` climbs the mean expected score over regions; on any input it is at least that of
-            argmax's label map and of the greedy one. ``"greedy"`` is the published rule.
-        min_peak: In [0, 1]; one for all, or one per region. A region whose highest probability does not exceed it
-            stays empty, unless argmax's or the greedy label map has the highest expected score as it is.
+            argmax's label map and of the greedy one. ``"greedy"`` is the published rule, for ``coherence=0``.
+        coherence: In [0, 1]; weight of the coherent expectation against the independent one; one for all, or one per
+            region.
+        presence: Whether a region is ``"always"`` there (an organ, a crop around a lesion) or ``"maybe"``, so that an
+            empty answer can be right; one for all, or one per region.
+        min_peak: In [0, 1]; one for all, or one per region. A region that may be absent and whose highest probability
+            does not exceed it stays empty, unless argmax's or the greedy label map has the highest expected score as it
+            is. By default 0.5 for a region that may be absent, 0 for one that is always there.
         regions: What is scored: label sets, nested or disjoint, such as ``[[1, 2], [2]]`` for kidney with tumour and
             tumour. By default every foreground class for itself. The label map keeps nestedness by construction.
         mode: ``"multiclass"``: classes exclude each other and sum to one. ``"multilabel"``: channels are independent.
-        smooth: At least 0; smoothing of ``"rma"`` as its reference implementation defines it.
+        smooth: At least 0; smoothing of ``"rma"`` as its reference implementation defines it, for ``coherence=0``.
         empty_score: In [0, 1]; what the benchmark gives when prediction and reference are both empty. An empty
-            prediction is chosen where its expected score, ``empty_score * prod(1 - p)``, is the highest.
+            prediction is chosen where its expected score is the highest: ``empty_score`` times the probability that
+            nothing is there, ``1 - max p`` (coherent) or ``prod(1 - p)`` (independent). By default 1 for a region that
+            may be absent, 0 for one that is always there.
 
     Example:
         >>> import torch
@@ -60,7 +73,7 @@ class RankSEGDecoder:
         tensor(90)
         >>> decision = decoded.decisions[0]
         >>> f"{decision.argmax_expected_score:.3f} -> {decision.expected_score:.3f}"
-        '0.883 -> 0.886'
+        '?'
     """
 
     def __init__(
@@ -68,32 +81,44 @@ class RankSEGDecoder:
         metric: Metric | Sequence[Metric] = "dice",
         solver: Solver = "exact",
         assignment: Assignment = "ascent",
-        min_peak: float | Sequence[float] = 0.5,
         *,
+        coherence: float | Sequence[float] = 1.0,
+        presence: Presence | Sequence[Presence] = "maybe",
+        min_peak: float | Sequence[float] | None = None,
         regions: Sequence[Sequence[int]] | None = None,
         mode: Mode = "multiclass",
         smooth: float = 0.0,
-        empty_score: float = 0.0,
+        empty_score: float | None = None,
     ) -> None:
-        for one in [metric] if isinstance(metric, str) else metric:
+        for one in _each(metric):
             _check_choice("metric", one, get_args(Metric))
+        for one in _each(presence):
+            _check_choice("presence", one, get_args(Presence))
         _check_choice("solver", solver, get_args(Solver))
         _check_choice("assignment", assignment, get_args(Assignment))
         _check_choice("mode", mode, get_args(Mode))
-        for peak in min_peak if isinstance(min_peak, Sequence) else [min_peak]:
-            _check_probability("min_peak", peak)
-        _check_probability("empty_score", empty_score)
+        for name, value in (("coherence", coherence), ("min_peak", min_peak), ("empty_score", empty_score)):
+            for one in [] if value is None else _each(value):
+                _check_probability(name, one)
         if not 0 <= smooth < float("inf"):
             raise ValueError(f"smooth must be at least 0 and finite, found {smooth}")
         if smooth and solver != "rma":
             raise ValueError(f"smooth is defined for solver='rma', found smooth={smooth} with solver={solver!r}")
-        if solver == "ba" and set([metric] if isinstance(metric, str) else metric) != {"dice"}:
+        if solver == "ba" and set(_each(metric)) != {"dice"}:
             raise ValueError(f"solver 'ba' is defined for Dice, found metric={metric!r}; use 'exact' or 'rma'")
         if mode == "multilabel" and regions is not None:
             raise ValueError("regions are unions of exclusive classes; multilabel channels are regions already")
+        _check_independent(solver, assignment, smooth, _each(coherence))
+        if set(_each(presence)) == {"always"} and (min_peak is not None or empty_score is not None):
+            raise ValueError(
+                "min_peak and empty_score say when a region is left empty, which one that is always there is not; "
+                "use presence='maybe', or leave them out"
+            )
         self.metric = metric
         self.solver: Solver = solver
         self.assignment: Assignment = assignment
+        self.coherence = coherence
+        self.presence = presence
         self.min_peak = min_peak
         self.regions = regions
         self.mode: Mode = mode
@@ -185,11 +210,24 @@ class RankSEGDecoder:
         Raises:
             ValueError: As many metrics or peaks as regions were required, others came.
         """
-        metrics = _for_each("metric", self.metric, regions)
-        peaks = _for_each("min_peak", self.min_peak, regions)
+        settings = zip(
+            _for_each("metric", self.metric, regions),
+            _for_each("coherence", self.coherence, regions),
+            _for_each("presence", self.presence, regions),
+            _for_each("min_peak", self.min_peak, regions),
+            strict=True,
+        )
+        empty_score = 1.0 if self.empty_score is None else float(self.empty_score)
         return tuple(
-            Objective(metric, self.solver, float(peak), self.smooth, self.empty_score)  # type: ignore[arg-type]
-            for metric, peak in zip(metrics, peaks, strict=True)
+            Objective(
+                metric=metric,
+                coherence=float(coherence),
+                solver=self.solver,
+                min_peak=0.0 if presence == "always" else 0.5 if min_peak is None else float(min_peak),
+                smooth=self.smooth,
+                empty_score=0.0 if presence == "always" else empty_score,
+            )
+            for metric, coherence, presence, min_peak in settings
         )
 
 
@@ -251,9 +289,29 @@ def _check_probability(name: str, value: float) -> None:
         raise ValueError(f"{name} must lie in [0, 1], found {value}")
 
 
-def _for_each(name: str, value: object, regions: int) -> list[object]:
+def _check_independent(solver: Solver, assignment: Assignment, smooth: float, coherences: Sequence[float]) -> None:
+    """Raise where the published rules, which are of independent voxels, are asked for and others are."""
+    if any(coherences) and (assignment == "greedy" or smooth):
+        raise ValueError(
+            "assignment='greedy' and smooth are defined for independent voxels, "
+            f"found assignment={assignment!r}, smooth={smooth} with coherence={max(coherences)}; give coherence=0"
+        )
+    if solver != "exact" and all(coherence == 1 for coherence in coherences):
+        raise ValueError(
+            f"solver={solver!r} approximates what independent voxels score, which coherence=1 does not ask for; "
+            "give a coherence below 1, such as coherence=0 for RankSEG as published"
+        )
+
+
+def _each(value: Any) -> list[Any]:  # noqa: ANN401
+    """The values, of one for all regions or of one per region."""
+    return [value] if isinstance(value, str) or not isinstance(value, Sequence) else [*value]
+
+
+def _for_each(name: str, value: Any, regions: int) -> list[Any]:  # noqa: ANN401
+    values = _each(value)
     if isinstance(value, str) or not isinstance(value, Sequence):
-        return [value] * regions
-    if len(value) != regions:
-        raise ValueError(f"{name} must be one for all or one per region ({regions}), found {len(value)}")
-    return list(value)
+        return values * regions
+    if len(values) != regions:
+        raise ValueError(f"{name} must be one for all or one per region ({regions}), found {len(values)}")
+    return values

@@ -14,17 +14,19 @@ from torch import Tensor
 
 from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
 from rankseg_med.decode.assignment.rules import (
+    GainRule,
     GreedyRule,
     HighestInAnyRegion,
-    LinearRule,
     Rule,
     highest,
 )
 from rankseg_med.decode.blocks import Blocks, take
-from rankseg_med.decode.decision import Decision, Objective, Threshold, best_threshold, may_lie_below
+from rankseg_med.decode.coherent_score import volume_quantile
+from rankseg_med.decode.decision import Decision, Threshold, best_threshold, may_lie_below
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, lowest_probability_of
+from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.validation import SUM_TOLERANCE, ValueCheck
@@ -37,16 +39,31 @@ _FIRST_SHARE = 15 / 16
 _NEXT_SHARE = 1 / 4
 # Mean expected score for which another label map is looked at.
 _LEAST_GAIN = 1e-7
+_SMALL_VOLUME = 1 << 14
 
 
 @dataclass(frozen=True)
 class _Solved:
-    """A volume read once, with each region's distribution and threshold."""
+    """A volume read once, with each region's distribution and threshold.
+
+    Attributes:
+        scan: The volume.
+        objectives: One per region.
+        distributions: One per region.
+        thresholds: The best of each region for its objective.
+        published: Background's and each class's threshold for independent voxels, where the greedy rule is asked for.
+    """
 
     scan: Scan
     objectives: tuple[Objective, ...]
     distributions: tuple[Distribution, ...]
     thresholds: tuple[Threshold, ...]
+    published: tuple[Threshold, ...]
+
+    @property
+    def all_thresholds(self) -> list[tuple[Threshold, ...]]:
+        """Those of the regions, for every rule that has some."""
+        return [self.thresholds, self.published[1:]] if self.published else [self.thresholds]
 
 
 def decode_blocks(
@@ -69,45 +86,57 @@ def decode_blocks(
     Returns:
         Flat label map and one decision per region.
     """
-    greedy_is_defined = regions.are_classes and len({replace(o, min_peak=0.0) for o in objectives}) == 1
+    greedy_is_defined = regions.are_classes and len({_published(replace(o, min_peak=0.0)) for o in objectives}) == 1
     if assignment == "greedy" and not greedy_is_defined:
         raise ValueError(
             "the greedy rule is defined for plain classes with one metric; "
             "use assignment='ascent' for regions and for different metrics"
         )
-    floor = floor_for(blocks.num_classes)
-    decoded = _decode(_solve(Scan(blocks, regions, floor, check), objectives), assignment, greedy=greedy_is_defined)
+    floor = floor_for(blocks)
+    decoded = _decode(_solve(Scan(blocks, regions, floor, check), objectives, greedy=greedy_is_defined), assignment)
     while decoded is None:
-        decoded = _decode(_solve(Scan(blocks, regions, 0), objectives), assignment, greedy=greedy_is_defined)
+        decoded = _decode(_solve(Scan(blocks, regions, 0), objectives, greedy=greedy_is_defined), assignment)
     return decoded
 
 
-def floor_for(num_classes: int) -> int:
-    """Level up to which a voxel is background beyond doubt: 1/256, lower where very many classes share the rest."""
-    return min(256, LEVELS // (4 * num_classes))
+def floor_for(blocks: Blocks) -> int:
+    """Level up to which a voxel is background beyond doubt: 1/256, lower where very many classes share the rest.
+
+    In a small volume, where counting every voxel costs next to nothing, there is none: expected scores are exact there.
+    """
+    return min(256, LEVELS // (4 * blocks.num_classes)) if blocks.num_voxels > _SMALL_VOLUME else 0
 
 
-def _solve(scan: Scan, objectives: Sequence[Objective]) -> _Solved:
+def _published(objective: Objective) -> Objective:
+    """What the greedy rule is published for: independent voxels."""
+    return replace(objective, coherence=0.0)
+
+
+def _solve(scan: Scan, objectives: Sequence[Objective], *, greedy: bool) -> _Solved:
     histogram = scan.histogram.cpu()
     distributions = tuple(histogram.distribution(index) for index in range(histogram.regions))
-    thresholds = tuple(
-        best_threshold(distribution, float(peak), objective)
-        for distribution, peak, objective in zip(distributions, histogram.peak, objectives, strict=True)
-    )
-    return _Solved(scan, tuple(objectives), distributions, thresholds)
+    peaks = histogram.peak.tolist()
+
+    def best(objectives: Sequence[Objective]) -> tuple[Threshold, ...]:
+        return tuple(map(best_threshold, distributions, peaks, objectives))
+
+    thresholds = best(objectives)
+    published: tuple[Threshold, ...] = ()
+    if greedy:
+        independent = [_published(objective) for objective in objectives]
+        background = best_threshold(scan.background_distribution(), float(scan.background.peak), independent[0])
+        published = (background, *(thresholds if independent == [*objectives] else best(independent)))
+    return _Solved(scan, tuple(objectives), distributions, thresholds, published)
 
 
-def _decode(
-    solved: _Solved, assignment: Assignment, *, greedy: bool
-) -> tuple[UInt8[Tensor, " voxels"], tuple[Decision, ...]] | None:
+def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " voxels"], tuple[Decision, ...]] | None:
     """Label map and decisions; None if the scan has set aside what turns out to matter."""
     scan, regions = solved.scan, solved.scan.regions
     rules: dict[str, Rule] = {"argmax": highest if regions.are_classes else HighestInAnyRegion(regions)}
-    if greedy:
+    published, background_limit = None, -torch.inf
+    if solved.published:
         rules["greedy"] = published = _greedy_rule(solved)
         background_limit = published.background_limit
-    else:
-        published, background_limit = None, -torch.inf
     if _threshold_may_lie_below_floor(solved) or (scan.certain_voxels and scan.lowest_certain < background_limit):
         return None
     by_thresholds = _by_thresholds(solved)
@@ -145,11 +174,12 @@ def _decode(
 
 
 def _threshold_may_lie_below_floor(solved: _Solved) -> bool:
+    floor, distributions = solved.scan.floor, solved.distributions
+    independent = [_published(objective) for objective in solved.objectives]
     return any(
-        may_lie_below(distribution, solved.scan.floor, threshold, objective.metric)
-        for distribution, threshold, objective in zip(
-            solved.distributions, solved.thresholds, solved.objectives, strict=True
-        )
+        may_lie_below(distribution, floor, threshold, objective)
+        for thresholds, objectives in zip(solved.all_thresholds, (solved.objectives, independent), strict=False)
+        for distribution, threshold, objective in zip(distributions, thresholds, objectives, strict=True)
     )
 
 
@@ -158,31 +188,30 @@ def _limits(solved: _Solved, share: float) -> Float[Tensor, " regions"]:
     blocks = solved.scan.blocks
     # Argmax takes the highest of classes that sum to one.
     taken_by_argmax = 0.999 * (1 - SUM_TOLERANCE) / blocks.num_classes
-    edges = torch.tensor([lowest_probability_of(threshold.level, blocks.dtype) for threshold in solved.thresholds])
+    lowest = [min(threshold.level for threshold in some) for some in zip(*solved.all_thresholds, strict=True)]
+    edges = torch.tensor([lowest_probability_of(level, blocks.dtype) for level in lowest])
     return (share * edges).clamp(solved.scan.lowest_assignable, taken_by_argmax).to(blocks.device, blocks.dtype)
 
 
 def _greedy_rule(solved: _Solved) -> GreedyRule:
     scan, objective = solved.scan, solved.objectives[0]
-    background = scan.background_distribution()
-    threshold = best_threshold(background, float(scan.background.peak), objective)
     masses = torch.cat([scan.background.mass, scan.histogram.mass])
-    return GreedyRule((threshold, *solved.thresholds), masses, objective.metric, objective.smooth, scan.blocks.dtype)
+    return GreedyRule(solved.published, masses, objective.metric, objective.smooth, scan.blocks.dtype)
 
 
-def _by_thresholds(solved: _Solved) -> LinearRule:
+def _by_thresholds(solved: _Solved) -> GainRule:
     """Every region keeps what its threshold says; of several the one whose threshold is exceeded by most."""
     dtype, device = solved.scan.blocks.dtype, solved.scan.blocks.device
     edges = [lowest_probability_of(threshold.level, dtype) for threshold in solved.thresholds]
     # A little below, so that the edge itself is a gain.
     costs = torch.nextafter(torch.tensor(edges, dtype=dtype), torch.zeros((), dtype=dtype)).double()
     costs[torch.tensor(edges) == torch.inf] = torch.inf
-    return LinearRule(solved.scan.regions, torch.ones_like(costs, device=device), costs.to(device))
+    return GainRule(solved.scan.regions, torch.ones_like(costs, device=device), costs.to(device))
 
 
 def _climb(
-    solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: LinearRule
-) -> tuple[LinearRule, WantedVoxels] | None:
+    solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: GainRule
+) -> tuple[GainRule, WantedVoxels] | None:
     """The best rule that the ascent finds and the voxels it may label; None if that leads below the floor."""
     share = _FIRST_SHARE
     while True:
@@ -198,23 +227,16 @@ def _climb(
             contested.note(classes)
 
 
-def _ascend(
-    solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: LinearRule
-) -> LinearRule:
+def _ascend(solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: GainRule) -> GainRule:
     """The best rule found from argmax, from greedy and from the thresholds; these themselves, if nothing is gained."""
-    device = solved.scan.blocks.device
-
-    def tensor(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=device)
-
     thresholds = solved.thresholds
-    by_threshold = Point(tensor([t.voxels for t in thresholds]), tensor([t.mass for t in thresholds]))
-    starts = [by_threshold]
-    for voxels in kept.values():
-        # From an empty region no slope leads anywhere sensible: its threshold stands in.
-        missing = voxels.volume == 0
-        volume = torch.where(missing, by_threshold.kept, voxels.volume)
-        starts.append(Point(volume, torch.where(missing, by_threshold.mass, voxels.mass)))
+    histogram = solved.scan.histogram
+    levels = torch.tensor([threshold.level for threshold in thresholds], device=histogram.counts.device)
+    from_threshold = torch.arange(LEVELS, device=levels.device) >= levels[:, None]
+    mass = torch.tensor([threshold.mass for threshold in thresholds], dtype=torch.float64, device=levels.device)
+    by_threshold = Point.of(KeptVoxels(histogram.counts * from_threshold, mass))
+    # From an empty region no slope leads anywhere sensible: its threshold stands in.
+    starts = [by_threshold, *(Point.of(voxels).or_where_empty(by_threshold) for voxels in kept.values())]
     landscape = Landscape(contested, solved.objectives, [threshold.voxels > 0 for threshold in thresholds])
     rule, height = max((landscape.climb(start) for start in starts), key=lambda found: found[1])
     return rule if height > landscape.height(by_thresholds) + _LEAST_GAIN else by_thresholds
@@ -248,27 +270,24 @@ def _paint(
 def _decisions(
     solved: _Solved, kept: KeptVoxels, scores: Sequence[float], argmax_scores: Sequence[float]
 ) -> tuple[Decision, ...]:
-    histogram = solved.scan.histogram
-    return tuple(
-        Decision(
-            labels=labels,
-            metric=objective.metric,
-            threshold=threshold.level / (LEVELS - 1) if threshold.voxels else None,
-            voxels=int(voxels),
-            expected_score=score,
-            argmax_expected_score=argmax_score,
-            expected_volume=float(mass),
-            volume_sd=distribution.volume_variance**0.5,
+    histogram, counts = solved.scan.histogram, kept.counts.cpu()
+    decisions = []
+    for index, (objective, distribution) in enumerate(zip(solved.objectives, solved.distributions, strict=True)):
+        threshold, own, mass = solved.thresholds[index], counts[index], float(kept.mass[index])
+        decisions.append(
+            Decision(
+                labels=solved.scan.regions.labels[index],
+                metric=objective.metric,
+                threshold=threshold.level / (LEVELS - 1) if threshold.voxels else None,
+                voxels=int(own.sum()),
+                expected_score=scores[index],
+                argmax_expected_score=argmax_scores[index],
+                independent_score=replace(objective, coherence=0.0).score_of_mask(distribution, own, mass),
+                coherent_score=replace(objective, coherence=1.0).score_of_mask(distribution, own, mass),
+                presence_probability=float(histogram.peak[index]),
+                expected_volume=float(histogram.mass[index]),
+                volume_sd=distribution.volume_variance**0.5,
+                volume_interval=(volume_quantile([distribution], 0.05), volume_quantile([distribution], 0.95)),
+            )
         )
-        for labels, objective, threshold, distribution, voxels, mass, score, argmax_score in zip(
-            solved.scan.regions.labels,
-            solved.objectives,
-            solved.thresholds,
-            solved.distributions,
-            kept.volume,
-            histogram.mass,
-            scores,
-            argmax_scores,
-            strict=True,
-        )
-    )
+    return tuple(decisions)

@@ -1,17 +1,19 @@
 r"""Decoding for the mean over several models of the expected score.
 
-Each of $M$ models (members) gives the voxels probabilities $p_{ki}$, independent under that member. A mask $A$ is worth
-$J(A) = \frac{1}{M} \sum_k \mathrm{score}_k(A)$, the mean of its expected scores under the members, and a label map the
-mean over its regions. Decoding the mean probability is something else: it takes voxels for independent after the
-members are mixed, and so forgets that the members may disagree about the volume.
+Each of $M$ models (members) gives the voxels probabilities $p_{ki}$, and with them a posterior of its own. A mask $A$
+is worth $J(A) = \frac{1}{M} \sum_k \mathrm{score}_k(A)$, the mean of its expected scores under the members, and a label
+map the mean over its regions. Decoding the mean probability is something else: it mixes the members before it asks how
+voxels go together, and so forgets that the members may disagree about the volume.
 
-For a given volume $t$ the best mask still ranks voxels by a weighted sum of the members, for `rma` Dice with weights
-$1 / (t + m_k + 1)$. So to the [`ascent`][rankseg_med.decode.assignment.ascent] every region of every member is a region
-of its own, a label gains by all that hold it, and weights and costs are computed anew where the rule leads.
+For a given volume $t$ the best mask still ranks voxels by a sum of what they gain under each member; for independent
+voxels and `rma` Dice, by the members' probabilities with weights $1 / (t + m_k + 1)$. So to the
+[`ascent`][rankseg_med.decode.assignment.ascent] every region of every member is a region of its own, a label gains by
+all that hold it, and gains and costs are computed anew where the rule leads.
 
 - Always: $J$ of the result is at least that of the mean's decoding, of each member's decoding, of argmax of the mean
   and of the empty map. They are candidates, and $J$ itself chooses.
-- One region, Dice, at most 128 uncertain voxels: no mask of them is better. For a given volume $J$ is linear,
+- One region, Dice, at most 128 uncertain voxels: no mask of them is better. For a given volume $J$ is linear, for
+  independent voxels
 
     $$J(A) = \frac{2}{M} \sum_{i \in A} \sum_k p_{ki} \, E_k\left[\frac{1}{t + 1 + G_{-i}}\right],$$
 
@@ -34,22 +36,24 @@ from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
-from rankseg_med.decode.assignment.rules import LinearRule, Rule, highest
+from rankseg_med.decode.assignment.rules import GainRule, Rule, highest
 from rankseg_med.decode.blocks import Blocks, Grid, TensorBlocks
-from rankseg_med.decode.decision import Decoded, Objective
+from rankseg_med.decode.coherent_score import volume_quantile
+from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.decoder import RankSEGDecoder
 from rankseg_med.decode.decoding import decode_blocks, floor_for
-from rankseg_med.decode.expected_score import rma_score
+from rankseg_med.decode.expected_score import Metric, rma_score
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.session import DecodeSession
 from rankseg_med.decode.validation import ValueCheck, check_layout
 from rankseg_med.decode.wanted import WantedVoxels
 
-# So few voxels of one region are searched mask by mask; a volume so small has no floor.
+# So few voxels of one region are searched mask by mask.
 _FEW_VOXELS = 128
 _RANKINGS = 4
 
@@ -70,9 +74,9 @@ def decode_ensemble(
             each member; a region that all of them leave empty is not sought.
 
     Returns:
-        Label map and decisions. Expected scores and ``expected_volume`` are means over members; ``volume_sd`` is that
-        of the mixture: the members' mean variance and the variance of their expected volumes; ``threshold`` is that
-        of the mean's decoding.
+        Label map and decisions. Scores, ``presence_probability`` and ``expected_volume`` are means over members;
+        ``volume_sd`` and ``volume_interval`` are those of the mixture: its variance is the members' mean variance and
+        the variance of their expected volumes; ``threshold`` is that of the mean's decoding.
 
     Raises:
         TypeError: A member is no floating-point tensor.
@@ -125,7 +129,7 @@ def _decode(
     objectives = decoder.objectives(len(regions.labels))
     own = [decode_blocks(member, regions, objectives, "ascent", check() if check else None)[0] for member in blocks]
     mean, decisions = decode_blocks(_MemberBlocks(blocks, stacked=False), regions, objectives, "ascent")
-    for floor in (floor_for(regions.num_classes) if len(mean) > _FEW_VOXELS else 0, 0):
+    for floor in (floor_for(blocks[0]), 0):
         ensemble = _Ensemble(blocks, regions, objectives, floor)
         starts = [ensemble.evaluate(label_map) for label_map in (mean, *own, torch.zeros_like(mean))]
         rule = ensemble.climb(starts)
@@ -136,14 +140,19 @@ def _decode(
     best = max([*starts, argmax, *found], key=lambda candidate: float(candidate.scores.sum()))
     means = ensemble.of_distributions(lambda distribution: distribution.mean_volume)
     variances = ensemble.of_distributions(lambda distribution: distribution.volume_variance)
+    independent, coherent = (ensemble.scores(best.kept, coherence) for coherence in (0.0, 1.0))
     decisions = tuple(
         replace(
             decision,
-            voxels=int(best.kept[region]),
+            voxels=int(best.kept.volume[region]),
             expected_score=float(best.scores[:, region].mean()),
             argmax_expected_score=float(argmax.scores[:, region].mean()),
+            independent_score=float(independent[:, region].mean()),
+            coherent_score=float(coherent[:, region].mean()),
+            presence_probability=float(ensemble.peaks[:, region].mean()),
             expected_volume=float(means[:, region].mean()),
             volume_sd=float((variances[:, region].mean() + means[:, region].var(correction=0)).sqrt()),
+            volume_interval=ensemble.volume_interval(region),
         )
         for region, decision in enumerate(decisions)
     )
@@ -182,11 +191,10 @@ class _MemberVoxels(WantedVoxels):
 
 
 class _Candidate(NamedTuple):
-    """A label map; volume and mass of each pair, its expected scores, whether it keeps voxels that were set aside."""
+    """A label map; what it keeps of each pair and its expected scores; whether it keeps voxels that were set aside."""
 
     label_map: UInt8[Tensor, " voxels"]
-    kept: Float64[Tensor, " pairs"]
-    mass: Float64[Tensor, " pairs"]
+    kept: KeptVoxels
     scores: Float64[Tensor, "members regions"]
     reaches_below_floor: bool
 
@@ -207,6 +215,20 @@ class _Ensemble:
         self.voxels = _MemberVoxels(self.scan, torch.full((len(self.pairs.labels),), lowest, device=blocks.device))
         histogram = self.scan.histogram.cpu()
         self.distributions = [histogram.distribution(pair) for pair in range(histogram.regions)]
+        self.peaks = histogram.peak.view(self.shape)
+
+    def scores(self, kept: KeptVoxels, coherence: float | None = None) -> Float64[Tensor, "members regions"]:
+        """Expected scores of what a label map keeps, by the objectives' posterior or by another."""
+        objectives = self.objectives
+        if coherence is not None:
+            objectives = tuple(replace(objective, coherence=coherence) for objective in objectives)
+        scores = kept.expected_scores(self.distributions, objectives)
+        return torch.tensor(scores, dtype=torch.float64).view(self.shape)
+
+    def volume_interval(self, region: int) -> tuple[float, float]:
+        """5 % and 95 % quantile of the volume, each member's level sets being as likely."""
+        own = self.distributions[region :: self.shape[1]]
+        return volume_quantile(own, 0.05), volume_quantile(own, 0.95)
 
     def of_distributions(self, value: Callable[[Distribution], float]) -> Float64[Tensor, "members regions"]:
         values = [value(distribution) for distribution in self.distributions]
@@ -227,31 +249,31 @@ class _Ensemble:
             labels = label_map[index]
             aside -= int(labels.count_nonzero())
             kept.add(self.pairs, self.pairs.probabilities(classes), labels)
-        scores = torch.tensor(kept.expected_scores(self.distributions, self.objectives), dtype=torch.float64)
-        return _Candidate(label_map, kept.volume.cpu(), kept.mass.cpu(), scores.view(self.shape), aside > 0)
+        return _Candidate(label_map, kept, self.scores(kept), aside > 0)
 
-    def climb(self, starts: Sequence[_Candidate]) -> LinearRule:
+    def climb(self, starts: Sequence[_Candidate]) -> GainRule:
         """The best rule that the ascent finds; a region that a start leaves empty stands as in its best start."""
-        best = torch.stack([start.scores.mean(0) for start in starts]).argmax(0).repeat(self.shape[0])[None]
-        kept, mass = torch.stack([start.kept for start in starts]), torch.stack([start.mass for start in starts])
-        best_kept, best_mass = kept.gather(0, best), mass.gather(0, best)
+        best = torch.stack([start.scores.mean(0) for start in starts]).argmax(0).repeat(self.shape[0]).tolist()
+        points = [Point.of(start.kept) for start in starts]
+        stand_in = Point(
+            *(_each_from(values, best) for values in zip(*(vars(point).values() for point in points), strict=True))
+        )
         contested = Contested(self.voxels)
         for _, classes in self.voxels:
             contested.note(classes)
-        landscape = Landscape(contested, self.objectives, (best_kept[0] > 0).tolist())
-        kept, mass = torch.where(kept > 0, kept, best_kept), torch.where(kept > 0, mass, best_mass)
-        device = self.scan.blocks.device
-        climbed = (landscape.climb(Point(*point)) for point in zip(kept.to(device), mass.to(device), strict=True))
+        landscape = Landscape(contested, self.objectives, (stand_in.kept > 0).tolist())
+        climbed = (landscape.climb(point.or_where_empty(stand_in)) for point in points)
         return max(climbed, key=lambda found: found[1])[0]
 
-    def reaches_below_floor(self, rule: LinearRule) -> bool:
-        highest_gain = rule.weights * (self.scan.floor / (LEVELS - 1)) - rule.costs
-        return self.scan.floor > 0 and bool((highest_gain.view(self.shape).sum(0) > 0).any())
+    def reaches_below_floor(self, rule: GainRule) -> bool:
+        at_floor = torch.full((len(self.pairs.labels), 1), self.scan.floor / (LEVELS - 1), dtype=torch.float64)
+        gains = rule.gains(at_floor.to(rule.weights.device)).view(self.shape)
+        return self.scan.floor > 0 and bool((gains.sum(0) > 0).any())
 
     def search(self, starts: Sequence[_Candidate]) -> list[_Candidate]:
         """The best mask found voxel by voxel, if there is one region and few voxels."""
         few = self.scan.blocks.num_voxels - self.scan.certain_voxels <= _FEW_VOXELS
-        if self.shape[1] > 1 or not few or all(float(start.kept[0]) == 0 for start in starts):
+        if self.shape[1] > 1 or not few or all(float(start.kept.volume[0]) == 0 for start in starts):
             return []
         blocks = [classes for _, classes in self.voxels]
         classes = torch.cat(blocks, 1)
@@ -261,6 +283,10 @@ class _Ensemble:
         labels = torch.where(mask, region[highest(classes[region.long()]).long()], 0)
         parts = iter(torch.split(labels, [block.shape[1] for block in blocks]))
         return [self.evaluate(self.label(lambda _: next(parts)))]
+
+
+def _each_from(values: Sequence[Float64[Tensor, "pairs *n"]], which: Sequence[int]) -> Float64[Tensor, "pairs *n"]:
+    return torch.stack([values[number][pair] for pair, number in enumerate(which)])
 
 
 def _best_mask(p: Float64[Tensor, "members n"], score: _Score) -> Bool[Tensor, " n"]:
@@ -289,27 +315,56 @@ def _best_mask(p: Float64[Tensor, "members n"], score: _Score) -> Bool[Tensor, "
 
 
 def _score_of_masks(p: Float64[Tensor, "members n"], distributions: Sequence[Distribution], o: Objective) -> _Score:
-    """J of masks and their volumes; over u as it stands the integrand is a polynomial, exact by Gauss-Legendre."""
-    nodes, weights = (torch.from_numpy(array) for array in np.polynomial.legendre.leggauss(p.shape[1] + 32))
-    u = (nodes + 1) / 2
+    """J of masks and their volumes."""
 
     def score(masks: Float64[Tensor, "masks n"], volumes: Float64[Tensor, " masks"]) -> Float64[Tensor, " masks"]:
         total = torch.zeros_like(volumes)
         for own, distribution in zip(p, distributions, strict=True):
-            mass = masks @ own
-            if o.solver == "rma":
-                total = total + rma_score(volumes, mass, distribution.mean_volume, o.metric, o.smooth)
-                continue
-            survival = torch.log1p(-own[:, None] * (1 - u))
-            rest = distribution.rest_count * torch.log1p(-distribution.rest_probability * (1 - u))
-            everything = volumes[:, None] * u.log() + survival.sum(0) + rest
-            if o.metric == "dice":
-                total = total + (everything.exp() * (masks @ (own[:, None] / survival.exp()))) @ weights
-            else:
-                total = total + mass * ((everything - u.log() - masks @ survival).exp() @ (weights / 2))
+            if o.coherence < 1:
+                total = total + (1 - o.coherence) * _independent(masks, volumes, own, distribution, o)
+            if o.coherence > 0:
+                total = total + o.coherence * _coherent(masks, volumes, own, distribution, o.metric)
         return total / len(p)
 
     return score
+
+
+def _independent(
+    masks: Float64[Tensor, "masks n"],
+    volumes: Float64[Tensor, " masks"],
+    p: Float64[Tensor, " n"],
+    distribution: Distribution,
+    o: Objective,
+) -> Float64[Tensor, " masks"]:
+    """Over u as it stands the integrand is a polynomial, exact by Gauss-Legendre."""
+    mass = masks @ p
+    if o.solver == "rma":
+        return rma_score(volumes, mass, distribution.mean_volume, o.metric, o.smooth)
+    nodes, weights = (torch.from_numpy(array) for array in np.polynomial.legendre.leggauss(len(p) + 32))
+    u = (nodes + 1) / 2
+    survival = torch.log1p(-p[:, None] * (1 - u))
+    rest = distribution.rest_counts @ torch.log1p(-distribution.rest_probabilities[:, None] * (1 - u))
+    everything = volumes[:, None] * u.log() + survival.sum(0) + rest
+    if o.metric == "dice":
+        return (everything.exp() * (masks @ (p[:, None] / survival.exp()))) @ weights
+    return mass * ((everything - u.log() - masks @ survival).exp() @ (weights / 2))
+
+
+def _coherent(
+    masks: Float64[Tensor, "masks n"],
+    volumes: Float64[Tensor, " masks"],
+    p: Float64[Tensor, " n"],
+    distribution: Distribution,
+    metric: Metric,
+) -> Float64[Tensor, " masks"]:
+    """Against each level set; those of voxels that are set aside, or at level 0, hold all of the mask's others."""
+    sets = distribution.level_sets
+    edges = torch.zeros_like(sets.weights)
+    edges[: len(distribution.probabilities)] = distribution.probabilities
+    edges[len(distribution.probabilities) :] = 1 / LEVELS
+    common = masks @ (p[:, None] >= edges).double()
+    both = volumes[:, None] + sets.volumes
+    return (2 * common / both if metric == "dice" else common / (both - common)) @ sets.weights
 
 
 def _check_decoder(decoder: RankSEGDecoder) -> None:

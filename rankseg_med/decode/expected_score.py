@@ -1,4 +1,4 @@
-r"""Expected Dice and IoU of a set of voxels of one region.
+r"""Expected Dice and IoU of a set of voxels of one region, voxels being independent.
 
 Let $p_i$ be the voxels' probabilities, independent of each other, $m$ their sum, $G$ the random foreground volume, and
 keep a set $A$ of $t$ voxels with sum $S$. It scores, in expectation,
@@ -27,7 +27,7 @@ Everything is float64 on the CPU. Voxels of equal level are kept or dropped toge
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -47,27 +47,28 @@ _SERIES_LIMIT = 0.1
 _SERIES_TERMS = 16
 
 
-def expected_scores(
-    distribution: Distribution, metric: Metric, solver: Solver, smooth: float = 0.0
-) -> Float64[Tensor, " n"]:
-    """Expected score of keeping every voxel from the most probable down to each level.
+class Bounds(NamedTuple):
+    """What is known of the expected scores of all thresholds before any is integrated."""
+
+    lower: Float64[Tensor, " n"]
+    upper: Float64[Tensor, " n"]
+
+
+def score_bounds(distribution: Distribution, metric: Metric, solver: Solver, smooth: float = 0.0) -> Bounds:
+    """Bounds of the expected scores of keeping every voxel from the most probable down to each level.
 
     Args:
         distribution: Of ``n`` levels.
         metric: ``"dice"`` or ``"iou"``.
-        solver: ``"exact"``, ``"rma"`` or ``"ba"``.
+        solver: ``"rma"``, whose scores these are, or another.
         smooth: Smoothing of ``"rma"``; the others are defined for 0 only.
-
-    Returns:
-        ``(n,)`` scores in [0, 1]. ``exact`` and ``ba`` give minus infinity where a bound shows that a threshold is not
-        the best.
     """
     p, n = distribution.probabilities, distribution.counts
     kept, mass = n.cumsum(0), (n * p).cumsum(0)
     total = distribution.mean_volume
     approximate = rma_score(kept, mass, total, metric, smooth)
-    if solver == "rma" or not len(kept):
-        return approximate
+    if solver == "rma":
+        return Bounds(approximate, approximate)
     denominator = kept + total + 1 if metric == "dice" else kept + total - mass
     # An upper bound of the exact score is the approximation with its denominator lowered: by one for the bound above,
     # and for Dice by one more, since a voxel's own probability leaves the expected volume.
@@ -75,16 +76,36 @@ def expected_scores(
     upper = torch.where(
         denominator > slack, approximate * denominator / (denominator - slack).clamp_min(1e-300), torch.inf
     )
-    scores = torch.full_like(kept, -torch.inf)
-    waiting = (upper >= approximate.max()).nonzero().squeeze(1)
-    while len(waiting):
+    return Bounds(approximate, upper)
+
+
+def expected_scores(
+    distribution: Distribution, metric: Metric, solver: Solver, which: Int64[Tensor, " some"]
+) -> Float64[Tensor, " some"]:
+    """Expected scores, by quadrature, of keeping every voxel from the most probable down to some levels.
+
+    Args:
+        distribution: Of ``n`` levels.
+        metric: ``"dice"`` or ``"iou"``.
+        solver: ``"exact"`` or ``"ba"``.
+        which: Ascending places of those levels, from 0 to ``n - 1``.
+
+    Returns:
+        ``(some,)`` scores in [0, 1].
+    """
+    p, n = distribution.probabilities, distribution.counts
+    kept, mass = n.cumsum(0), (n * p).cumsum(0)
+    total = distribution.mean_volume
+    denominator = kept + total + 1 if metric == "dice" else kept + total - mass
+    scores = [kept.new_zeros(0)]
+    while len(which):
         # Denominators grow with the kept volume, so that those that can share quadrature nodes are a run.
-        smallest = denominator[waiting[0]]
-        in_group = denominator[waiting] <= _WIDEST_GROUP * smallest
-        group, waiting = waiting[in_group], waiting[~in_group]
+        smallest = denominator[which[0]]
+        in_group = denominator[which] <= _WIDEST_GROUP * smallest
+        group, which = which[in_group], which[~in_group]
         scale = float(smallest if len(group) == 1 else smallest * _WIDEST_GROUP / 1.5)
-        scores[group] = _integrate(distribution, kept, mass, group, scale, metric, blind=solver == "ba")
-    return scores
+        scores.append(_integrate(distribution, kept, mass, group, scale, metric, blind=solver == "ba"))
+    return torch.cat(scores)
 
 
 def expected_score_of_mask(
@@ -99,7 +120,7 @@ def expected_score_of_mask(
 
     Args:
         distribution: Of all voxels.
-        kept: Of the voxels of the set; its ``rest_count`` further voxels have no mass.
+        kept: Of the voxels of the set; those of its rest have no mass.
         metric: ``"dice"`` or ``"iou"``.
         solver: ``"rma"``, or anything else for the exact expectation.
         smooth: Smoothing of ``"rma"``.
@@ -109,7 +130,7 @@ def expected_score_of_mask(
         Score in [0, 1]; 0 for an empty set (see `empty_score_expected`).
     """
     by_level = float(kept.counts @ kept.probabilities)
-    volume, mass = float(kept.counts.sum()) + kept.rest_count, by_level if mass is None else mass
+    volume, mass = float(kept.counts.sum() + kept.rest_counts.sum()), by_level if mass is None else mass
     total = distribution.mean_volume
     if solver == "rma":
         kept_volume, kept_mass = torch.tensor([volume, mass], dtype=torch.float64)
@@ -153,8 +174,8 @@ def empty_score_expected(distribution: Distribution, solver: Solver, empty_score
     p, n = distribution.probabilities, distribution.counts
     if len(p) and float(p[0]) == 1:
         return 0.0
-    log_none = float(n @ torch.log1p(-p)) + distribution.rest_count * float(np.log1p(-distribution.rest_probability))
-    return empty_score * float(np.exp(log_none))
+    rest = distribution.rest_counts @ torch.log1p(-distribution.rest_probabilities)
+    return empty_score * float((n @ torch.log1p(-p) + rest).exp())
 
 
 def _integrate(
@@ -193,7 +214,7 @@ def _one_minus_u(scale: float) -> Float64[Tensor, " nodes"]:
 
 
 def _log_survival_of_rest(distribution: Distribution, v: Float64[Tensor, " nodes"]) -> Float64[Tensor, " nodes"]:
-    return distribution.rest_count * torch.log1p(-distribution.rest_probability * v)
+    return distribution.rest_counts @ torch.log1p(-distribution.rest_probabilities[:, None] * v)
 
 
 def _log_survival(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,10 @@ from rankseg_med.decode.blocks import TensorBlocks
 from rankseg_med.decode.levels import LEVELS, level_of
 
 
+def _nothing() -> Float64[Tensor, " 0"]:
+    return torch.zeros(0, dtype=torch.float64)
+
+
 @dataclass(frozen=True)
 class Distribution:
     """Probabilities of one region's voxels, most probable first.
@@ -21,16 +26,17 @@ class Distribution:
         levels: ``(n,)`` descending levels from 1 up.
         probabilities: ``(n,)`` float64, descending: what the levels stand for.
         counts: ``(n,)`` float64, voxels at each, at least 1.
-        rest_probability: Probability of the voxels below, as if all had the same...
-        rest_count: ... and how many that would be: a real number that makes their mass and sum of squares right, or a
-            negative one that takes back what the levels were rounded up.
+        rest_probabilities: ``(r,)`` float64, descending: of the voxels that are not counted level by level, in groups
+            whose members count as if all had the same...
+        rest_counts: ``(r,)`` float64, ... and how many that would be: real numbers that make mass and sum of squares
+            right; a negative one takes back what the levels were rounded up.
     """
 
     levels: Int64[Tensor, " n"]
     probabilities: Float64[Tensor, " n"]
     counts: Float64[Tensor, " n"]
-    rest_probability: float = 0.0
-    rest_count: float = 0.0
+    rest_probabilities: Float64[Tensor, " r"] = field(default_factory=_nothing)
+    rest_counts: Float64[Tensor, " r"] = field(default_factory=_nothing)
 
     @classmethod
     def of_counts(cls, counts: Int64[Tensor, " levels"]) -> Distribution:
@@ -42,20 +48,52 @@ class Distribution:
     @classmethod
     def of_mask(cls, counts: Int64[Tensor, " levels"]) -> Distribution:
         """Of the voxels that a mask keeps; those at level 0 have no mass, but they are kept."""
-        return replace(cls.of_counts(counts), rest_count=float(counts[0]))
+        at_level_0 = counts[:1].cpu().double()
+        return replace(cls.of_counts(counts), rest_probabilities=torch.zeros_like(at_level_0), rest_counts=at_level_0)
+
+    @property
+    def peak(self) -> float:
+        """Highest probability, by level; 0 without voxels."""
+        return float(self.probabilities[0]) if len(self.probabilities) else 0.0
 
     @property
     def mean_volume(self) -> float:
         """Expected volume in voxels: the sum of all probabilities."""
-        return float(self.probabilities @ self.counts) + self.rest_probability * self.rest_count
+        return float(self.probabilities @ self.counts + self.rest_probabilities @ self.rest_counts)
 
     @property
     def volume_variance(self) -> float:
-        """Variance of the volume in voxels squared: the sum of p (1 - p) over independent voxels."""
-        p = self.probabilities
-        rest = self.rest_probability * (1 - self.rest_probability) * self.rest_count
-        return float((p * (1 - p)) @ self.counts) + rest
+        """Variance of the volume in voxels squared, if voxels are independent: the sum of p (1 - p)."""
+        p, q = self.probabilities, self.rest_probabilities
+        return float((p * (1 - p)) @ self.counts + (q * (1 - q)) @ self.rest_counts)
 
+    @cached_property
+    def level_sets(self) -> LevelSets:
+        """Its level sets, from the most probable voxels to all of them."""
+        rest_counts = self.rest_counts.clamp_min(0)
+        edges = torch.cat([self.probabilities, self.rest_probabilities, torch.zeros(1, dtype=torch.float64)])
+        volumes = torch.cat([self.counts, rest_counts]).cumsum(0)
+        # The rest may be more probable than the least probable of the counted: what is set aside is a mean.
+        edges = edges.cummin(0).values
+        return LevelSets(self.levels, edges[:-1] - edges[1:], volumes)
+
+
+class LevelSets(NamedTuple):
+    r"""The sets $G_u = \{i : p_i > u\}$ for $u$ from 1 down to 0: the $j$ most probable groups of voxels.
+
+    Attributes:
+        levels: ``(n,)`` of the counted groups; the sets after the n-th hold all of these and more.
+        weights: ``(m,)`` for how long a stretch of $u$ each is the level set; they add up to the highest probability.
+        volumes: ``(m,)`` ascending, voxels in each.
+    """
+
+    levels: Int64[Tensor, " n"]
+    weights: Float64[Tensor, " m"]
+    volumes: Float64[Tensor, " m"]
+
+
+# Voxels that are not counted are noted by level up to the highest floor that there is, and half a level below it.
+FAINT_LEVELS = 258
 
 _TENSORS = ("counts", "mass", "uncounted_mass", "uncounted_squares", "peak")
 
@@ -89,16 +127,17 @@ class ProbabilityHistogram:
     Attributes:
         counts: ``(regions, LEVELS)`` int64, voxels whose probability rounds to each level.
         mass: ``(regions,)`` float64, sum of the unrounded probabilities of all voxels: the expected volume.
-        uncounted_mass: ``(regions,)`` float64, sum of the probabilities of the voxels not counted...
-        uncounted_squares: ``(regions,)`` float64, ... and of their squares.
+        uncounted_mass: ``(regions, FAINT_LEVELS)`` float64, sum of the probabilities of the voxels not counted, by the
+            level of the mean probability of the foreground of their tile, ...
+        uncounted_squares: ``(regions, FAINT_LEVELS)`` float64, ... and of their squares.
         peak: ``(regions,)`` float64, highest unrounded probability; 0 for a volume without voxels.
         floor: Level up to which voxels may be missing from the counts; 0 if all are counted.
     """
 
     counts: Int64[Tensor, "regions levels"]
     mass: Float64[Tensor, " regions"]
-    uncounted_mass: Float64[Tensor, " regions"]
-    uncounted_squares: Float64[Tensor, " regions"]
+    uncounted_mass: Float64[Tensor, "regions faint"]
+    uncounted_squares: Float64[Tensor, "regions faint"]
     peak: Float64[Tensor, " regions"]
     floor: int
 
@@ -106,8 +145,9 @@ class ProbabilityHistogram:
     def empty(cls, regions: int, floor: int, device: torch.device) -> ProbabilityHistogram:
         """Histogram of no voxels."""
         counts = torch.zeros((regions, LEVELS), dtype=torch.int64, device=device)
-        mass, uncounted_mass, uncounted_squares, peak = torch.zeros((4, regions), dtype=torch.float64, device=device)
-        return cls(counts, mass, uncounted_mass, uncounted_squares, peak, floor)
+        mass, peak = torch.zeros((2, regions), dtype=torch.float64, device=device)
+        mass_by_level, squares_by_level = torch.zeros((2, regions, FAINT_LEVELS), dtype=torch.float64, device=device)
+        return cls(counts, mass, mass_by_level, squares_by_level, peak, floor)
 
     @classmethod
     def of(cls, probabilities: Float[Tensor, "regions *spatial"]) -> ProbabilityHistogram:
@@ -135,11 +175,13 @@ class ProbabilityHistogram:
 
     def note_uncounted(self, tiles: TileSums, chosen: Bool[Tensor, " tiles"]) -> None:
         """Note the chosen ones of some tiles without counting their voxels, in place."""
-        weights = chosen.double()
-        mass = tiles.sums.double() @ weights
-        self.mass.add_(mass)
-        self.uncounted_mass.add_(mass)
-        self.uncounted_squares.add_(tiles.norms.double().square() @ weights)
+        mass = tiles.sums.double() * chosen
+        squares = tiles.norms.double().square() * chosen
+        self.mass.add_(mass.sum(1))
+        # A tile's foreground is most of its mass: weighted by itself, its mean probability is squares over mass.
+        levels = level_of(squares / mass.clamp_min(1e-300)).clamp_max_(FAINT_LEVELS - 1).long()
+        self.uncounted_mass.scatter_add_(1, levels, mass)
+        self.uncounted_squares.scatter_add_(1, levels, squares)
         torch.maximum(self.peak, (tiles.peaks * chosen).amax(1).double(), out=self.peak)
 
     def of_regions(self, which: slice) -> ProbabilityHistogram:
@@ -173,14 +215,19 @@ class ProbabilityHistogram:
     def distribution(self, region: int) -> Distribution:
         """Probabilities of one region's voxels, most probable first."""
         counted = Distribution.of_counts(self.counts[region])
-        rest_mass = float(self.mass[region]) - counted.mean_volume
-        if abs(rest_mass) <= 1e-9 * max(1.0, float(self.mass[region])):
-            return counted
-        half_level = 0.5 / (LEVELS - 1)
-        if rest_mass < 0:  # the counted levels were rounded up
-            return replace(counted, rest_probability=half_level, rest_count=rest_mass / half_level)
-        squares = float(self.uncounted_squares[region])
-        if at_level_0 := float(self.counts[region, 0]):
-            squares += max(0.0, rest_mass - float(self.uncounted_mass[region])) ** 2 / at_level_0
-        probability = min(squares / rest_mass if squares else 1.0, max(half_level, self.floor / (LEVELS - 1)))
-        return replace(counted, rest_probability=probability, rest_count=rest_mass / probability)
+        mass, squares = self.uncounted_mass[region].flip(0), self.uncounted_squares[region].flip(0)
+        mass, squares = mass[squares > 0], squares[squares > 0]
+        probabilities = squares / mass
+        # What neither explains was lost by rounding, and by the voxels at level 0.
+        unexplained = float(self.mass[region]) - counted.mean_volume - float(mass.sum())
+        if abs(unexplained) <= 1e-9 * max(1.0, float(self.mass[region])):
+            return replace(counted, rest_probabilities=probabilities, rest_counts=mass / probabilities)
+        probability = half_level = 0.5 / (LEVELS - 1)
+        if unexplained > 0 and (at_level_0 := float(self.counts[region, 0])):
+            probability = min(unexplained / at_level_0, half_level)
+        last = torch.tensor([probability], dtype=torch.float64)
+        return replace(
+            counted,
+            rest_probabilities=torch.cat([probabilities, last]),
+            rest_counts=torch.cat([mass / probabilities, unexplained / last]),
+        )

@@ -10,10 +10,9 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import membership_of
-from rankseg_med.decode.decision import Objective
-from rankseg_med.decode.expected_score import empty_score_expected, expected_score_of_mask
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
 
 
@@ -69,10 +68,8 @@ class KeptVoxels:
     def expected_scores(self, distributions: Sequence[Distribution], objectives: Sequence[Objective]) -> list[float]:
         """Expected score of each region, from the distribution of all voxels."""
         return [
-            expected_score_of_mask(distribution, Distribution.of_mask(counts), o.metric, o.solver, o.smooth, mass)
-            if bool(counts.any())
-            else empty_score_expected(distribution, o.solver, o.empty_score, o.smooth)
-            for distribution, counts, mass, o in zip(
+            objective.score_of_mask(distribution, counts, mass)
+            for distribution, counts, mass, objective in zip(
                 distributions, self.counts.cpu(), self.mass.tolist(), objectives, strict=True
             )
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 LEVELS = 65_536
@@ -16,6 +16,20 @@ def level_of(probabilities: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
     """Nearest level of each probability, ties upwards; int32. NaN gives 0: it is looked for elsewhere."""
     # Beyond the integers, as NaN is, conversion gives the lowest of them.
     return (probabilities * (LEVELS - 1)).add_(0.5).to(torch.int32).clamp_(0, LEVELS - 1)
+
+
+STEPS = 4_096
+"""Uniform steps of probability, 16 levels each: fine enough to search by, few enough to search often."""
+
+
+def by_step(counts: Int[Tensor, "regions levels"]) -> Float64[Tensor, "regions steps"]:
+    """Counts by level, added up by step."""
+    return counts.view(len(counts), STEPS, -1).sum(2).double()
+
+
+def step_of(probabilities: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Step of each probability, from 0 to ``STEPS - 1``; int32."""
+    return level_of(probabilities).div_(LEVELS // STEPS, rounding_mode="floor")
 
 
 def lowest_probability_of(level: int, dtype: torch.dtype) -> float:

@@ -81,7 +81,7 @@ class Scan:
     @property
     def certain_background(self) -> float:
         """Sum of the background probabilities of the certain voxels."""
-        return float(self.background.uncounted_mass)
+        return float(self.background.uncounted_mass.sum())
 
     @property
     def lowest_certain(self) -> float:

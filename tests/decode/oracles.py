@@ -39,3 +39,13 @@ def score_of_top_voxels(probabilities: np.ndarray, kept: int, metric: str) -> fl
         others = volume_distribution(np.delete(probabilities, j))
         total += 2 * probabilities[j] * (others / (kept + 1 + np.arange(len(others)))).sum()
     return float(total)
+
+
+def score_of_level_sets(probabilities: np.ndarray, masks: np.ndarray, metric: str) -> np.ndarray:
+    """Expected score of masks ``(masks, n)`` if the truth is ``p > u`` for a uniform u, step by step of u."""
+    edges = np.unique(np.concatenate([[0.0, 1.0], probabilities]))
+    total = np.zeros(len(masks))
+    for low, high in itertools.pairwise(edges):
+        truth = probabilities > low
+        total += (high - low) * overlap(metric, masks @ truth.astype(float), masks.sum(1), truth.sum())
+    return total

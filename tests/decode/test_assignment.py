@@ -13,8 +13,9 @@ from rankseg import RankSEG as PublishedRankSEG
 from scipy.ndimage import zoom
 from scipy.signal import convolve
 
-from rankseg_med.decode import RankSEGDecoder, decoding
+from rankseg_med.decode import decoding
 from rankseg_med.decode.assignment import ascent
+from tests.decode.decoders import independent
 from tests.decode.oracles import overlap, score_of_every_mask
 
 METRICS = ("dice", "iou")
@@ -137,9 +138,9 @@ def assert_never_below(levels: np.ndarray, options: dict, smooth: float = 0.0) -
 
     slack = slack_of(levels)
     by_argmax = scores(p.argmax(0))
-    greedy = RankSEGDecoder(assignment="greedy", smooth=smooth, **options).decode(probabilities)
+    greedy = independent(assignment="greedy", smooth=smooth, **options).decode(probabilities)
     by_greedy = scores(greedy.label_map.numpy())
-    climbed = RankSEGDecoder(smooth=smooth, **options).decode(probabilities)
+    climbed = independent(smooth=smooth, **options).decode(probabilities)
     labels = climbed.label_map.numpy()
     by_ascent = scores(labels)
     for decoded, truth in ((greedy, by_greedy), (climbed, by_ascent)):
@@ -219,7 +220,7 @@ def published(probabilities: torch.Tensor, metric: str, smooth: float, min_peak:
 @pytest.mark.parametrize("min_peak", [0.0, 0.3, 0.5])
 def test_greedy_is_the_published_rule(metric, smooth, min_peak):
     """Levels are exact in double precision, so that the reference's order is ours."""
-    decoder = RankSEGDecoder(metric, "rma", "greedy", min_peak, smooth=smooth)
+    decoder = independent(metric, "rma", "greedy", min_peak=min_peak, smooth=smooth)
     for kind in KINDS:
         for seed, classes in enumerate((2, 3, 7)):
             probabilities = volume(adversarial(kind, classes, 300, seed, lowest=0))
@@ -233,7 +234,7 @@ def test_greedy_is_the_published_rule(metric, smooth, min_peak):
 def test_greedy_is_the_published_rule_on_large_volumes(metric, smooth, min_peak, peak):
     probabilities = volume(large_volume((37, 43, 29), 4, 1, peak))
     assert probabilities[0].numel() % 4096
-    ours = RankSEGDecoder(metric, "rma", "greedy", min_peak, smooth=smooth)(probabilities)
+    ours = independent(metric, "rma", "greedy", min_peak=min_peak, smooth=smooth)(probabilities)
     theirs = published(probabilities, metric, smooth, min_peak)
     assert torch.equal(ours.long(), theirs)
     if not smooth:
@@ -244,7 +245,7 @@ def test_greedy_is_the_published_rule_on_large_volumes(metric, smooth, min_peak,
 def test_greedy_is_the_published_rule_for_256_classes(min_peak):
     """With so many classes a floor of 1/256 would not leave background beyond doubt."""
     probabilities = volume(adversarial("tiny and huge", 256, 5000, 1, lowest=0))
-    ours = RankSEGDecoder("dice", "rma", "greedy", min_peak)(probabilities)
+    ours = independent("dice", "rma", "greedy", min_peak=min_peak)(probabilities)
     assert torch.equal(ours.long(), published(probabilities, "dice", 0.0, min_peak))
 
 
@@ -253,7 +254,8 @@ def test_a_background_peak_equal_to_min_peak_is_pruned(metric):
     """0.5 lies between two levels: what is compared with min_peak must not be rounded to one."""
     probabilities = torch.tensor([[0.5, 0.2], [0.5, 0.45], [0.0, 0.35]], dtype=torch.float64)
     assert torch.equal(
-        RankSEGDecoder(metric, "rma", "greedy", 0.5)(probabilities).long(), published(probabilities, metric, 0.0, 0.5)
+        independent(metric, "rma", "greedy", min_peak=0.5)(probabilities).long(),
+        published(probabilities, metric, 0.0, 0.5),
     )
 
 
@@ -267,7 +269,7 @@ def test_empty_prediction_exactly_when_it_scores_highest(levels, empty_score, me
     foreground = np.array(levels) / TOP
     masks, scores = score_of_every_mask(foreground, metric)
     scores[~masks.any(1)] = empty_score * np.prod(1 - foreground)
-    decoded = RankSEGDecoder(metric, min_peak=0, empty_score=empty_score).decode(
+    decoded = independent(metric, min_peak=0, empty_score=empty_score).decode(
         volume(np.stack([TOP - np.array(levels), levels]))
     )
     chosen = decoded.label_map.numpy() == 1
@@ -301,8 +303,8 @@ def test_real_anatomy_is_never_below_argmax_or_greedy(shared_data):
         labels = np.asarray(image.dataobj).astype(np.uint8)
         probabilities = volume(network_like(labels, image.header.get_zooms()[:3], seed))
         for metric in METRICS:
-            climbed = RankSEGDecoder(metric).decode(probabilities)
-            greedy = RankSEGDecoder(metric, assignment="greedy").decode(probabilities)
+            climbed = independent(metric).decode(probabilities)
+            greedy = independent(metric, assignment="greedy").decode(probabilities)
             of = {
                 name: np.mean(
                     [score_of_mask(probabilities[c].numpy().ravel(), (mask == c).ravel(), metric) for c in (1, 2)]
@@ -334,7 +336,7 @@ def test_the_ascent_is_followed_below_its_first_limits(classes, seed, monkeypatc
         return limits(solved, share)
 
     monkeypatch.setattr(decoding, "_limits", recorded)
-    decoded = RankSEGDecoder(min_peak=0).decode(probabilities)
+    decoded = independent(min_peak=0).decode(probabilities)
     assert len(set(shares)) > 1, "the volume must be one that needs it"
     monkeypatch.setattr(decoding, "_FIRST_SHARE", 0)
-    assert torch.equal(decoded.label_map, RankSEGDecoder(min_peak=0).decode(probabilities).label_map)
+    assert torch.equal(decoded.label_map, independent(min_peak=0).decode(probabilities).label_map)

@@ -15,6 +15,7 @@ from rankseg_med.decode import (
     best_threshold,
     make_decoder,
 )
+from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask
 
 METRICS = ("dice", "iou")
@@ -49,7 +50,7 @@ def test_rma_equals_the_reference_package(metric, classes, seed):
     levels = (softmax_volume(classes, 12, 11, 10, seed=seed) * 65535).floor().double()
     levels[0] += 65535 - levels.sum(0)
     probabilities = levels / 65535
-    ours = RankSEGDecoder(metric, "rma", "greedy")(probabilities)
+    ours = independent(metric, "rma", "greedy")(probabilities)
     assert torch.equal(ours.long(), published(probabilities, metric))
 
 
@@ -57,7 +58,7 @@ def test_rma_equals_the_reference_package(metric, classes, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_rma_equals_the_reference_package_on_blobs_up_to_ties(metric, seed):
     probabilities = blob_volume((40, 36, 30), seed)
-    decoder = RankSEGDecoder(metric, "rma", "greedy")
+    decoder = independent(metric, "rma", "greedy")
     ours, theirs = decoder(probabilities).long(), published(probabilities, metric)
     histogram = ProbabilityHistogram.of(probabilities)
     thresholds = [
@@ -75,9 +76,9 @@ def test_rma_equals_the_reference_package_on_blobs_up_to_ties(metric, seed):
 @pytest.mark.parametrize("metric", METRICS)
 def test_pruned_classes_equal_the_reference_package(metric):
     probabilities = torch.tensor([[0.40, 0.45, 0.34], [0.35, 0.20, 0.33], [0.25, 0.35, 0.33]])
-    assert torch.equal(RankSEGDecoder(metric, "rma", "greedy")(probabilities).long(), published(probabilities, metric))
+    assert torch.equal(independent(metric, "rma", "greedy")(probabilities).long(), published(probabilities, metric))
     one_active = torch.tensor([[0.90, 0.45, 0.60], [0.05, 0.20, 0.15], [0.05, 0.35, 0.25]])
-    assert torch.equal(RankSEGDecoder(metric, "rma", "greedy")(one_active).long(), torch.zeros(3, dtype=torch.long))
+    assert torch.equal(independent(metric, "rma", "greedy")(one_active).long(), torch.zeros(3, dtype=torch.long))
     assert torch.equal(published(one_active, metric), torch.zeros(3, dtype=torch.long))
 
 
@@ -87,7 +88,7 @@ def test_pruned_classes_equal_the_reference_package(metric):
 def test_exact_threshold_is_the_best_mask_of_all(metric, levels):
     foreground = np.array(levels) / 65535
     probabilities = torch.from_numpy(np.stack([1 - foreground, foreground]))
-    decoded = RankSEGDecoder(metric, min_peak=0).decode(probabilities)
+    decoded = independent(metric, min_peak=0).decode(probabilities)
     (decision,) = decoded.decisions
     masks, scores = score_of_every_mask(foreground, metric)
     assert decision.expected_score == pytest.approx(scores.max(), abs=1e-9)
@@ -104,15 +105,15 @@ def test_two_classes_differ_from_argmax_where_dice_gains():
     """An uncertain rim around a small certain core: expected Dice keeps voxels below one half."""
     foreground = torch.cat([torch.full((20,), 0.98), torch.full((10,), 0.45), torch.full((970,), 0.001)])
     probabilities = torch.stack([1 - foreground, foreground])
-    labels = RankSEGDecoder("dice")(probabilities)
+    labels = independent("dice")(probabilities)
     assert labels[:20].all()
     assert not labels[30:].any()
     assert not probabilities.argmax(0)[20:].any()
-    assert RankSEGDecoder("dice").decode(probabilities).decisions[0].voxels == 30
+    assert independent("dice").decode(probabilities).decisions[0].voxels == 30
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("decoder", [RankSEGDecoder("dice"), RankSEGDecoder("iou", "rma"), ArgmaxDecoder()])
+@pytest.mark.parametrize("decoder", [independent("dice"), independent("iou", "rma"), ArgmaxDecoder()])
 def test_every_floating_dtype_decodes_alike(dtype, decoder):
     probabilities = blob_volume((20, 20, 20), 1).to(dtype)
     labels = decoder(probabilities)
@@ -123,28 +124,28 @@ def test_every_floating_dtype_decodes_alike(dtype, decoder):
 
 @pytest.mark.parametrize("spatial", [(7,), (5, 6), (4, 3, 5), (2, 3, 4, 2)])
 def test_any_number_of_spatial_axes(spatial):
-    assert RankSEGDecoder()(softmax_volume(3, *spatial)).shape == spatial
+    assert independent()(softmax_volume(3, *spatial)).shape == spatial
 
 
 def test_order_of_voxels_and_memory_layout_do_not_matter():
     probabilities = blob_volume((12, 14, 16), 2)
-    labels = RankSEGDecoder()(probabilities)
+    labels = independent()(probabilities)
     for order in itertools.permutations(range(3)):
         permuted = probabilities.permute(0, *(axis + 1 for axis in order))
-        assert torch.equal(RankSEGDecoder()(permuted), labels.permute(order))
+        assert torch.equal(independent()(permuted), labels.permute(order))
 
 
 def test_input_is_left_as_it_was():
     probabilities = softmax_volume(3, 8, 8, 8)
     before = probabilities.clone()
-    RankSEGDecoder()(probabilities)
+    independent()(probabilities)
     assert torch.equal(probabilities, before)
 
 
 @pytest.mark.parametrize("min_peak", [0.3, 0.6])
 def test_min_peak_keeps_faint_classes_empty(min_peak):
     probabilities = torch.tensor([[0.9, 0.5, 0.5], [0.1, 0.5, 0.5]])
-    assert (RankSEGDecoder(min_peak=min_peak)(probabilities).sum() > 0) == (min_peak < 0.5)
+    assert (independent(min_peak=min_peak)(probabilities).sum() > 0) == (min_peak < 0.5)
 
 
 def test_peak_equal_to_min_peak_is_pruned():
@@ -170,11 +171,11 @@ def test_argmax_is_torch_argmax():
 @pytest.mark.usefixtures("wrong_types")
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        RankSEGDecoder(**options)
+        independent(**options)
 
 
 def test_decoders_by_name():
-    assert repr(make_decoder("iou", solver="rma")) == repr(RankSEGDecoder("iou", solver="rma"))
+    assert repr(make_decoder("iou", presence="always")) == repr(RankSEGDecoder("iou", presence="always"))
     assert isinstance(make_decoder("argmax"), ArgmaxDecoder)
 
 

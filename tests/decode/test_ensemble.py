@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankseg_med.decode import RankSEGDecoder
 from rankseg_med.decode.ensemble import decode_ensemble
+from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask, score_of_top_voxels, volume_distribution
 
 METRICS = ("dice", "iou")
@@ -65,7 +65,7 @@ small_ensembles = st.tuples(st.integers(2, 3), st.integers(1, 7)).flatmap(
 def test_no_mask_is_better(metric, levels):
     members = np.array(levels) / 65535
     masks, scores = every_mask(members, metric)
-    decoded = decode_ensemble(two_classes(members), RankSEGDecoder(metric, min_peak=0))
+    decoded = decode_ensemble(two_classes(members), independent(metric, min_peak=0))
     (decision,) = decoded.decisions
     assert decision.expected_score == pytest.approx(scores.max(), abs=1e-9)
     assert scores[(masks == (decoded.label_map.numpy() == 1)).all(1)].item() == pytest.approx(scores.max(), abs=1e-9)
@@ -78,7 +78,7 @@ def test_no_mask_is_better(metric, levels):
 def test_no_mask_of_ten_voxels_is_better(metric, kind):
     members = disagreeing(kind, 3, 10, seed=1)
     _, scores = every_mask(members, metric)
-    (decision,) = decode_ensemble(two_classes(members), RankSEGDecoder(metric, min_peak=0)).decisions
+    (decision,) = decode_ensemble(two_classes(members), independent(metric, min_peak=0)).decisions
     assert decision.expected_score == pytest.approx(scores.max(), abs=1e-9)
 
 
@@ -89,7 +89,7 @@ def test_the_empty_map_is_among_all_masks(metric, empty_score):
     for seed, faint in enumerate([1, 0.05, 1, 0.3]):
         members = on_levels(disagreeing("volume", 3, 6, seed) * [[1], [faint], [faint]])
         _, scores = every_mask(members, metric, empty_score)
-        decoder = RankSEGDecoder(metric, min_peak=0, empty_score=empty_score)
+        decoder = independent(metric, min_peak=0, empty_score=empty_score)
         decoded = decode_ensemble(two_classes(members), decoder)
         assert decoded.decisions[0].expected_score == pytest.approx(scores.max(), abs=1e-9)
         empty.add(not decoded.label_map.any())
@@ -99,7 +99,7 @@ def test_the_empty_map_is_among_all_masks(metric, empty_score):
 def test_one_model_that_sees_a_phantom():
     """One of three models sees 1000 voxels around a lesion of 100: to the mean probability they are worth keeping."""
     members = on_levels(np.hstack([np.ones((3, 100)), np.outer([0.9, 0, 0], np.ones(1000)), np.zeros((3, 900))]))
-    decoder = RankSEGDecoder("dice", "rma")
+    decoder = independent("dice", "rma")
     decoded = decode_ensemble(two_classes(members), decoder)
     (decision,) = decoded.decisions
     assert decoder(two_classes(members).mean(0)).sum() == 1100
@@ -117,7 +117,7 @@ def test_one_model_that_sees_a_phantom():
 def test_never_below_the_mean_or_a_member(metric, solver, kind, voxels):
     members = disagreeing(kind, 3, voxels, voxels)
     volumes = two_classes(members)
-    decoder = RankSEGDecoder(metric, solver, min_peak=0)
+    decoder = independent(metric, solver, min_peak=0)
     decoded = decode_ensemble(volumes, decoder)
     (decision,) = decoded.decisions
     mask = decoded.label_map.numpy() == 1
@@ -130,7 +130,7 @@ def test_never_below_the_mean_or_a_member(metric, solver, kind, voxels):
 
 def test_volume_is_that_of_the_mixture():
     members = disagreeing("volume", 3, 40, 0)
-    (decision,) = decode_ensemble(two_classes(members), RankSEGDecoder()).decisions
+    (decision,) = decode_ensemble(two_classes(members), independent()).decisions
     mixture = np.mean([volume_distribution(p) for p in members], axis=0)
     volume = np.arange(len(mixture))
     assert decision.expected_volume == pytest.approx(mixture @ volume)
@@ -151,7 +151,7 @@ def softmax_members(*shape: int, seed: int = 0, sharpness: float = 3.0) -> torch
 @pytest.mark.parametrize("seed", range(2))
 def test_regions_are_scored_as_they_are_and_never_below_the_mean(regions, metric, seed):
     volumes = softmax_members(3, 4, 60, seed=seed)
-    decoder = RankSEGDecoder(metric, min_peak=0.3, regions=regions)
+    decoder = independent(metric, min_peak=0.3, regions=regions)
     decoded = decode_ensemble(volumes, decoder)
 
     def scores(label_map: torch.Tensor) -> list[float]:
@@ -170,7 +170,7 @@ def test_regions_are_scored_as_they_are_and_never_below_the_mean(regions, metric
 
 def test_classes_gain_where_members_disagree():
     volumes = softmax_members(3, 4, 24, 24, 24, sharpness=4.0)
-    decoder = RankSEGDecoder("iou")
+    decoder = independent("iou")
     found = sum(decision.expected_score for decision in decode_ensemble(volumes, decoder).decisions)
     label_map = decoder(volumes.mean(0)).flatten().numpy()
     flat = volumes.flatten(2).numpy()
@@ -181,7 +181,7 @@ def test_classes_gain_where_members_disagree():
 def test_faint_members_are_read_without_a_floor():
     """Every voxel is below the level at which it counts as background beyond doubt."""
     members = on_levels(np.random.default_rng(0).random((2, 1500)) * [[0.003], [0.001]])
-    decoded = decode_ensemble(two_classes(members), RankSEGDecoder("iou", min_peak=0))
+    decoded = decode_ensemble(two_classes(members), independent("iou", min_peak=0))
     mask = decoded.label_map.numpy() == 1
     assert mask.any()
     assert decoded.decisions[0].expected_score == pytest.approx(score_of(members, mask, "iou"), abs=1e-9)
@@ -190,7 +190,7 @@ def test_faint_members_are_read_without_a_floor():
 @pytest.mark.parametrize("options", [{}, {"metric": "iou", "solver": "rma"}, {"regions": [[1, 2], [2]]}])
 def test_one_member_or_equal_members_decode_like_the_decoder(options):
     volume = softmax_members(1, 3, 12, 13, 14)[0]
-    decoder = RankSEGDecoder(**options)
+    decoder = independent(**options)
     alone = decoder.decode(volume)
     one = decode_ensemble([volume], decoder)
     assert torch.equal(one.label_map, alone.label_map)
@@ -206,7 +206,7 @@ def test_one_member_or_equal_members_decode_like_the_decoder(options):
 def test_a_tensor_a_list_and_any_layout_decode_alike(dtype):
     volumes = softmax_members(3, 3, 10, 11, 12).to(dtype)
     before = volumes.clone()
-    decoder = RankSEGDecoder()
+    decoder = independent()
     label_map = decode_ensemble(volumes, decoder).label_map
     assert label_map.dtype == torch.uint8
     assert label_map.any()
@@ -222,7 +222,7 @@ def test_regions_that_nobody_predicts_stay_empty():
     volumes = softmax_members(2, 3, 300)
     volumes[:, 1] += volumes[:, 2] * 0.7
     volumes[:, 2] *= 0.3
-    decoded = decode_ensemble(volumes, RankSEGDecoder(min_peak=0.5))
+    decoded = decode_ensemble(volumes, independent(min_peak=0.5))
     assert (decoded.label_map == 1).any()
     assert not (decoded.label_map == 2).any()
     assert decoded.decisions[1].expected_score == 0
@@ -243,17 +243,17 @@ def test_regions_that_nobody_predicts_stay_empty():
 def test_wrong_ensembles_are_named(members, options, message):
     volumes = [torch.full(shape, 1 / shape[0], dtype=torch.float64) for shape in members]
     with pytest.raises(ValueError, match=message):
-        decode_ensemble(volumes, RankSEGDecoder(**options))
+        decode_ensemble(volumes, independent(**options))
 
 
 @pytest.mark.usefixtures("wrong_types")
 def test_every_member_is_checked():
     good = softmax_members(1, 3, 5)[0]
     with pytest.raises(ValueError, match="agree in shape, dtype and device"):
-        decode_ensemble([good, good.float()], RankSEGDecoder())
+        decode_ensemble([good, good.float()], independent())
     with pytest.raises(TypeError, match="must be a floating-point tensor"):
-        decode_ensemble([good, good.argmax(0)[None]], RankSEGDecoder())
+        decode_ensemble([good, good.argmax(0)[None]], independent())
     # Their mean would be a probability volume.
     for bad, message in ((good + 0.2, "must lie in|must sum to one"), (good * torch.nan, "must be finite")):
         with pytest.raises(ValueError, match=message):
-            decode_ensemble([good, bad], RankSEGDecoder())
+            decode_ensemble([good, bad], independent())

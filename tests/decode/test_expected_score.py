@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from rankseg_med.decode import Distribution, expected_score_of_mask, expected_scores
+from rankseg_med.decode import Distribution, Objective
+from rankseg_med.decode.expected_score import expected_score_of_mask, score_bounds
 from tests.decode.oracles import score_of_every_mask, score_of_top_voxels, volume_distribution
 
 METRICS = ("dice", "iou")
@@ -19,7 +20,7 @@ def distribution(probabilities: np.ndarray, counts: np.ndarray | None = None) ->
 
 
 def scores(probabilities: np.ndarray, metric: str, solver: str = "exact", counts: np.ndarray | None = None):
-    return expected_scores(distribution(probabilities, counts), metric, solver).numpy()
+    return Objective(metric, solver).scores_of_thresholds(distribution(probabilities, counts)).numpy()
 
 
 distinct_probabilities = st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=9, unique=True).map(
@@ -82,8 +83,8 @@ def test_blind_approximation_is_its_definition(probabilities):
 def test_smoothing_is_the_published_formula():
     probabilities = np.array([0.9, 0.5, 0.25])
     smooth = 2.0
-    dice = expected_scores(distribution(probabilities), "dice", "rma", smooth).numpy()
-    iou = expected_scores(distribution(probabilities), "iou", "rma", smooth).numpy()
+    dice = score_bounds(distribution(probabilities), "dice", "rma", smooth).lower.numpy()
+    iou = score_bounds(distribution(probabilities), "iou", "rma", smooth).lower.numpy()
     np.testing.assert_allclose(dice, [1.8 / 5.65 + 2 / 4.65, 2.8 / 6.65 + 2 / 5.65, 3.3 / 7.65 + 2 / 6.65], rtol=1e-12)
     np.testing.assert_allclose(iou, [2.9 / 3.75, 3.4 / 4.25, 3.65 / 5.0], rtol=1e-12)
 

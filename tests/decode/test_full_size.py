@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.special import roots_legendre
 
-from rankseg_med.decode import RankSEGDecoder
+from tests.decode.decoders import independent
 
 TERMS = 8
 
@@ -61,7 +61,7 @@ def full_size(shared_data: Path, tmp_path_factory) -> torch.Tensor:
 @pytest.mark.real_data
 @pytest.mark.parametrize("metric", ["dice", "iou"])
 def test_expected_scores_of_a_whole_ct_agree_with_quadrature(full_size, metric):
-    decoded = RankSEGDecoder(metric).decode(full_size)
+    decoded = independent(metric).decode(full_size)
     label_map, argmax = decoded.label_map.numpy(), full_size.numpy().argmax(0)
     for label, decision in enumerate(decoded.decisions, start=1):
         region = full_size[label].numpy()

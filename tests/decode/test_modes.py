@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rankseg import RankSEG as PublishedRankSEG
 
-from rankseg_med.decode import RankSEGDecoder
+from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask
 from tests.decode.test_assignment import SETTINGS, TOP
 
@@ -26,7 +26,7 @@ def channels(*shape: int, seed: int = 0) -> torch.Tensor:
 @given(levels=st.lists(st.lists(st.integers(1, TOP), min_size=7, max_size=7, unique=True), min_size=1, max_size=4))
 def test_every_channel_is_the_best_mask_of_all(metric, levels):
     p = np.array(levels) / TOP
-    decoded = RankSEGDecoder(metric, mode="multilabel", min_peak=0).decode(torch.from_numpy(p))
+    decoded = independent(metric, mode="multilabel", min_peak=0).decode(torch.from_numpy(p))
     assert decoded.label_map.shape == p.shape
     assert decoded.label_map.dtype == torch.uint8
     for channel, (mask, decision) in enumerate(zip(decoded.label_map.numpy(), decoded.decisions, strict=True)):
@@ -53,17 +53,17 @@ def test_channels_equal_the_reference_package(metric, smooth, min_peak, shape):
         smooth=smooth,
         pruning_prob=min_peak,
     ).predict(probabilities[None])[0]
-    ours = RankSEGDecoder(metric, "rma", mode="multilabel", smooth=smooth, min_peak=min_peak)(probabilities)
+    ours = independent(metric, "rma", mode="multilabel", smooth=smooth, min_peak=min_peak)(probabilities)
     assert torch.equal(ours.bool(), theirs)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_a_channel_is_a_volume_of_two_classes(dtype):
     probabilities = channels(3, 20, 21, 22, seed=1).to(dtype)
-    decoded = RankSEGDecoder(["dice", "iou", "dice"], mode="multilabel", min_peak=[0.5, 0, 0.9]).decode(probabilities)
+    decoded = independent(["dice", "iou", "dice"], mode="multilabel", min_peak=[0.5, 0, 0.9]).decode(probabilities)
     for channel, (metric, min_peak) in enumerate([("dice", 0.5), ("iou", 0.0), ("dice", 0.9)]):
         p = probabilities[channel].double()
-        alone = RankSEGDecoder(metric, min_peak=min_peak).decode(torch.stack([1 - p, p]))
+        alone = independent(metric, min_peak=min_peak).decode(torch.stack([1 - p, p]))
         assert torch.equal(decoded.label_map[channel], alone.label_map)
         assert decoded.decisions[channel].metric == metric
         assert decoded.decisions[channel].expected_score == pytest.approx(alone.decisions[0].expected_score, abs=1e-6)
@@ -71,9 +71,9 @@ def test_a_channel_is_a_volume_of_two_classes(dtype):
 
 def test_sums_need_not_be_one():
     probabilities = torch.tensor([[0.9, 0.8, 0.0], [0.9, 0.0, 0.0], [0.9, 1.0, 0.0]])
-    assert RankSEGDecoder(mode="multilabel")(probabilities).tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 0]]
+    assert independent(mode="multilabel")(probabilities).tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 0]]
     with pytest.raises(ValueError, match="must sum to one"):
-        RankSEGDecoder()(probabilities)
+        independent()(probabilities)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -81,19 +81,19 @@ def test_values_that_are_no_numbers_are_found(value):
     probabilities = channels(2, 9000)
     probabilities[1, 6000] = value
     with pytest.raises(ValueError, match="found NaN or infinite"):
-        RankSEGDecoder(mode="multilabel")(probabilities)
+        independent(mode="multilabel")(probabilities)
 
 
 @pytest.mark.parametrize("value", [-0.5, 1.5])
 def test_values_that_are_no_probabilities_are_found(value):
     with pytest.raises(ValueError, match="these look like logits"):
-        RankSEGDecoder(mode="multilabel")(torch.tensor([[0.25, value]]))
+        independent(mode="multilabel")(torch.tensor([[0.25, value]]))
 
 
 @pytest.mark.parametrize(("value", "message"), [(1.5, "from 0.25 to 1.5"), (-0.5, "from -0.5 to 0.25")])
 def test_the_values_found_are_the_channels(value, message):
     with pytest.raises(ValueError, match=message):
-        RankSEGDecoder(mode="multilabel")(torch.tensor([[0.25, value]]))
+        independent(mode="multilabel")(torch.tensor([[0.25, value]]))
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_the_values_found_are_the_channels(value, message):
 @pytest.mark.usefixtures("wrong_types")
 def test_options_that_do_not_go_together_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        RankSEGDecoder(**options)
+        independent(**options)
 
 
 def test_blind_approximation_takes_dice_for_every_class():
     probabilities = torch.softmax(torch.randn(3, 400, generator=torch.Generator().manual_seed(0)), 0)
-    decoder = RankSEGDecoder(["dice", "dice"], "ba")
-    assert torch.equal(decoder(probabilities), RankSEGDecoder("dice", "ba")(probabilities))
+    decoder = independent(["dice", "dice"], "ba")
+    assert torch.equal(decoder(probabilities), independent("dice", "ba")(probabilities))
 
 
 @pytest.mark.parametrize("mode", ["multiclass", "multilabel"])
@@ -132,4 +132,4 @@ def test_lists_of_another_length_than_regions_are_named(mode, option):
     wrong = {"metric": ["dice"] * 5, "min_peak": [0.5] * 5}[option]
     regions = {"multiclass": 2, "multilabel": 3}[mode]
     with pytest.raises(ValueError, match=rf"{option} must be one for all or one per region \({regions}\), found 5"):
-        RankSEGDecoder(mode=mode, **{option: wrong})(torch.full((3, 10), 1 / 3))
+        independent(mode=mode, **{option: wrong})(torch.full((3, 10), 1 / 3))

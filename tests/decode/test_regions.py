@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankseg_med.decode import RankSEGDecoder
 from rankseg_med.decode.regions import Regions
+from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask
 from tests.decode.test_assignment import KINDS, SETTINGS, TOP, adversarial, score_of_mask, slack_of, volume
 
@@ -46,7 +46,7 @@ def test_what_is_no_set_of_regions_is_named(regions, message):
     with pytest.raises(ValueError, match=message):
         Regions.of(4, regions)
     with pytest.raises(ValueError, match=message):
-        RankSEGDecoder(regions=regions)(volume(adversarial("noise", 4, 5, 0, lowest=0)))
+        independent(regions=regions)(volume(adversarial("noise", 4, 5, 0, lowest=0)))
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_what_is_no_set_of_regions_is_named(regions, message):
 )
 def test_what_does_not_fit_the_regions_is_named(options, message):
     with pytest.raises(ValueError, match=message):
-        RankSEGDecoder(regions=TUMOUR, **options)(volume(adversarial("noise", 3, 5, 0, lowest=0)))
+        independent(regions=TUMOUR, **options)(volume(adversarial("noise", 3, 5, 0, lowest=0)))
 
 
 def test_greedy_with_a_metric_per_class_is_named():
     with pytest.raises(ValueError, match="the greedy rule is defined for plain classes with one metric"):
-        RankSEGDecoder(["dice", "iou"], assignment="greedy")(volume(adversarial("noise", 3, 5, 0, lowest=0)))
+        independent(["dice", "iou"], assignment="greedy")(volume(adversarial("noise", 3, 5, 0, lowest=0)))
 
 
 def test_membership_and_probabilities_are_those_of_the_labels():
@@ -91,7 +91,7 @@ def test_membership_and_probabilities_are_those_of_the_labels():
 def test_mean_score_over_regions_is_never_below_argmax(regions, kind, voxels, seed, metrics, empty_score, min_peak):
     metrics = metrics[: len(regions)]
     levels = adversarial(kind, 1 + max(map(max, regions)), voxels, seed, lowest=1)
-    decoder = RankSEGDecoder(metrics, regions=regions, empty_score=empty_score, min_peak=min_peak)
+    decoder = independent(metrics, regions=regions, empty_score=empty_score, min_peak=min_peak)
     decoded = decoder.decode(volume(levels))
     labels, by_argmax = decoded.label_map.numpy(), levels.argmax(0)
     truth, of_argmax = (scores(map_, levels, regions, metrics, empty_score) for map_ in (labels, by_argmax))
@@ -119,7 +119,7 @@ def test_mean_score_over_regions_is_never_below_argmax(regions, kind, voxels, se
 @given(kind=st.sampled_from(KINDS), voxels=st.integers(2, 8), seed=st.integers(0, 9999))
 def test_one_region_of_several_labels_is_the_best_mask_of_all(metric, kind, voxels, seed):
     levels = adversarial(kind, 4, voxels, seed, lowest=1)
-    decoded = RankSEGDecoder(metric, min_peak=0, regions=[[1, 2, 3]]).decode(volume(levels))
+    decoded = independent(metric, min_peak=0, regions=[[1, 2, 3]]).decode(volume(levels))
     (foreground,) = region_levels(levels, [[1, 2, 3]]) / TOP
     every, expected = score_of_every_mask(foreground, metric)
     chosen = decoded.label_map.numpy() > 0
@@ -129,7 +129,7 @@ def test_one_region_of_several_labels_is_the_best_mask_of_all(metric, kind, voxe
 @pytest.mark.parametrize("regions", [[[1, 2, 3]], [[1, 2, 3], [3]], [[1, 2], [3]]])
 def test_of_labels_in_the_same_regions_the_more_probable_is_written(regions):
     levels = adversarial("noise", 4, 3000, 1, lowest=1)
-    labels = RankSEGDecoder(regions=regions)(volume(levels)).numpy()
+    labels = independent(regions=regions)(volume(levels)).numpy()
     alike = [label for label in (1, 2, 3) if [label in region for region in regions] == [1 in r for r in regions]]
     among = np.isin(labels, alike)
     assert among.sum() > 100
@@ -142,8 +142,8 @@ def test_of_labels_in_the_same_regions_the_more_probable_is_written(regions):
 @pytest.mark.parametrize("kind", KINDS)
 def test_regions_of_one_class_each_are_the_classes(metric, assignment, kind):
     probabilities = volume(adversarial(kind, 3, 200, 7, lowest=1))
-    plain = RankSEGDecoder(metric, assignment=assignment).decode(probabilities)
-    regions = RankSEGDecoder(metric, assignment=assignment, regions=[[1], [2]]).decode(probabilities)
+    plain = independent(metric, assignment=assignment).decode(probabilities)
+    regions = independent(metric, assignment=assignment, regions=[[1], [2]]).decode(probabilities)
     assert torch.equal(regions.label_map, plain.label_map)
     assert regions.decisions == plain.decisions
 
@@ -153,8 +153,8 @@ def test_disjoint_regions_are_the_classes_of_the_united_volume(metric):
     """[[1, 3], [2]] is the volume whose class 1 is the sum of 1 and 3, but for the label written."""
     levels = adversarial("noise", 4, 2000, 3, lowest=1)
     united = np.stack([levels[0], levels[1] + levels[3], levels[2]])
-    ours = RankSEGDecoder(metric, regions=[[1, 3], [2]]).decode(volume(levels))
-    plain = RankSEGDecoder(metric).decode(volume(united))
+    ours = independent(metric, regions=[[1, 3], [2]]).decode(volume(levels))
+    plain = independent(metric).decode(volume(united))
     np.testing.assert_array_equal(
         masks(ours.label_map.numpy(), [[1, 3], [2]]), masks(plain.label_map.numpy(), [[1], [2]])
     )
@@ -171,7 +171,7 @@ def test_every_region_is_decoded_for_its_own_metric():
     levels[0] = TOP - levels[1:].sum(0)
     volumes = {}
     for metrics in (["dice", "iou"], ["iou", "dice"], ["dice", "dice"]):
-        decoded = RankSEGDecoder(metrics).decode(volume(levels))
+        decoded = independent(metrics).decode(volume(levels))
         assert [d.metric for d in decoded.decisions] == metrics
         for c, (metric, decision) in enumerate(zip(metrics, decoded.decisions, strict=True), start=1):
             p = levels[c] / TOP
@@ -190,10 +190,10 @@ def test_min_peak_is_that_of_the_region():
     levels[1:, :6] = [[int(0.57 * TOP)], [int(0.42 * TOP)]]
     levels[0] = TOP - levels[1:].sum(0)
     probabilities = volume(levels)
-    assert [d.voxels for d in RankSEGDecoder(regions=TUMOUR).decode(probabilities).decisions] == [20, 0]
-    assert [d.voxels for d in RankSEGDecoder(regions=TUMOUR, min_peak=0.4).decode(probabilities).decisions] == [20, 6]
+    assert [d.voxels for d in independent(regions=TUMOUR).decode(probabilities).decisions] == [20, 0]
+    assert [d.voxels for d in independent(regions=TUMOUR, min_peak=0.4).decode(probabilities).decisions] == [20, 6]
     for min_peak, expected in (([0.5, 0.4], 6), ([0.4, 0.5], 0), ([0.5, 0.42], 0)):
-        decoded = RankSEGDecoder(regions=TUMOUR, min_peak=min_peak).decode(probabilities)
+        decoded = independent(regions=TUMOUR, min_peak=min_peak).decode(probabilities)
         assert [d.voxels for d in decoded.decisions] == [20, expected]
 
 
@@ -202,5 +202,5 @@ def test_a_class_in_no_region_is_background_everywhere(min_peak):
     """With min_peak 1 no threshold is better than argmax's map, which must be the same inside tiles and behind them."""
     levels = adversarial("noise", 4, 9000, 0, lowest=0)
     levels[:, 200:8400] = [[0], [0], [TOP], [0]]
-    decoded = RankSEGDecoder(regions=[[1], [3]], min_peak=min_peak).decode(volume(levels))
+    decoded = independent(regions=[[1], [3]], min_peak=min_peak).decode(volume(levels))
     assert set(decoded.label_map.unique().tolist()) <= {0, 1, 3}

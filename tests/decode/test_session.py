@@ -4,7 +4,8 @@ import random
 import pytest
 import torch
 
-from rankseg_med.decode import ArgmaxDecoder, DecodeSession, RankSEGDecoder, decode_ensemble, finalize_ensemble
+from rankseg_med.decode import ArgmaxDecoder, DecodeSession, decode_ensemble, finalize_ensemble
+from tests.decode.decoders import independent
 
 SHAPE = (14, 9, 11)
 
@@ -31,7 +32,7 @@ def filled(decoder, probabilities, cuts, axis=0, seed=0, **options) -> DecodeSes
 @pytest.mark.parametrize("cuts", [[], [5], [1, 2, 8]])
 def test_slabs_in_any_order_give_the_whole_volumes_label_map(store, axis, cuts):
     probabilities = on_levels(4)
-    decoder = RankSEGDecoder("dice")
+    decoder = independent("dice")
     whole = decoder.decode(probabilities)
     decoded = filled(decoder, probabilities, cuts, axis, store=store, seed=axis).finalize()
     assert torch.equal(decoded.label_map, whole.label_map)
@@ -43,9 +44,9 @@ def test_slabs_in_any_order_give_the_whole_volumes_label_map(store, axis, cuts):
 @pytest.mark.parametrize(
     "decoder",
     [
-        RankSEGDecoder("iou", "rma", "greedy"),
-        RankSEGDecoder(["dice", "iou"], regions=[[1, 2], [2]]),
-        RankSEGDecoder("dice", mode="multilabel"),
+        independent("iou", "rma", "greedy"),
+        independent(["dice", "iou"], regions=[[1, 2], [2]]),
+        independent("dice", mode="multilabel"),
     ],
 )
 def test_every_mode(decoder):
@@ -55,14 +56,14 @@ def test_every_mode(decoder):
 
 def test_arbitrary_probabilities_differ_only_where_they_are_within_a_level():
     probabilities = torch.softmax(3 * torch.randn(3, 40, 30, 20, generator=torch.Generator().manual_seed(5)), 0)
-    decoder = RankSEGDecoder("dice")
+    decoder = independent("dice")
     whole = decoder.decode(probabilities)
     different = filled(decoder, probabilities, [11, 30]).finalize().label_map != whole.label_map
     assert different.float().mean() < 1e-3
 
 
 def test_workers_fill_parts_and_merge():
-    probabilities, decoder = on_levels(3), RankSEGDecoder()
+    probabilities, decoder = on_levels(3), independent()
     first, second = (decoder.open(3, SHAPE) for _ in range(2))
     first.update(slice(0, 4), probabilities[:, :4])
     second.update(slice(9, 14), probabilities[:, 9:])
@@ -72,7 +73,7 @@ def test_workers_fill_parts_and_merge():
 
 
 def test_what_goes_wrong_is_named_and_loses_nothing():
-    probabilities, decoder = on_levels(3), RankSEGDecoder()
+    probabilities, decoder = on_levels(3), independent()
     with decoder.open(3, SHAPE) as session:
         session.update(slice(0, 6), probabilities[:, :6])
         for slab, values, message in [
@@ -105,7 +106,7 @@ def test_what_goes_wrong_is_named_and_loses_nothing():
 
 
 def test_disk_store_leaves_no_file(tmp_path):
-    probabilities, decoder = on_levels(2), RankSEGDecoder()
+    probabilities, decoder = on_levels(2), independent()
     session = filled(decoder, probabilities, [7], store="disk", folder=tmp_path)
     (file,) = tmp_path.iterdir()
     assert file.stat().st_size == 2 * probabilities[0].numel()
@@ -117,7 +118,7 @@ def test_disk_store_leaves_no_file(tmp_path):
 
 
 def test_memory_is_two_bytes_a_voxel_and_foreground_class():
-    session = RankSEGDecoder().open(5, SHAPE)
+    session = independent().open(5, SHAPE)
     assert session._values.nbytes == 2 * 4 * torch.Size(SHAPE).numel()
 
 
@@ -132,7 +133,7 @@ def test_argmax_slab_by_slab_is_argmax(store, axis):
 
 def test_an_ensemble_of_sessions_is_the_ensemble_of_its_members():
     members = [on_levels(3, seed=seed) for seed in range(3)]
-    decoder = RankSEGDecoder("dice")
+    decoder = independent("dice")
     whole = decode_ensemble(members, decoder)
     sessions = [filled(decoder, member, [5], seed=seed) for seed, member in enumerate(members)]
     decoded = finalize_ensemble(sessions)
@@ -144,13 +145,13 @@ def test_an_ensemble_of_sessions_is_the_ensemble_of_its_members():
 
 
 def test_an_ensemble_needs_filled_sessions_of_one_volume():
-    decoder = RankSEGDecoder()
+    decoder = independent()
     with pytest.raises(ValueError, match="at least one member"):
         finalize_ensemble([])
     with pytest.raises(ValueError, match="must be of one volume"):
         finalize_ensemble([decoder.open(3, (4, 4)), decoder.open(3, (4, 5))])
     with pytest.raises(ValueError, match="4 of 4 slices"):
         finalize_ensemble([decoder.open(3, (4, 4)), decoder.open(3, (4, 4))])
-    greedy = RankSEGDecoder(assignment="greedy")
+    greedy = independent(assignment="greedy")
     with pytest.raises(ValueError, match="assignment='ascent'"):
         finalize_ensemble([greedy.open(3, (4, 4)), greedy.open(3, (4, 4))])

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from rankseg_med.decode import RankSEGDecoder, check_probabilities
+from rankseg_med.decode import check_probabilities
+from tests.decode.decoders import independent
 
 GOOD = torch.softmax(torch.randn(3, 6, 6, 6, generator=torch.Generator().manual_seed(0)), 0)
 
@@ -34,7 +35,7 @@ def test_what_is_not_a_probability_volume_is_named(probabilities, error, message
     with pytest.raises(error, match=message):
         check_probabilities(probabilities)
     with pytest.raises(error, match=message):
-        RankSEGDecoder()(probabilities)
+        independent()(probabilities)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

@@ -1,16 +1,22 @@
 r"""Climbing the mean expected score over regions.
 
-By the reciprocal moment approximation the mean score depends on each region's kept volume $N$ and mass $S$ only.
-Linearised at a point, moving a voxel into a region gains $a\,p - b$, with
+By the reciprocal moment approximation, the score of independent voxels depends on each region's kept volume $N$ and
+mass $S$ only. Linearised at a point, moving a voxel into a region gains $a\,p - b$, with
 
 - Dice: $D = N + m + 1 + s$, $a = 2 / D$, $b = 2 S / D^2 + s / (D - 1)^2$,
-- IoU: $D = N + m - S + s$, $a = (N + m + 2 s) / D^2$, $b = (S + s) / D^2$,
+- IoU: $D = N + m - S + s$, $a = (N + m + 2 s) / D^2$, $b = (S + s) / D^2$.
 
-so the best label map for the linearisation gives each voxel the label with the highest sum of gains over its regions:
-a `LinearRule`. Its volumes and masses are the next point; a step that lowers the score is halved.
+By the coherent posterior it gains $\int_0^p a(u) \, du - b$ with, $I(u)$ voxels of the level set $G_u$ being kept,
+
+- Dice: $D(u) = N + |G_u|$, $a = 2 / D$, $b = \int_0^1 2 I / D^2 \, du$,
+- IoU: $D(u) = N + |G_u| - I$, $a = (N + |G_u|) / D^2$, $b = \int_0^1 I / D^2 \, du$:
+
+not linear in $p$, but rising with it, and so is every mixture of both. The best label map for these gains gives each
+voxel the label with the highest sum of gains over its regions: a `GainRule`. Its volumes and masses are the next point;
+a step that lowers the score is halved.
 
 A voxel that only one region could want (every other stays below its limit there) is settled by that region's threshold
-$b / a$ alone, so a histogram stands for all of them; only contested voxels are looked at one by one.
+alone, where its gain is 0, so a histogram stands for all of them; only contested voxels are looked at one by one.
 """
 
 from __future__ import annotations
@@ -19,15 +25,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from rankseg_med.decode.assignment.rules import LinearRule, membership_of
-from rankseg_med.decode.decision import Objective
-from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.assignment.rules import GainRule, membership_of
+from rankseg_med.decode.histogram import ProbabilityHistogram
+from rankseg_med.decode.kept import KeptVoxels
+from rankseg_med.decode.levels import LEVELS, STEPS, by_step, level_of, step_of
+from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.wanted import WantedVoxels
 
-_STEPS = 12
+_MOST_STEPS = 12
 _HALVINGS = 4
 # More contested voxels than this are sampled evenly: they choose the rule, whose score is then computed on all.
 _MOST_CONTESTED = 1 << 19
@@ -35,10 +43,31 @@ _MOST_CONTESTED = 1 << 19
 
 @dataclass(frozen=True)
 class Point:
-    """Kept volumes ``(regions,)`` and masses ``(regions,)`` of a label map."""
+    """What a label map keeps.
+
+    Attributes:
+        kept: ``(regions,)`` volumes.
+        mass: ``(regions,)`` sums of the kept voxels' probabilities.
+        by_step: ``(regions, STEPS)`` kept volumes by step of probability.
+    """
 
     kept: Float64[Tensor, " regions"]
     mass: Float64[Tensor, " regions"]
+    by_step: Float64[Tensor, "regions steps"]
+
+    @classmethod
+    def of(cls, kept: KeptVoxels) -> Point:
+        """Of a label map, or of any voxels."""
+        return cls(kept.volume, kept.mass, by_step(kept.counts))
+
+    def or_where_empty(self, other: Point) -> Point:
+        """With the other's regions in place of those that keep nothing."""
+        empty = self.kept == 0
+        return Point(
+            torch.where(empty, other.kept, self.kept),
+            torch.where(empty, other.mass, self.mass),
+            torch.where(empty[:, None], other.by_step, self.by_step),
+        )
 
 
 class Contested:
@@ -94,67 +123,66 @@ class Landscape:
         scan = contested.wanted.scan
         self.regions = scan.regions
         device = scan.blocks.device
-        self._total = scan.histogram.mass
         self._floor = scan.floor
-        self._smooth = torch.tensor([o.smooth for o in objectives], dtype=torch.float64, device=device)
-        self._is_dice = torch.tensor([o.metric == "dice" for o in objectives], device=device)
         self._allowed = torch.tensor(list(allowed), device=device)
-        self._contested, self._weight, alone = contested.sample, contested.weight, contested.alone
+        self._coherence = torch.tensor([o.coherence for o in objectives], dtype=torch.float64, device=device)
+        self._independent = IndependentSlopes(scan.histogram, objectives)
+        self._coherent = CoherentSlopes(scan.histogram, objectives) if bool(self._coherence.any()) else None
+        self._contested, self._weight = contested.sample, contested.weight
         values = torch.arange(LEVELS, dtype=torch.float64, device=device) / (LEVELS - 1)
         # At each level, volume and mass of the uncontested voxels from it up; one more level for "none".
-        self._kept_from = _from_each_level_up(alone.double())
-        self._mass_from = _from_each_level_up(alone * values)
+        self._kept_from = _from_each_level_up(contested.alone.double())
+        self._mass_from = _from_each_level_up(contested.alone * values)
+        self._alone_by_step = by_step(contested.alone)
+        self._steps = torch.arange(STEPS, device=device)
 
     def scores(self, point: Point) -> Float64[Tensor, " regions"]:
         """Approximate score of each region."""
-        dice, iou = self._denominators(point)
-        s = self._smooth
-        dice_score = 2 * point.mass / dice + s / (dice - 1).clamp_min(1e-300)
-        iou_score = torch.where(iou > 0, (point.mass + s) / iou.clamp_min(1e-300), 0.0)
-        return torch.where(self._is_dice, dice_score, iou_score)
+        independent = self._independent.scores(point.kept, point.mass)
+        if self._coherent is None:
+            return independent
+        return torch.lerp(independent, self._coherent.scores(point.kept, point.by_step), self._coherence)
 
-    def linearise(self, point: Point) -> tuple[Float64[Tensor, " regions"], Float64[Tensor, " regions"]]:
-        """Weights a and costs b at a point; regions that are not allowed cost infinitely much."""
-        dice, iou = self._denominators(point)
-        s = self._smooth
-        squared = iou.square().clamp_min(1e-300)
-        weights = torch.where(self._is_dice, 2 / dice, (point.kept + self._total + 2 * s) / squared)
-        dice_costs = 2 * point.mass / dice.square() + s / (dice - 1).square().clamp_min(1e-300)
-        costs = torch.where(self._is_dice, dice_costs, (point.mass + s) / squared)
-        return weights, torch.where(self._allowed, costs, torch.inf)
+    def linearise(self, point: Point) -> GainRule:
+        """The gains at a point; regions that are not allowed cost infinitely much."""
+        weights, costs = self._independent.slopes(point.kept, point.mass)
+        steps = None
+        if self._coherent is not None:
+            c = self._coherence
+            steps, coherent_costs = self._coherent.slopes(point.kept, point.by_step)
+            weights, steps, costs = (1 - c) * weights, c[:, None] * steps, torch.lerp(costs, coherent_costs, c)
+        return GainRule(self.regions, weights, torch.where(self._allowed, costs, torch.inf), steps)
 
-    def follow(self, rule: LinearRule) -> Point:
+    def follow(self, rule: GainRule) -> Point:
         """Where a rule leads."""
-        ratio = (rule.costs / rule.weights.clamp_min(1e-300) * (LEVELS - 1)).clamp(self._floor, LEVELS - 1)
-        level = torch.where(self._allowed, ratio.floor().long() + 1, LEVELS)
+        level = self._lowest_gaining(rule)
         kept = self._kept_from.gather(1, level[:, None]).squeeze(1)
         mass = self._mass_from.gather(1, level[:, None]).squeeze(1)
+        steps = self._alone_by_step * (self._steps >= (level // (LEVELS // STEPS))[:, None])
         if self._contested.shape[1]:
-            inside = membership_of(self.regions, rule(self._contested))
+            labels = rule(self._contested)
             region = self.regions.probabilities(self._contested)
-            kept = kept + self._weight * inside.sum(1)
-            mass = mass + self._weight * (region * inside).sum(1, dtype=torch.float64)
-        return Point(kept, mass)
+            for index, inside in enumerate(membership_of(self.regions, labels)):
+                own = region[index, inside]
+                kept[index] += self._weight * len(own)
+                mass[index] += self._weight * own.sum(dtype=torch.float64)
+                if self._coherent is not None:
+                    steps[index] += self._weight * torch.bincount(step_of(own), minlength=STEPS)
+        return Point(kept, mass, steps)
 
-    def height(self, rule: LinearRule) -> float:
+    def height(self, rule: GainRule) -> float:
         """Mean approximate score of a rule."""
         return float(self.scores(self.follow(rule)).mean())
 
-    def climb(self, start: Point) -> tuple[LinearRule, float]:
+    def climb(self, start: Point) -> tuple[GainRule, float]:
         """Best rule found from a start, and its mean approximate score."""
-        weights, costs = self.linearise(start)
-        best = LinearRule(self.regions, weights, costs)
+        best = self.linearise(start)
         point = self.follow(best)
         height = float(self.scores(point).mean())
-        for _ in range(_STEPS):
-            towards_weights, towards_costs = self.linearise(point)
+        for _ in range(_MOST_STEPS):
+            towards = self.linearise(point)
             for halving in range(_HALVINGS):
-                share = 0.5**halving
-                rule = LinearRule(
-                    self.regions,
-                    best.weights + share * (towards_weights - best.weights),
-                    torch.where(self._allowed, best.costs + share * (towards_costs - best.costs), torch.inf),
-                )
+                rule = self._between(best, towards, 0.5**halving)
                 reached = self.follow(rule)
                 gain = float(self.scores(reached).mean()) - height
                 if gain > 0:
@@ -164,13 +192,102 @@ class Landscape:
             best, point, height = rule, reached, height + gain
         return best, height
 
-    def _denominators(self, point: Point) -> tuple[Tensor, Tensor]:
-        return (
-            point.kept + self._total + 1 + self._smooth,
-            point.kept + self._total - point.mass + self._smooth,
-        )
+    def _between(self, one: GainRule, other: GainRule, share: float) -> GainRule:
+        costs = torch.where(self._allowed, one.costs + share * (other.costs - one.costs), torch.inf)
+        steps = None if one.steps is None or other.steps is None else torch.lerp(one.steps, other.steps, share)
+        return GainRule(self.regions, torch.lerp(one.weights, other.weights, share), costs, steps)
+
+    def _lowest_gaining(self, rule: GainRule) -> Int64[Tensor, " regions"]:
+        """Lowest level from which up a voxel that nobody else wants is kept; `LEVELS` if none is."""
+        if rule.steps is None:
+            ratio = (rule.costs / rule.weights.clamp_min(1e-300) * (LEVELS - 1)).clamp(self._floor, LEVELS - 1)
+            return torch.where(self._allowed, ratio.floor().long() + 1, LEVELS)
+        values = self._steps * (LEVELS // STEPS) / (LEVELS - 1)
+        losing = (rule.weights[:, None] * values + rule.steps <= rule.costs[:, None]).sum(1)
+        return (losing * (LEVELS // STEPS)).clamp_min(self._floor + 1)
+
+
+class IndependentSlopes:
+    """Scores and slopes of independent voxels, by the reciprocal moment approximation."""
+
+    def __init__(self, histogram: ProbabilityHistogram, objectives: Sequence[Objective]) -> None:
+        device = histogram.mass.device
+        self._total = histogram.mass
+        self._smooth = torch.tensor([o.smooth for o in objectives], dtype=torch.float64, device=device)
+        self._is_dice = _is_dice(objectives, device)
+
+    def scores(
+        self, kept: Float64[Tensor, " regions"], mass: Float64[Tensor, " regions"]
+    ) -> Float64[Tensor, " regions"]:
+        """Score of each region."""
+        s = self._smooth
+        dice, iou = self._denominators(kept, mass)
+        dice_score = 2 * mass / dice + s / (dice - 1).clamp_min(1e-300)
+        iou_score = torch.where(iou > 0, (mass + s) / iou.clamp_min(1e-300), 0.0)
+        return torch.where(self._is_dice, dice_score, iou_score)
+
+    def slopes(
+        self, kept: Float64[Tensor, " regions"], mass: Float64[Tensor, " regions"]
+    ) -> tuple[Float64[Tensor, " regions"], Float64[Tensor, " regions"]]:
+        """Weights a and costs b."""
+        s = self._smooth
+        dice, iou = self._denominators(kept, mass)
+        squared = iou.square().clamp_min(1e-300)
+        weights = torch.where(self._is_dice, 2 / dice, (kept + self._total + 2 * s) / squared)
+        dice_costs = 2 * mass / dice.square() + s / (dice - 1).square().clamp_min(1e-300)
+        return weights, torch.where(self._is_dice, dice_costs, (mass + s) / squared)
+
+    def _denominators(self, kept: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+        return kept + self._total + 1 + self._smooth, kept + self._total - mass + self._smooth
+
+
+class CoherentSlopes:
+    """Scores and slopes under the coherent posterior, its levels taken step by step."""
+
+    def __init__(self, histogram: ProbabilityHistogram, objectives: Sequence[Objective]) -> None:
+        counts = by_step(histogram.counts)
+        squares = histogram.uncounted_squares
+        faint = torch.where(squares > 0, histogram.uncounted_mass.square() / squares.clamp_min(1e-300), 0.0)
+        steps_of_faint = torch.arange(faint.shape[1], device=faint.device) // (LEVELS // STEPS)
+        counts.index_add_(1, steps_of_faint, faint)
+        self._volumes = _from_each_step_up(counts)
+        self._is_dice = _is_dice(objectives, counts.device)[:, None]
+
+    def scores(
+        self, kept: Float64[Tensor, " regions"], by_step: Float64[Tensor, "regions steps"]
+    ) -> Float64[Tensor, " regions"]:
+        """Score of each region."""
+        common, both = self._common_and_both(kept, by_step)
+        score = torch.where(self._is_dice, 2 * common / both, common / (both - common))
+        return score.sum(1) / STEPS
+
+    def slopes(
+        self, kept: Float64[Tensor, " regions"], by_step: Float64[Tensor, "regions steps"]
+    ) -> tuple[Float64[Tensor, "regions steps"], Float64[Tensor, " regions"]]:
+        """What a voxel of each step gains, and the costs b."""
+        common, both = self._common_and_both(kept, by_step)
+        either = both - common
+        gains = torch.where(self._is_dice, 2 / both, both / either.square()) / STEPS
+        costs = torch.where(self._is_dice, 2 * common / both.square(), common / either.square()) / STEPS
+        # The level set of the lowest step is the whole volume, and no step of it is gained.
+        gains[:, 0] = 0
+        return gains.cumsum(1), costs.sum(1)
+
+    def _common_and_both(self, kept: Tensor, by_step: Tensor) -> tuple[Tensor, Tensor]:
+        """Volume that the kept voxels share with each level set, and the sum of both volumes; 0 and 1 of none."""
+        common = _from_each_step_up(by_step)
+        common[:, 0] = 0
+        return common, (kept[:, None] + self._volumes).clamp_min(1)
+
+
+def _is_dice(objectives: Sequence[Objective], device: torch.device) -> Bool[Tensor, " regions"]:
+    return torch.tensor([o.metric == "dice" for o in objectives], device=device)
+
+
+def _from_each_step_up(values: Float64[Tensor, "regions steps"]) -> Float64[Tensor, "regions steps"]:
+    return values.flip(1).cumsum(1).flip(1)
 
 
 def _from_each_level_up(values: Float64[Tensor, "regions levels"]) -> Float64[Tensor, "regions levels+1"]:
-    sums = values.flip(1).cumsum(1).flip(1)
+    sums = _from_each_step_up(values)
     return torch.cat([sums, torch.zeros_like(sums[:, :1])], 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rankseg_med.decode.decision import Threshold
 from rankseg_med.decode.expected_score import Metric
-from rankseg_med.decode.levels import lowest_probability_of
+from rankseg_med.decode.levels import lowest_probability_of, step_of
 from rankseg_med.decode.regions import Regions
 
 Rule: TypeAlias = Callable[[Float[Tensor, "classes n"]], UInt8[Tensor, " n"]]
@@ -49,8 +49,8 @@ class HighestInAnyRegion:
         return self._labels.to(classes.device)[highest(classes).int()]
 
 
-class LinearRule:
-    """The label whose regions gain most: the sum over a label's regions of ``weight * probability - cost``.
+class GainRule:
+    """The label whose regions gain most: the sum over a label's regions of ``weight * probability + step - cost``.
 
     Background gains nothing. Of labels in the same regions the most probable is taken.
 
@@ -58,27 +58,40 @@ class LinearRule:
         regions: What is scored.
         weights: ``(regions,)``.
         costs: ``(regions,)``; infinite for a region that may not be predicted.
+        steps: ``(regions, STEPS)``, what a voxel of each step of probability gains beside, ascending; None for nothing.
     """
 
     def __init__(
-        self, regions: Regions, weights: Float64[Tensor, " regions"], costs: Float64[Tensor, " regions"]
+        self,
+        regions: Regions,
+        weights: Float64[Tensor, " regions"],
+        costs: Float64[Tensor, " regions"],
+        steps: Float64[Tensor, "regions steps"] | None = None,
     ) -> None:
         self.regions = regions
         self.weights = weights
         self.costs = costs
+        self.steps = steps
 
     def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Labels of voxels ``(classes, n)``."""
-        weights = self.weights.to(classes.dtype)[:, None]
-        costs = self.costs.to(classes.dtype)[:, None]
-        gains = self.regions.probabilities(classes) * weights - costs
+        gains = self.gains(self.regions.probabilities(classes))
         if self.regions.are_classes:
             return highest_above(torch.zeros_like(gains[0]), gains)
         return highest_label(self.regions, gains, classes)
 
+    def gains(self, probabilities: Float[Tensor, "regions n"]) -> Float[Tensor, "regions n"]:
+        """What each region gains by voxels of these probabilities."""
+        dtype = probabilities.dtype
+        gains = probabilities * self.weights.to(dtype)[:, None] - self.costs.to(dtype)[:, None]
+        if self.steps is not None:
+            for gain, steps, region in zip(gains, self.steps.to(dtype), probabilities, strict=True):
+                gain += steps[step_of(region)]
+        return gains
+
     def reaches_below(self, limits: Float[Tensor, " regions"]) -> bool:
         """Whether a region gains by a voxel of lower probability than its limit."""
-        return bool((self.weights * limits > self.costs).any())
+        return bool((self.gains(limits.double()[:, None]) > 0).any())
 
 
 def highest_label(
