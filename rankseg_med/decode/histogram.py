@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from rankseg_med.decode.blocks import TensorBlocks
+from rankseg_med.decode.blocks import Grid, TensorBlocks
 from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.workers import in_order, on_workers
 
 
 def _nothing() -> Float64[Tensor, " 0"]:
@@ -159,12 +160,21 @@ class ProbabilityHistogram:
         Returns:
             The histogram, on the device of ``probabilities``.
         """
-        histogram = cls.empty(probabilities.shape[0], 0, probabilities.device)
         blocks = TensorBlocks(probabilities)
-        for grid in blocks.grids():
+
+        def of_piece(grid: Grid) -> ProbabilityHistogram:
+            histogram = cls.empty(blocks.num_classes, 0, blocks.device)
             for _, tiles in blocks.parts(grid, torch.ones(grid.count, dtype=torch.bool, device=blocks.device)):
                 histogram.count(tiles.flatten(1))
-        return histogram
+            return histogram
+
+        def of_volume() -> ProbabilityHistogram:
+            histogram = cls.empty(blocks.num_classes, 0, blocks.device)
+            for piece in in_order(of_piece, blocks.grids()):
+                histogram.add_(piece)
+            return histogram
+
+        return on_workers(of_volume, blocks.device)
 
     def count(self, voxels: Float[Tensor, "regions n"]) -> None:
         """Count further voxels, in place."""
@@ -193,20 +203,27 @@ class ProbabilityHistogram:
         """Number of regions or classes."""
         return self.counts.shape[0]
 
+    def add_(self, other: ProbabilityHistogram) -> None:
+        """Add the histogram of another part of the volume, in place."""
+        for own, others in zip(self._sums, other._sums, strict=True):
+            own += others
+        torch.maximum(self.peak, other.peak, out=self.peak)
+
+    @property
+    def _sums(self) -> tuple[Tensor, ...]:
+        return self.counts, self.mass, self.uncounted_mass, self.uncounted_squares
+
     def __add__(self, other: ProbabilityHistogram) -> ProbabilityHistogram:
         """Histogram of both volumes together; the regions must be the same."""
         if self.regions != other.regions:
             raise ValueError(
                 f"histograms to be added must have the same regions, found {self.regions} and {other.regions}"
             )
-        return ProbabilityHistogram(
-            self.counts + other.counts,
-            self.mass + other.mass,
-            self.uncounted_mass + other.uncounted_mass,
-            self.uncounted_squares + other.uncounted_squares,
-            torch.maximum(self.peak, other.peak),
-            max(self.floor, other.floor),
+        both = replace(
+            self, **{name: getattr(self, name).clone() for name in _TENSORS}, floor=max(self.floor, other.floor)
         )
+        both.add_(other)
+        return both
 
     def cpu(self) -> ProbabilityHistogram:
         """The same on the CPU, where solvers work."""
