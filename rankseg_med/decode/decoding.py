@@ -260,8 +260,8 @@ def _paint(
     # Rules differ in few voxels: each is counted by what it changes of the one before.
     changes = {name: KeptVoxels.none(wanted.regions, labels.device) for name in rules}
 
-    def paint(part: Iterable[Voxels]) -> list[tuple[KeptVoxels, LevelPlaces, LevelPlaces]]:
-        changed: list[tuple[KeptVoxels, LevelPlaces, LevelPlaces]] = []
+    def paint(part: Iterable[Voxels]) -> list[tuple[str, LevelPlaces, LevelPlaces]]:
+        changed = []
         for positions, classes in part:
             probabilities = wanted.regions.probabilities(classes)
             # Fresh labels are not read: pages that were never touched cost more than zeros.
@@ -269,17 +269,18 @@ def _paint(
             for name, rule in rules.items():
                 given = rule(classes)
                 index = (given != before).nonzero().squeeze(1)
-                of_changed = take(probabilities, index)
-                gained, lost = (LevelPlaces.of(wanted.regions, of_changed, some[index]) for some in (given, before))
-                changed.append((changes[name], gained, lost))
+                if len(index):
+                    of_changed = take(probabilities, index)
+                    gained, lost = (LevelPlaces.of(wanted.regions, of_changed, some[index]) for some in (given, before))
+                    changed.append((name, gained, lost))
                 before = given
             labels[positions] = before
         return changed
 
     for changed in in_order(paint, wanted.parts):
-        for kept, gained, lost in changed:
-            kept.add_places(gained)
-            kept.add_places(lost, -1)
+        for name, gained, lost in changed:
+            changes[name].add_places(gained)
+            changes[name].add_places(lost, -1)
     summed = list(accumulate(changes.values(), initial=keeping or KeptVoxels.none(wanted.regions, labels.device)))
     return dict(zip(rules, summed[1:], strict=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -111,6 +112,15 @@ class TileSums(NamedTuple):
         """Those of some tiles."""
         return cls(tiles.sum(-1), torch.linalg.vector_norm(tiles, dim=-1), tiles.amax(-1))
 
+    @classmethod
+    def of_all(cls, parts: Sequence[TileSums]) -> TileSums:
+        """Those of some tiles and of others."""
+        return cls(*(torch.cat(values, 1) for values in zip(*parts, strict=True)))
+
+    def where(self, chosen: Bool[Tensor, " tiles"]) -> TileSums:
+        """Those of the chosen tiles; nothing of the others."""
+        return TileSums(*(values * chosen for values in self))
+
 
 @dataclass(frozen=True)
 class ProbabilityHistogram:
@@ -183,16 +193,15 @@ class ProbabilityHistogram:
         for counts, region in zip(self.counts, voxels, strict=True):
             counts += torch.bincount(level_of(region), minlength=LEVELS)
 
-    def note_uncounted(self, tiles: TileSums, chosen: Bool[Tensor, " tiles"]) -> None:
-        """Note the chosen ones of some tiles without counting their voxels, in place."""
-        mass = tiles.sums.double() * chosen
-        squares = tiles.norms.double().square() * chosen
+    def note_uncounted(self, tiles: TileSums) -> None:
+        """Note tiles without counting their voxels, in place."""
+        mass, squares = tiles.sums.double(), tiles.norms.double().square()
         self.mass.add_(mass.sum(1))
         # A tile's foreground is most of its mass: weighted by itself, its mean probability is squares over mass.
         levels = level_of(squares / mass.clamp_min(1e-300)).clamp_max_(FAINT_LEVELS - 1).long()
         self.uncounted_mass.scatter_add_(1, levels, mass)
         self.uncounted_squares.scatter_add_(1, levels, squares)
-        torch.maximum(self.peak, (tiles.peaks * chosen).amax(1).double(), out=self.peak)
+        torch.maximum(self.peak, tiles.peaks.amax(1).double(), out=self.peak)
 
     def of_regions(self, which: slice) -> ProbabilityHistogram:
         """The histogram of some regions; what is counted later is counted there too."""

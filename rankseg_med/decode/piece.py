@@ -62,12 +62,14 @@ class Piece:
         self.certain_voxels = 0
         self.uncertain: list[Voxels] | None = []
         self._blocks, self._regions, self._lowest_uncertain = scan.blocks, scan.regions, scan.lowest_uncertain
+        self._set_aside: list[TileSums] = []
         room = int(_KEPT_SHARE * grid.count * grid.tile * self._blocks.num_classes * 4)
         for positions, classes in joined(self._read(grid, check)):
             self.rows.count(self._background_and_regions(classes))
             room -= positions.nbytes + classes.nbytes
             if self.uncertain is not None:
                 self.uncertain = None if room < 0 else [*self.uncertain, (positions, classes)]
+        self.rows.note_uncounted(TileSums.of_all(self._set_aside))
 
     @property
     def kept_bytes(self) -> int:
@@ -82,7 +84,7 @@ class Piece:
         if check is not None:
             certain &= ~check.see(lows, highs)
         self.certain_voxels += int(certain.count_nonzero()) * grid.tile
-        self.rows.note_uncounted(sums, certain)
+        self._set_aside.append(sums.where(certain))
         for numbers, tiles in self._blocks.parts(grid, ~certain):
             if check is not None:
                 check.add_up(tiles)
@@ -105,7 +107,7 @@ class Piece:
             else:
                 highs.append(tiles.amax(-1))
                 sums.append(TileSums.of(self._background_and_regions(tiles)))
-        return torch.cat(lows, 1), torch.cat(highs, 1), TileSums(*(torch.cat(s, 1) for s in zip(*sums, strict=True)))
+        return torch.cat(lows, 1), torch.cat(highs, 1), TileSums.of_all(sums)
 
     def _uncertain_among(self, tiles: Float[Tensor, "classes tiles tile"]) -> Bool[Tensor, "tiles tile"]:
         """Which voxels are uncertain; the others are set aside."""
@@ -113,8 +115,7 @@ class Piece:
         if not bool(uncertain.all()):
             certain = ~uncertain
             self.certain_voxels += int(certain.count_nonzero())
-            rest = TileSums.of(self._background_and_regions(tiles * certain))
-            self.rows.note_uncounted(rest, torch.ones_like(certain[:, 0]))
+            self._set_aside.append(TileSums.of(self._background_and_regions(tiles * certain)))
         return uncertain
 
     def _background_and_regions(self, classes: Float[Tensor, "classes *voxels"]) -> Float[Tensor, "rows *voxels"]:
