@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Grid, Voxels, is_batch, joined, take
+from rankseg_med.decode.blocks import Grid, Voxels, is_batch, joined, places, take
 from rankseg_med.decode.histogram import ProbabilityHistogram, TileSums
 from rankseg_med.decode.validation import ValueCheck
 
@@ -63,7 +63,7 @@ class Piece:
         self.uncertain: list[Voxels] | None = []
         self._blocks, self._regions, self._lowest_uncertain = scan.blocks, scan.regions, scan.lowest_uncertain
         self._set_aside: list[TileSums] = []
-        room = int(_KEPT_SHARE * grid.count * grid.tile * self._blocks.num_classes * 4)
+        room = self._blocks.room(_KEPT_SHARE * grid.count * grid.tile / self._blocks.num_voxels)
         for positions, classes in joined(self._read(grid, check)):
             self.rows.count(self._background_and_regions(classes))
             room -= positions.nbytes + classes.nbytes
@@ -92,7 +92,7 @@ class Piece:
             if self.uncertain is None and is_batch(tiles) and bool(uncertain.all()):
                 self.rows.count(self._background_and_regions(tiles).flatten(1))
                 continue
-            index = uncertain.flatten().nonzero().squeeze(1)
+            index = places(uncertain.flatten())
             yield grid.positions(uncertain, numbers, index), take(tiles.flatten(1), index)
 
     def _sum_up(self, grid: Grid) -> tuple[Float[Tensor, "classes tiles"], Float[Tensor, "classes tiles"], TileSums]:
