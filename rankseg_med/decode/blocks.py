@@ -182,6 +182,11 @@ def places(mask: Bool[Tensor, " n"]) -> Int64[Tensor, " m"]:
     return mask.nonzero().squeeze(1)
 
 
+def number(mask: Bool[Tensor, "*n"]) -> int:
+    """How often a mask holds; likewise."""
+    return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
+
+
 def take(rows: Shaped[Tensor, "rows n *rest"], index: Int64[Tensor, " m"]) -> Shaped[Tensor, "rows m *rest"]:
     """``rows[:, index]``, row by row: several times as fast where the rows do not follow each other in memory."""
     taken = rows.new_empty((len(rows), len(index), *rows.shape[2:]))
