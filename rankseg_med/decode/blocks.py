@@ -150,8 +150,8 @@ def is_batch(values: Shaped[Tensor, "*shape"]) -> bool:
     return values.numel() >= _BATCH_VALUES
 
 
-def are_batch(pieces: Sequence[Voxels]) -> bool:
-    """Whether these are together."""
+def are_batch(pieces: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Whether these voxels are, together."""
     return sum(classes.numel() for _, classes in pieces) >= _BATCH_VALUES
 
 
@@ -167,7 +167,7 @@ def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
         yield concatenated(waiting)
 
 
-def concatenated(pieces: Sequence[Voxels]) -> Voxels:
+def concatenated(pieces: Sequence[tuple[Tensor, Tensor]]) -> Voxels:
     """The same voxels at once."""
     if len(pieces) == 1:
         return pieces[0]
