@@ -17,7 +17,7 @@ from torch import Tensor
 TILE_VOXELS = 1 << 11
 """Voxels that are looked at together before they are looked at one by one."""
 # Values (classes times voxels) of a piece of a volume, which one worker takes at a time.
-_PIECE_VALUES = 1 << 24
+_PIECE_VALUES = 1 << 25
 # Values of tiles that are summed up at a time: they stay in the cache for the next sum.
 _RUN_VALUES = 1 << 20
 # Values worked on one by one at a time: results larger than this come from fresh pages each time, which costs more
