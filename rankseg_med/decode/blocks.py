@@ -17,7 +17,7 @@ from torch import Tensor
 TILE_VOXELS = 1 << 11
 """Voxels that are looked at together before they are looked at one by one."""
 # Values (classes times voxels) of a piece of a volume, which one worker takes at a time.
-_PIECE_VALUES = 1 << 25
+_PIECE_VALUES = 1 << 24
 # Values of tiles that are summed up at a time: they stay in the cache for the next sum.
 _RUN_VALUES = 1 << 20
 # Values worked on one by one at a time: results larger than this come from fresh pages each time, which costs more
@@ -159,7 +159,8 @@ def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
     """The same voxels in batches."""
     waiting: list[Voxels] = []
     for piece in pieces:
-        waiting.append(piece)
+        if len(piece[0]):
+            waiting.append(piece)
         if are_batch(waiting):
             yield concatenated(waiting)
             waiting = []
