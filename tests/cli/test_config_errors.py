@@ -76,7 +76,7 @@ def test_a_network_that_cannot_be_built(rankseg_med, commands, overlay, executor
 
 
 def test_a_calibration_that_pseudo_labels_would_not_have(rankseg_med, commands, overlay):
-    path = overlay("calibration: {_target_: rankseg_med.calibration.Calibration, num_classes: 3}")
+    path = overlay("calibration: {_target_: rankseg_med.calibration.Temperature, num_classes: 3}")
     result = rankseg_med(*commands["pseudo-label"], "--config", path, "--device", "cpu")
     assert result.code == 1
     assert "calibration: means nothing to pseudo-label" in result.err

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rankseg_med.calibration import Calibration
+from rankseg_med.calibration import Temperature
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.workflows.config import load_config
 from rankseg_med.workflows.train import BEST, HISTORY, LAST, RECORD, split_studies, train, unlabelled_studies
@@ -192,7 +192,7 @@ def test_the_teachers_calibration_is_that_of_the_validation_volumes(studies, tmp
     training, validation, unlabelled = semi_supervised_parts(studies)
     train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
     content = torch.load(tmp_path / "run" / LAST, weights_only=True)
-    network, calibration = settings.get_parsed_content("network_def"), Calibration(3)
+    network, calibration = settings.get_parsed_content("network_def"), Temperature(3)
     network.load_state_dict(content["network"])
     calibration.load_state_dict(content["calibration"])
     assert calibration.temperature != 1

@@ -1,6 +1,6 @@
 import pytest
 
-CALIBRATION = "calibration: {_target_: rankseg_med.calibration.Calibration, num_classes: '@num_classes'}\n"
+CALIBRATION = "calibration: {_target_: rankseg_med.calibration.Temperature, num_classes: '@num_classes'}\n"
 
 
 @pytest.mark.parametrize(
