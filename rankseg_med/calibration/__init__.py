@@ -4,9 +4,9 @@ from rankseg_med.calibration.calibration import Calibration, Observations, calib
 from rankseg_med.calibration.counts import BinnedVoxels, ReliabilityCounts, Weighting
 from rankseg_med.calibration.files import (
     CalibrationError,
-    calibration_text,
     load_calibration,
     parse_calibration,
+    read_calibration_text,
     save_calibration,
 )
 from rankseg_med.calibration.isotonic import IsotonicCalibration
@@ -28,10 +28,10 @@ __all__ = [
     "Temperature",
     "Weighting",
     "calibrated",
-    "calibration_text",
     "draw_voxels",
     "load_calibration",
     "parse_calibration",
+    "read_calibration_text",
     "reliability",
     "save_calibration",
 ]

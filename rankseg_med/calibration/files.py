@@ -83,11 +83,6 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
     Raises:
         TypeError: A kind that has no form as a file.
     """
-    path.write_text(calibration_text(calibration), encoding="utf-8")
-
-
-def calibration_text(calibration: Calibration) -> str:
-    """What a calibration's file holds."""
     content: _TemperatureFile | _IsotonicFile
     if isinstance(calibration, Temperature):
         content = _TemperatureFile(
@@ -113,7 +108,7 @@ def calibration_text(calibration: Calibration) -> str:
         )
     else:
         raise TypeError(f"only temperature and isotonic calibrations have files, found {type(calibration).__name__}")
-    return content.model_dump_json(indent=1) + "\n"
+    path.write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -123,19 +118,30 @@ def load_calibration(path: Path) -> Calibration:
         CalibrationError: There is no such file, it is no calibration of this version, or holds what none can be, such
             as knots that fall or leave [0, 1]; the message names the file and the entry.
     """
+    return parse_calibration(read_calibration_text(path), path)
+
+
+def read_calibration_text(path: Path) -> str:
+    """What a calibration's file holds, not looked at.
+
+    Raises:
+        CalibrationError: There is no such file, or it is none of text.
+    """
     try:
         if not path.is_file():  # which a FIFO is not, and opening one waits forever
             what = "is no regular file" if path.exists() else "no such calibration file"
             raise CalibrationError(f"{path}: {what}; save_calibration writes one")
-        return parse_calibration(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        if isinstance(error, CalibrationError) and str(error).startswith(str(path)):
-            raise
-        raise CalibrationError(f"{path}: {error}") from error
+        return path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise CalibrationError(f"{path}: cannot be read ({error})") from error
 
 
-def parse_calibration(text: str) -> Calibration:
+def parse_calibration(text: str, path: Path) -> Calibration:
     """The calibration of a file's text.
+
+    Args:
+        text: Of the file.
+        path: Where it was, for messages.
 
     Raises:
         CalibrationError: As of `load_calibration`.
@@ -146,11 +152,11 @@ def parse_calibration(text: str) -> Calibration:
         first = error.errors()[0]
         place = "::".join(map(str, first["loc"][1:] or first["loc"]))
         raise CalibrationError(
-            f"is no calibration of version 1 ({f'{place}: ' if place else ''}{first['msg']}); was it written by "
-            "save_calibration, of this version of the package?"
+            f"{path}: is no calibration of version 1 ({f'{place}: ' if place else ''}{first['msg']}); "
+            "was it written by save_calibration, of this version of the package?"
         ) from error
     except ValueError as error:
-        raise CalibrationError(f"holds no calibration: {error}") from error
+        raise CalibrationError(f"{path}: holds no calibration: {error}") from error
 
 
 def _map_of(region: _Map, index: int) -> MonotoneMap:
