@@ -161,7 +161,8 @@ class IsotonicCalibration(Calibration):
 
     def _of_voxels(self, probabilities: Float[Tensor, "classes voxels"]) -> Float[Tensor, "classes voxels"]:
         wanted = probabilities if self.regions is None else self.regions.probabilities(probabilities)
-        knots = self.knots.to(probabilities.device)
+        used = int((self.knots[:, 0] < 1).sum(1).max()) + 1
+        knots = self.knots[..., :used].to(probabilities.device).contiguous()
         found = torch.stack([apply_map(values, rows) for values, rows in zip(wanted, knots, strict=True)])
         return found if self._root is None else shared_out(self._root, found, probabilities.clamp(min=0))
 

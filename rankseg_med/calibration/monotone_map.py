@@ -95,15 +95,15 @@ def apply_map(values: Float[Tensor, " voxels"], knots: Float[Tensor, "2 knots"])
         knots: On the same device. The last may be repeated.
     """
     x, y = knots
+    width, rise = x.diff(prepend=x[:1]), y.diff(prepend=y[:1])
+    per_width = torch.where(width > 0, 1 / width, 0.0)
+    pieces = torch.stack([x.roll(1), per_width, rise, y.roll(1), y])
     values = values.clamp(0, 1)
     # Of the piece that a value is in, the right end; NaN is taken for beyond the last.
     right = torch.searchsorted(x, values, right=True).clamp_(max=len(x) - 1)
-    left = right - 1
-    start, width = x[left], x[right] - x[left]
-    low, high = y[left], y[right]
-    share = torch.where(width > 0, (values - start) / width, values - start)
+    start, per_width, rise, low, high = (torch.index_select(row, 0, right) for row in pieces)
     # Rounding may go past the end of a piece, and then the next one would begin lower.
-    return torch.minimum(low + share * (high - low), high)
+    return torch.minimum(values.sub_(start).mul_(per_width).mul_(rise).add_(low), high)
 
 
 def _shown(values: tuple[float, ...]) -> str:
