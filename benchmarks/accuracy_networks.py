@@ -120,10 +120,12 @@ def plan(data: Path, dataset: str, case_ids: Iterable[str]) -> list[PlannedNetwo
     iterations = RECIPES[dataset].iterations
     if dataset in ("lung_nodules", "sarcoma_pet"):
         seeds = range(3 if dataset == "lung_nodules" else 2)
+        # Nodules are small: a network that has seen little of them is what many who look for rare lesions have.
+        variants = [("", iterations), ("_iterations60", 60)] if dataset == "lung_nodules" else [("", iterations)]
         folds = list(enumerate(folds_by_patient(case_ids)))
         return [
-            PlannedNetwork(f"{loss}_{seed}_fold{fold}", loss, seed, split, iterations, fold)
-            for seed, (fold, split), loss in itertools.product(seeds, folds, _DICE_WEIGHT)
+            PlannedNetwork(f"{loss}_{seed}_fold{fold}{suffix}", loss, seed, split, stop, fold)
+            for (suffix, stop), seed, (fold, split), loss in itertools.product(variants, seeds, folds, _DICE_WEIGHT)
         ]
     if dataset == "hippocampus":
         split = hippocampus_split(case_ids)
