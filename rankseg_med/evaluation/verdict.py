@@ -54,8 +54,8 @@ def decide(changes: Mapping[str, PairedComparison], words: Mapping[str, str], sc
         return Verdict(
             None,
             best,
-            f"Do not decode on this evidence: {_number(patients, 'patient')} are too few to tell, at least "
-            f"{MINIMUM_PATIENTS} are needed; the largest change of the mean {score}, with {words[best]}, is {told}.",
+            f"Do not decode on this evidence: {patients} of the at least {MINIMUM_PATIENTS} patients that it takes; "
+            f"the largest change of the mean {score}, with {words[best]}, is {told}.",
         )
     if able:
         chosen = min(able, key=lambda name: (worse(changes[name]), -gains[name]))
@@ -90,6 +90,8 @@ def _not_to_decode(best: PairedComparison, words: str, score: str) -> str:
 
 
 def _told(change: PairedComparison) -> str:
+    if not change.n_cases:
+        return "undefined"
     mean, low, high = (100 * value for value in (change.mean_difference, *change.interval))
     interval = "no interval" if math.isnan(low) else f"{change.confidence:.0%} interval {low:+.2f} to {high:+.2f}"
     cases = _number(change.n_cases, "case")

@@ -46,7 +46,7 @@ def test_a_failing_case(rankseg_med, folders, tmp_path):
     result = rankseg_med("ab", *folders, "--output", tmp_path / "out")
     assert result.code == 1
     assert "Failed, in no number above: p3_scan: " in result.err
-    assert "5 patients are too few" in result.out
+    assert "5 of the at least 6 patients" in result.out
 
 
 @pytest.mark.parametrize(

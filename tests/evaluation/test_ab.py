@@ -77,7 +77,7 @@ def test_undecided(try_on):
 
 def test_too_few(try_on):
     trial = try_on(*[True] * 5)
-    assert "5 patients are too few to tell" in trial.verdict.sentence
+    assert "5 of the at least 6 patients" in trial.verdict.sentence
 
 
 def scores(output, setting):

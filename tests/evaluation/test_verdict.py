@@ -68,11 +68,11 @@ def test_the_fewest_losses_win_over_the_largest_gain():
 def test_too_few_patients():
     found = verdict(RankSEG=change(*[0.2] * 10, patients=list("aabbccddee")))
     assert found.setting is None
-    assert found.sentence.startswith("Do not decode on this evidence: 5 patients are too few to tell, at least 6")
+    assert found.sentence.startswith("Do not decode on this evidence: 5 of the at least 6 patients that it takes;")
     assert "10 cases of 5 patients" in found.sentence
     assert verdict(RankSEG=change(*[0.2] * 10, patients=list("aabbccddef"))).setting == "RankSEG"
-    assert "1 patients" not in verdict(RankSEG=change(0.2)).sentence
-    assert "no interval" in verdict(RankSEG=change(0.2)).sentence
+    assert "is +20.00 points (no interval, 1 case)." in verdict(RankSEG=change(0.2)).sentence
+    assert verdict(RankSEG=change(), coherent=change()).sentence.endswith("with RankSEG, is undefined.")
 
 
 @settings(max_examples=40, deadline=None)
