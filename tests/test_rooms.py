@@ -13,7 +13,7 @@ ROOMS = {
     "executors": set(),
     "calibration": {"decode"},
     "transforms": {"decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"},
-    "inference": {"decode", "transforms"},
+    "inference": {"decode", "transforms", "calibration"},
     "semisupervised": {"decode", "cleanup", "losses", "calibration"},
     "report": {"metrics", "studies"},
     "workflows": {

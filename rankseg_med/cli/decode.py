@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import known_device, parse_regions
+from rankseg_med.cli.options import CalibrationFileOption, known_device, parse_regions
 from rankseg_med.studies.nnunet import read_nnunet_labels
 from rankseg_med.studies.probability_files import Axes, list_probabilities
 from rankseg_med.workflows.config import Device, load_config
@@ -48,6 +48,7 @@ def decode_command(
     axes: Annotated[
         Axes | None, typer.Option(help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.")
     ] = None,
+    calibration: CalibrationFileOption = None,
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
@@ -76,6 +77,8 @@ def decode_command(
         settings["decoder::name"] = decoder
     if region_channels is not None:
         settings["region_channels"] = [list(labels) for labels in parse_regions(region_channels).values()]
+    if calibration is not None:
+        settings["calibration"] = str(calibration)
     if store is not None:
         settings["store"] = store
     labels = read_nnunet_labels(source if source.is_dir() else source.parent)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import typer
 
 from rankseg_med.workflows.config import ConfigError, usable_device
+
+CalibrationFileOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", help="File that calibrates probabilities before they are decoded; in place of the config's."
+    ),
+]
 
 
 def known_device(name: str) -> str:

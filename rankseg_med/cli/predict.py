@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import known_device
+from rankseg_med.cli.options import CalibrationFileOption, known_device
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import Device, load_config
@@ -43,6 +43,7 @@ def predict_command(
         typer.Option(help="Of several checkpoints: decode their mean, or for the mean expected score over them."),
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean over flips of every axis: eight times the network.")] = False,
+    calibration: CalibrationFileOption = None,
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
@@ -74,6 +75,8 @@ def predict_command(
     for name, value in {"grid": grid, "ensemble": ensemble, "store": store}.items():
         if value is not None:
             settings[name] = value
+    if calibration is not None:
+        settings["calibration"] = str(calibration)
     if tta:
         settings["inferer::flip_axes"] = "all"
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
