@@ -20,7 +20,9 @@ ROOMS = {
         *("decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"),
         *("transforms", "inference", "semisupervised", "executors", "report"),
     },
-    "cli": {"workflows", "report", "studies", "networks", "executors"},
+    # The plan has it below workflows, which still holds what is to be runs and configuration.
+    "evaluation": {"decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "workflows"},
+    "cli": {"evaluation", "workflows", "report", "studies", "networks", "executors"},
 }
 
 
