@@ -1,6 +1,35 @@
 """What decoding does on cases whose truth is known."""
 
 from rankseg_med.evaluation.cases import Case, find_cases
+from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
+from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
 from rankseg_med.evaluation.structures import structures_of
+from rankseg_med.evaluation.tuning import tune
+from rankseg_med.evaluation.tuning_files import TuningFiles, write_tuning
+from rankseg_med.evaluation.tuning_result import Tuning
+from rankseg_med.evaluation.tuning_tables import Rows, markdown_of, tables_of
+from rankseg_med.evaluation.tuning_task import LabelledCase, Task
 
-__all__ = ["Case", "find_cases", "structures_of"]
+__all__ = [
+    "Case",
+    "LabelledCase",
+    "Network",
+    "NetworkCase",
+    "Quality",
+    "Rows",
+    "Task",
+    "Tuning",
+    "TuningFiles",
+    "aurc",
+    "find_cases",
+    "find_network_cases",
+    "markdown_of",
+    "quality_of",
+    "risk_coverage",
+    "soft_dice",
+    "structures_of",
+    "structures_of_config",
+    "tables_of",
+    "tune",
+    "write_tuning",
+]
