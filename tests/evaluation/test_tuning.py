@@ -3,12 +3,13 @@
 import gc
 import weakref
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from rankseg_med.calibration import IsotonicCalibration
+from rankseg_med.calibration import BinnedVoxels, IsotonicCalibration, ReliabilityCounts
 from rankseg_med.decode import RankSEGDecoder
 from rankseg_med.evaluation.tuning import tune
 from rankseg_med.evaluation.tuning_settings import ARGMAX, Setting
@@ -22,7 +23,7 @@ from tests.evaluation.tuning_cases import ONE, MadeCase, calibrated_core, cohere
 
 @pytest.fixture(scope="module")
 def tuned_overconfident():
-    return tune(made(overconfident, 24), ONE)
+    return tune(made(overconfident, 12), ONE)
 
 
 def mean_of(tuning, **wanted):
@@ -34,9 +35,9 @@ def test_overconfident_probabilities_are_calibrated(tuned_overconfident):
     tuning = tuned_overconfident
     assert tuning.chosen.calibration in ("isotonic by cases", "isotonic by voxels")
     maps = tuning.calibration.probabilities(made(overconfident, 1)[0].probabilities())[1].unique()
-    assert maps[maps > 0.01].tolist() == pytest.approx([0.1, 0.6], abs=0.02)
+    assert maps[maps > 0.01].tolist() == pytest.approx([0.1, 0.6], abs=0.03)
     # The core alone: 2 * 0.6 / 1.6 of expected Dice with the rim's share of the truth, as every case comes out.
-    assert tuning.choice.mean[tuning.choice.chosen] == pytest.approx(2 * 0.6 * 200 / (200 + 0.6 * 200 + 50), abs=0.01)
+    assert tuning.choice.mean[tuning.choice.chosen] == pytest.approx(2 * 0.6 * 200 / (200 + 0.6 * 200 + 50), abs=0.03)
     assert tuning.tried[tuning.choice.chosen].worse == 0
     before, after = (tuning.reliability("voxels")[name] for name in ("none", tuning.chosen.calibration))
     assert float(before.volume_ratio) == pytest.approx((0.99 * 200 + 0.6 * 500) / (0.6 * 200 + 0.1 * 500), rel=0.03)
@@ -49,12 +50,10 @@ def test_overconfident_probabilities_are_calibrated(tuned_overconfident):
 def test_the_record_is_that_of_the_arrays(tuned_overconfident):
     """One setting done by hand, with the calibration of the case's own fold."""
     tuning = tuned_overconfident
-    cases = made(overconfident, 24)
+    cases = made(overconfident, 12)
     fold = next(f for f, some in enumerate(tuning.folds) if cases[3].patient in some)
-    from rankseg_med.calibration import BinnedVoxels, ReliabilityCounts
-
     others = [case for case in cases if case.patient not in tuning.folds[fold]]
-    assert 0 < len(others) < 24
+    assert 0 < len(others) < 12
     calibration = IsotonicCalibration(2)
     calibration.fit(
         ReliabilityCounts.joined(
@@ -91,65 +90,64 @@ def test_the_record_is_that_of_the_arrays(tuned_overconfident):
     )
 
 
+@pytest.mark.slow
 def test_a_coherent_population_is_decoded_coherently():
-    tuning = tune(made(coherent, 24), ONE)
+    tuning = tune(made(coherent, 16), ONE)
     assert tuning.chosen.coherence == 1
     assert tuning.chosen.calibration in ("none", "isotonic by voxels")
-    for calibration in ("none", "isotonic by voxels"):
-        best = mean_of(tuning, decoder="dice", calibration=calibration, coherence=1.0)
-        assert best > mean_of(tuning, decoder="dice", calibration=calibration, coherence=0.0)
-    # What weighs small cases more answers what the coherent posterior has asked already.
-    twice = mean_of(tuning, decoder="dice", calibration="isotonic by cases", coherence=1.0)
-    assert twice < mean_of(tuning, decoder="dice", calibration="none", coherence=1.0) - 0.1
+    best = mean_of(tuning, decoder="dice", coherence=1.0)
+    assert best > mean_of(tuning, decoder="dice", coherence=0.0)
+    # Maps for which small cases weigh more do what the coherent posterior does itself.
+    assert mean_of(tuning, decoder="dice", calibration="isotonic by cases", coherence=1.0) < best - 0.1
 
 
 def test_argmax_is_left_where_nothing_is_better():
-    tuning = tune(made(calibrated_core, 20), ONE)
+    tuning = tune(made(calibrated_core, 8), ONE)
     assert tuning.chosen == ARGMAX
+    assert tuning.presence == (True,)
+    assert {s.min_peak for s in tuning.settings} == {None}
     assert (tuning.calibration, tuning.cleanup) == (None, None)
     assert tuning.decoder == {"_target_": "rankseg_med.decode.make_decoder", "name": "argmax"}
     assert tuning.held_out_gain == (0, 0, 0)
     assert set(tuning.quality()["lesion"]) == {"independent", "coherent", "soft Dice", "constant"}
 
 
+@pytest.mark.slow
 def test_an_island_is_cleaned_away():
     def with_island(rng, even):
         probabilities, truth = calibrated_core(rng, even)
         probabilities[-1, :4, :4] = 0.97
         return probabilities, truth
 
-    tuning = tune(made(with_island, 20), ONE)
+    tuning = tune(made(with_island, 8), ONE)
     assert tuning.chosen.cleanup == "largest foreground"
     assert tuning.cleanup == {"_target_": "rankseg_med.transforms.KeepLargestComponent", "labels": [[1]]}
 
 
 def some_absent(rng, even):
-    """Every third case has nothing, and the network says 0.7 there; where there is something, 0.95."""
+    """Every third case has nothing, and the network says 0.4 there; where there is something, 0.95."""
     absent = even < 1 / 3
     probabilities = np.zeros((20, 10, 10))
-    probabilities[2:8, 2:8, 2:8] = 0.7 if absent else 0.95
+    probabilities[2:8, 2:8, 2:8] = 0.4 if absent else 0.95
     return probabilities, (probabilities > 0) & ~absent
 
 
+@pytest.mark.slow
 def test_presence_is_learnt_and_peaks_are_tried():
-    tuning = tune(made(some_absent, 30), ONE)
+    cases = made(some_absent, 6)
+    tuning = tune(cases, ONE)
     assert tuning.presence == (False,)
     assert {s.min_peak for s in tuning.settings} == {None, 0.0, 0.5, 0.9}
-    assert mean_of(tuning, decoder="dice", coherence=0.0, min_peak=0.9) == 1
-    assert mean_of(tuning, decoder="dice", coherence=0.0, min_peak=0.5) == pytest.approx(2 / 3)
-    assert tuning.choice.mean[tuning.choice.chosen] == 1
-    assert tuning.decoder["presence"] == "maybe"
-    assert tuning.decoder["empty_score"] == 1
-    always = tune(made(calibrated_core, 8), ONE)
-    assert always.presence == (True,)
-    assert {s.min_peak for s in always.settings} == {None}
-
-
-def test_what_both_leave_empty_scores_as_asked():
-    cases = made(some_absent, 9)
-    at_0, at_1 = (tune(cases, replace(ONE, empty_score=score)) for score in (0.0, 1.0))
-    at = next(i for i, s in enumerate(at_1.settings) if s == Setting("dice", coherence=0.0, min_peak=0.9))
-    assert (at_1.tried[at].mean, at_0.tried[at].mean) == (1, pytest.approx(2 / 3))
+    assert mean_of(tuning, decoder="dice", coherence=0.0, min_peak=0.0) == pytest.approx(2 / 3)
+    assert mean_of(tuning, decoder="dice", coherence=0.0, min_peak=0.5) == 1
+    as_if = replace(
+        tuning, choice=replace(tuning.choice, chosen=tuning.settings.index(Setting("iou", "none", 0.5, 0.9)))
+    )
+    options = {"coherence": 0.5, "presence": "maybe", "min_peak": 0.9, "empty_score": 1.0}
+    assert as_if.decoder == {"_target_": "rankseg_med.decode.make_decoder", "name": "iou", **options}
+    # What a structure scores that is neither there nor found is for the benchmark to say.
+    at_0 = tune(cases, replace(ONE, empty_score=0.0))
+    assert at_0.tried[0].mean == pytest.approx(tuning.tried[0].mean - 1 / 3)
 
 
 def test_a_better_fixed_threshold_is_said(tuned_overconfident):
@@ -162,10 +160,11 @@ def test_a_better_fixed_threshold_is_said(tuned_overconfident):
     assert "the fixed threshold 0.6 has a higher mean" in worse.all_notes[-1]
 
 
+@pytest.mark.slow
 def test_folds_share_no_patient_and_results_do_not_depend_on_workers():
-    cases = made(overconfident, 12, per_patient=2)
+    cases = made(overconfident, 10, per_patient=2)
     alone, spread = tune(cases, ONE, folds=3), tune(cases, ONE, folds=3, workers=2)
-    assert [len(some) for some in alone.folds] == [2, 2, 2]
+    assert [len(some) for some in alone.folds] == [2, 2, 1]
     np.testing.assert_array_equal(alone.scores.by_setting, spread.scores.by_setting)
     np.testing.assert_array_equal(alone.scores.expected, spread.scores.expected)
     assert alone.tried == spread.tried
@@ -175,9 +174,9 @@ def test_folds_share_no_patient_and_results_do_not_depend_on_workers():
 class CountedCase(MadeCase):
     """One that knows how many volumes are alive whenever it is read."""
 
-    alive: "weakref.WeakSet[torch.Tensor]" = weakref.WeakSet()
-    most = 0
-    read = 0
+    alive: ClassVar = weakref.WeakSet()
+    most: ClassVar = 0
+    read: ClassVar = 0
 
     def probabilities(self):
         gc.collect()
@@ -189,9 +188,9 @@ class CountedCase(MadeCase):
 
 
 def test_no_case_is_kept_and_each_is_read_twice():
-    cases = [CountedCase(**vars(case)) for case in made(overconfident, 10)]
+    cases = [CountedCase(**vars(case)) for case in made(overconfident, 6)]
     tune(cases, ONE)
-    assert (CountedCase.most, CountedCase.read) == (1, 20)
+    assert (CountedCase.most, CountedCase.read) == (1, 12)
     gc.collect()
     assert not len(CountedCase.alive)
 
@@ -218,6 +217,7 @@ class TwoChannels(MadeCase):
         return torch.stack([organ + tumour, tumour])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "structures", "regions"),
     [
@@ -248,12 +248,15 @@ def test_classes_nested_regions_and_channels(kind, structures, regions):
         np.testing.assert_array_equal(at_half, tuning.scores.by_setting[:, 0])
 
 
+def test_few_patients():
+    notes = tune(made(overconfident, 5), ONE).notes
+    assert "5 patients are few, at least 20 are better: each weighs 20 % of every mean" in notes[0]
+    assert "only 5 of 5 cases have lesion, at least 10 are better" in notes[1]
+
+
 def test_too_few_patients():
-    with pytest.raises(ValueError, match="needs at least 5 patients.*found 4 in 8 cases"):
+    with pytest.raises(ValueError, match=r"needs at least 5 patients.*found 4 in 8 cases"):
         tune(made(overconfident, 8, per_patient=2), ONE)
-    notes = tune(made(overconfident, 8), ONE).notes
-    assert "8 patients are few, at least 20 are better: each weighs 12 % of every mean" in notes[0]
-    assert "only 8 of 8 cases have lesion, at least 10 are better" in notes[1]
 
 
 def test_a_structure_that_no_case_has():
@@ -277,11 +280,11 @@ def test_a_structure_of_one_fold_alone_leaves_calibrations_out():
 def test_a_case_that_cannot_be_read_is_named():
     cases = made(calibrated_core, 6)
     cases[4] = replace(cases[4], foreground=cases[4].foreground * 3)
-    with pytest.raises(StudyError, match="case004 cannot be tuned on: .*were logits passed"):
+    with pytest.raises(StudyError, match=r"case004 cannot be tuned on: .*were logits passed"):
         tune(cases, ONE)
 
 
 @pytest.mark.parametrize("changes", [{"empty_score": 1.5}, {"structures": NnunetLabels({"far": (7,)}, 2, None)}])
 def test_tasks_that_cannot_be(changes):
-    with pytest.raises(ValueError, match="must lie in|a region is a set of foreground labels"):
+    with pytest.raises(ValueError, match=r"must lie in|a region is a set of foreground labels"):
         replace(ONE, **changes)
