@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rankseg_med import __version__
+from rankseg_med.cli.ab import ab_command
 from rankseg_med.cli.cleanup_search import cleanup_search_command
 from rankseg_med.cli.compare import compare_command
 from rankseg_med.cli.console import configure_logging, say
@@ -27,6 +28,7 @@ app.command("decode")(decode_command)
 app.command("status")(status_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
+app.command("ab")(ab_command)
 app.command("cleanup-search")(cleanup_search_command)
 app.command("tune")(tune_command)
 app.command("manifest")(manifest_command)

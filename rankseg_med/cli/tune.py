@@ -37,7 +37,7 @@ def tune_command(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Of cases that the network was not trained on: stored probabilities (a folder, or nnU-Net's results with "
+            help="Cases that the network was not trained on: stored probabilities (a folder, or nnU-Net's results with "
             "fold_0/validation, ...), or, with --checkpoint, images.",
         ),
     ],

@@ -1,5 +1,6 @@
 """What decoding does on cases whose truth is known."""
 
+from rankseg_med.evaluation.ab import Trial, run_ab
 from rankseg_med.evaluation.cases import Case, find_cases
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
@@ -9,6 +10,7 @@ from rankseg_med.evaluation.tuning_files import TuningFiles, write_tuning
 from rankseg_med.evaluation.tuning_result import Tuning
 from rankseg_med.evaluation.tuning_tables import Rows, markdown_of, tables_of
 from rankseg_med.evaluation.tuning_task import LabelledCase, Task
+from rankseg_med.evaluation.verdict import Verdict, decide
 
 __all__ = [
     "Case",
@@ -18,14 +20,18 @@ __all__ = [
     "Quality",
     "Rows",
     "Task",
+    "Trial",
     "Tuning",
     "TuningFiles",
+    "Verdict",
     "aurc",
+    "decide",
     "find_cases",
     "find_network_cases",
     "markdown_of",
     "quality_of",
     "risk_coverage",
+    "run_ab",
     "soft_dice",
     "structures_of",
     "structures_of_config",

@@ -23,7 +23,7 @@ from rankseg_med.decode.session import Store
 from rankseg_med.decode.validation import SUM_TOLERANCE, check_values
 from rankseg_med.studies import StudyError, write_label_map
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.studies.probabilities import count_channels, grid_of, open_probabilities
+from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
 from rankseg_med.studies.probability_files import ProbabilityStudy
 from rankseg_med.studies.region_channels import RegionChannels
 from rankseg_med.workflows.calibration_file import CalibrationFile, calibration_file_of, record_of
@@ -114,36 +114,40 @@ class Decoding:
                 something else than probabilities; the message names them.
         """
         with one_thread(), open_probabilities(study, folder=self.store_folder) as volume:
-            self._check_channels(study, volume.shape[0])
-            session = self.decoder.open(
-                volume.shape[0],
-                volume.shape[1:],
-                axis=volume.axis,
-                store=self.store,
-                folder=self.store_folder,
-                device=self.device,
-            )
-            exclusive = self.regions is not None and volume.shape[0] > 1
-            calibration = self._calibration_of(study, volume.shape[0])
-            for slab, probabilities in volume.slabs():
-                try:
-                    given = probabilities.to(self.device)
-                    if calibration is not None:
-                        # What comes out of it is always in [0, 1] and adds up to one.
-                        check_values(given, exclusive=self.regions is None)
-                        given = calibration.probabilities(given)
-                    session.update(slab, given)
-                except ValueError as error:
-                    session.close()
-                    raise StudyError(f"{study.files[0]}: {error}") from error
-                exclusive = exclusive and _sum_to_one(probabilities)
+            return study, self.session_of(study, volume)
+
+    def session_of(self, study: ProbabilityStudy, volume: ProbabilityVolume) -> SlabSession:
+        """As `load`, of a study's volume that is open already: another decoding may read it next."""
+        self._check_channels(study, volume.shape[0])
+        session = self.decoder.open(
+            volume.shape[0],
+            volume.shape[1:],
+            axis=volume.axis,
+            store=self.store,
+            folder=self.store_folder,
+            device=self.device,
+        )
+        exclusive = self.regions is not None and volume.shape[0] > 1
+        calibration = self._calibration_of(study, volume.shape[0])
+        for slab, probabilities in volume.slabs():
+            try:
+                given = probabilities.to(self.device)
+                if calibration is not None:
+                    # What comes out of it is always in [0, 1] and adds up to one.
+                    check_values(given, exclusive=self.regions is None)
+                    given = calibration.probabilities(given)
+                session.update(slab, given)
+            except ValueError as error:
+                session.close()
+                raise StudyError(f"{study.files[0]}: {error}") from error
+            exclusive = exclusive and _sum_to_one(probabilities)
         if exclusive:
             session.close()
             raise StudyError(
                 f"{study.files[0]}: channels that are regions must be independent (sigmoid), but sum to one in every "
                 "voxel; these look like classes by softmax: leave out the region channels"
             )
-        return study, session
+        return session
 
     def decode(self, loaded: tuple[ProbabilityStudy, SlabSession]) -> tuple[ProbabilityStudy, Decoded]:
         """Second step: the decisions, and the label map ``(X, Y, Z)``."""
