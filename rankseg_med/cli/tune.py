@@ -7,25 +7,23 @@ from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from rankseg_med.cli.console import advance, complain, output, progress_bar, say
 from rankseg_med.cli.options import known_device, parse_labels, parse_regions
 from rankseg_med.evaluation import (
     LabelledCase,
     Network,
-    Rows,
     Task,
+    document_of,
     find_cases,
     find_network_cases,
     structures_of,
     structures_of_config,
-    tables_of,
     tune,
     write_tuning,
 )
 from rankseg_med.networks import shipped_checkpoint
+from rankseg_med.report.as_terminal import as_terminal
 from rankseg_med.studies.probability_files import Axes
 from rankseg_med.workflows.config import Device, find_config, load_config
 
@@ -130,11 +128,12 @@ def tune_command(
         tuning = tune(cases, task, folds=folds, seed=seed, workers=workers, on_case=lambda: advance(bar))
     said = None if region_channels is None or structures.regions is None else structures.regions.regions
     write_tuning(tuning, output_file, extends=_extended(config), region_channels=said)
-    for rows in tables_of(tuning, _SHOWN):
-        output.print(_table(rows))
-    for note in tuning.all_notes:
-        complain(f"note: {note}")
-    say(f"{output_file}: {tuning.chosen}")
+    document = document_of(tuning, best=_SHOWN)
+    for table in document.tables:
+        output.print(as_terminal(table))
+    for note in document.notes:
+        complain(note)
+    say(f"{output_file}: {document.verdict}")
 
 
 class _Pairing(TypedDict):
@@ -148,13 +147,3 @@ def _extended(config: str | None) -> str | None:
     if config is None or (path := find_config(config)) != Path(config):
         return config
     return str(path.resolve())
-
-
-def _table(rows: Rows) -> Table:
-    table = Table(title=rows.title, caption=rows.caption)
-    for place, heading in enumerate(rows.headings):
-        numbers = all(row[place][:1] in "+-0123456789" for row in rows.rows)
-        table.add_column(escape(heading), justify="right" if numbers else "left")
-    for row in rows.rows:
-        table.add_row(*map(escape, row))
-    return table

@@ -6,9 +6,9 @@ from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_netw
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
 from rankseg_med.evaluation.structures import structures_of
 from rankseg_med.evaluation.tuning import tune
+from rankseg_med.evaluation.tuning_document import document_of
 from rankseg_med.evaluation.tuning_files import TuningFiles, write_tuning
 from rankseg_med.evaluation.tuning_result import Tuning
-from rankseg_med.evaluation.tuning_tables import Rows, markdown_of, tables_of
 from rankseg_med.evaluation.tuning_task import LabelledCase, Task
 from rankseg_med.evaluation.verdict import Verdict, decide
 
@@ -18,7 +18,6 @@ __all__ = [
     "Network",
     "NetworkCase",
     "Quality",
-    "Rows",
     "Task",
     "Trial",
     "Tuning",
@@ -26,16 +25,15 @@ __all__ = [
     "Verdict",
     "aurc",
     "decide",
+    "document_of",
     "find_cases",
     "find_network_cases",
-    "markdown_of",
     "quality_of",
     "risk_coverage",
     "run_ab",
     "soft_dice",
     "structures_of",
     "structures_of_config",
-    "tables_of",
     "tune",
     "write_tuning",
 ]

@@ -1,9 +1,7 @@
-"""The files that a tuning leaves: an overlay, its calibration, a record, tables and a picture."""
+"""The files that a tuning leaves: an overlay, its calibration, a record, a report and its picture."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +10,16 @@ from typing import Any
 import yaml
 
 from rankseg_med.calibration import Reliability, save_calibration
+from rankseg_med.evaluation.tuning_document import document_of
 from rankseg_med.evaluation.tuning_result import Tuning
-from rankseg_med.evaluation.tuning_tables import markdown_of
+from rankseg_med.report.as_markdown import as_markdown
+from rankseg_med.report.document import Picture
 from rankseg_med.report.reliability_diagram import ReliabilityCurve, save_reliability_diagrams
 from rankseg_med.studies import atomic_write
+from rankseg_med.studies.json_file import write_json
 from rankseg_med.workflows.provenance import VERSIONS, now
+
+_TITLE = "Before, and after on cases that were not fitted to; each case counts the same."
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,14 @@ class TuningFiles:
         overlay: YAML for ``predict`` and ``decode``.
         calibration: JSON; written if the chosen setting has a calibration.
         record: JSON.
-        tables: Markdown.
+        report: Markdown.
         diagrams: PNG.
     """
 
     overlay: Path
     calibration: Path
     record: Path
-    tables: Path
+    report: Path
     diagrams: Path
 
     @classmethod
@@ -62,12 +65,11 @@ def write_tuning(
     if tuning.calibration is not None:
         with atomic_write(files.calibration) as temporary:
             save_calibration(tuning.calibration, temporary)
-    _save_diagrams(tuning, files.diagrams)
-    with atomic_write(files.tables) as temporary:
-        temporary.write_text(markdown_of(tuning), encoding="utf-8")
-    with atomic_write(files.record) as temporary:
-        text = json.dumps(_without_nan(record_of(tuning)), indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    save_reliability_diagrams(files.diagrams, _diagrams(tuning), title=_TITLE)
+    picture = Picture(files.diagrams, f"Reliability diagrams. {_TITLE}")
+    with atomic_write(files.report) as temporary:
+        temporary.write_text(as_markdown(document_of(tuning, [picture]), output.parent), encoding="utf-8")
+    write_json(record_of(tuning), files.record)
     entries = {
         **({} if extends is None else {"extends": extends}),
         **({} if region_channels is None else {"region_channels": [list(labels) for labels in region_channels]}),
@@ -76,7 +78,7 @@ def write_tuning(
         "cleanup": tuning.cleanup,
     }
     head = (
-        f"# Chosen by rankseg-med {VERSIONS['rankseg_med']} on {len(tuning.case_ids)} cases; see {files.tables.name}.\n"
+        f"# Chosen by rankseg-med {VERSIONS['rankseg_med']} on {len(tuning.case_ids)} cases; see {files.report.name}.\n"
     )
     with atomic_write(output) as temporary:
         text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120)
@@ -123,18 +125,9 @@ def _numbers(of: Reliability, tuning: Tuning) -> dict[str, dict[str, float]]:
     }
 
 
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _save_diagrams(tuning: Tuning, path: Path) -> None:
-    found = tuning.reliability()
-    diagrams = {
+def _diagrams(tuning: Tuning) -> dict[str, dict[str, ReliabilityCurve]]:
+    found = tuning.reliability("cases")
+    return {
         structure: {
             "before" if name == "none" else name: ReliabilityCurve(
                 of.mean_probability[index].numpy(), of.frequency[index].numpy(), float(of.ece[index])
@@ -143,4 +136,3 @@ def _save_diagrams(tuning: Tuning, path: Path) -> None:
         }
         for index, structure in enumerate(tuning.task.names)
     }
-    save_reliability_diagrams(path, diagrams, title="Before, and after on cases that were not fitted to")

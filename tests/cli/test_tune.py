@@ -32,9 +32,9 @@ def test_overlay_is_what_decode_takes(rankseg_med, stored, tmp_path):
     output = tmp_path / "tuned" / "lesions.yaml"
     result: Result = rankseg_med("tune", *stored, "--output", output, "--labels", "1=lesion", "--folds", 3)
     assert result.code == 0, result.err
-    assert "Mean dice of 50 settings" in result.out
-    assert f"{output}: " in result.out.splitlines()[-1]
-    assert "note: 6 patients are few" in result.err
+    assert "50 settings" in result.out
+    assert f"{output}: Use dice, isotonic by" in result.out.splitlines()[-1]
+    assert "6 patients are few" in result.err
     assert {path.name for path in output.parent.iterdir()} == {
         *("lesions.yaml", "lesions.calibration.json", "lesions.record.json", "lesions.md", "lesions.reliability.png")
     }
