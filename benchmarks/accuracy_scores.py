@@ -114,7 +114,7 @@ def score_model(model: Model) -> dict[str, Any]:
     torch.set_num_threads(1)
     record = model.members[0].record
     classes = len(model.probabilities(record.tuning[0]))
-    structures = NnunetLabels({f"class {label}": (label,) for label in range(1, classes)}, classes)
+    structures = NnunetLabels({f"class {label}": (label,) for label in range(1, classes)}, classes, None)
     tuning = tune([TuningCase(model, case_id) for case_id in record.tuning], Task(structures))
     decoders = decoders_of(tuning, classes)
     rows = [row for case_id in record.test for row in score_case(model, case_id, decoders, tuning)]
@@ -162,7 +162,7 @@ def score_case(
     """One row for each way to decode."""
     network = model.members[0]
     probabilities, reference = model.probabilities(case_id), network.reference(case_id).numpy()
-    spacing_mm, regions = network.spacing_mm(case_id), label_regions(tuning.task.labels)
+    spacing_mm, regions = network.spacing_mm(case_id), label_regions({label: str(label) for label in tuning.task.labels})
     argmax_is_empty = not bool(probabilities.argmax(0).any())
     for name, decode in decoders.items():
         decoded = decode(probabilities)

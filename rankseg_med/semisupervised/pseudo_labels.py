@@ -61,7 +61,8 @@ class PseudoLabeller:
     back, for the components.
 
     Args:
-        decoder: ``"rankseg"``: highest expected Dice of independent voxels. ``"argmax"``. ``"threshold"``: see `ThresholdDecoder`.
+        decoder: ``"rankseg"``: highest expected Dice of independent voxels. ``"argmax"``. ``"threshold"``: see
+            `ThresholdDecoder`.
         threshold: Of ``"threshold"``, in (0, 1].
         largest_component: What to keep the largest connected component of: labels, each on its own, and groups of
             labels that are one body, such as ``[[1, 2]]``. True: every label on its own. False: no cleanup.
