@@ -58,7 +58,6 @@ from torch import Tensor
 from rankseg_med.metrics import dice
 
 _DICE_WEIGHT = {"CE": 0.0, "DiceCE": 1.0}
-_LEARNING_RATE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,9 @@ class Recipe:
         iterations: Of a whole training.
         flipped: Axes along which patches are mirrored.
         overlap: Of windows.
+        channels: Of the levels.
+        learning_rate: Of AdamW.
+        decays: Whether the learning rate falls to 0 by a cosine over the iterations.
     """
 
     foreground: int
@@ -82,6 +84,9 @@ class Recipe:
     iterations: int
     flipped: tuple[int, ...]
     overlap: float = 0.5
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    learning_rate: float = 2e-3
+    decays: bool = True
 
 
 _ISOTROPIC = ((2, 2, 2), (2, 2, 2), (2, 2, 2))
@@ -91,6 +96,13 @@ RECIPES = {
     "hippocampus": Recipe(2, (40, 56, 40), _ISOTROPIC, 4, 1000, (0,)),
     "sarcoma_pet": Recipe(1, (40, 40, 48), _ISOTROPIC, 4, 500, (0, 1, 2)),
     "left_atrium": Recipe(1, (64, 64, 64), _ISOTROPIC, 2, 1000, (0, 1), overlap=0.25),
+}
+# Small lesions are rare: small networks that have seen little of them and are uncertain, as in a first look at a task.
+SHORT = {
+    "CE": Recipe(1, (48, 48, 8), _ISOTROPIC[:2], 4, 300, (), channels=(8, 16, 32), learning_rate=1e-3, decays=False),
+    "DiceCE": Recipe(
+        1, (48, 48, 8), _ISOTROPIC[:2], 4, 150, (), channels=(8, 16, 32), learning_rate=1e-3, decays=False
+    ),
 }
 
 
@@ -103,6 +115,7 @@ class PlannedNetwork:
         loss: Key of the losses.
         seed: Of weights, batches and augmentation.
         split: The cases.
+        recipe: How it is trained.
         iterations: To run of the recipe's; the learning rate falls as in a whole training.
         fold: Test fold, where there are several.
     """
@@ -111,44 +124,48 @@ class PlannedNetwork:
     loss: str
     seed: int
     split: Split
+    recipe: Recipe
     iterations: int
     fold: int | None = None
 
 
 def plan(data: Path, dataset: str, case_ids: Iterable[str]) -> list[PlannedNetwork]:
     """All networks of a data set in the order of running: every fold or variant of a seed before the next seed."""
-    iterations = RECIPES[dataset].iterations
+    recipe = RECIPES[dataset]
+    whole = dict.fromkeys(_DICE_WEIGHT, recipe)
     if dataset in ("lung_nodules", "sarcoma_pet"):
         seeds = range(3 if dataset == "lung_nodules" else 2)
-        # Nodules are small: a network that has seen little of them is what many who look for rare lesions have.
-        variants = [("", iterations), ("_iterations60", 60)] if dataset == "lung_nodules" else [("", iterations)]
+        variants = [("", whole), ("_short", SHORT)] if dataset == "lung_nodules" else [("", whole)]
         folds = list(enumerate(folds_by_patient(case_ids)))
         return [
-            PlannedNetwork(f"{loss}_{seed}_fold{fold}{suffix}", loss, seed, split, stop, fold)
-            for (suffix, stop), seed, (fold, split), loss in itertools.product(variants, seeds, folds, _DICE_WEIGHT)
+            PlannedNetwork(f"{loss}_{seed}_fold{fold}{suffix}", loss, seed, split, of[loss], of[loss].iterations, fold)
+            for (suffix, of), seed, (fold, split), loss in itertools.product(variants, seeds, folds, _DICE_WEIGHT)
         ]
     if dataset == "hippocampus":
         split = hippocampus_split(case_ids)
-        variants = [("CE", "", iterations), ("DiceCE", "", iterations), ("CE", "_iterations100", 100)]
+        stops = [("CE", "", recipe.iterations), ("DiceCE", "", recipe.iterations), ("CE", "_iterations100", 100)]
         return [
-            PlannedNetwork(f"{loss}_{seed}{suffix}", loss, seed, split, stop)
-            for seed, (loss, suffix, stop) in itertools.product(range(3), variants)
+            PlannedNetwork(f"{loss}_{seed}{suffix}", loss, seed, split, recipe, stop)
+            for seed, (loss, suffix, stop) in itertools.product(range(3), stops)
         ]
     return [
-        PlannedNetwork(f"{loss}_{seed}_labels{labels}", loss, seed, left_atrium_split(data, labels), iterations)
+        PlannedNetwork(
+            f"{loss}_{seed}_labels{labels}", loss, seed, left_atrium_split(data, labels), recipe, recipe.iterations
+        )
         for seed, labels, loss in itertools.product(range(2), (8, 64), _DICE_WEIGHT)
     ]
 
 
-def train(planned: PlannedNetwork, recipe: Recipe, cases: Sequence[Case]) -> UNet:
+def train(planned: PlannedNetwork, cases: Sequence[Case]) -> UNet:
     """Train a network from its seed on patches of the cases; the last weights are kept."""
     torch.manual_seed(planned.seed)
+    recipe = planned.recipe
     classes = recipe.foreground + 1
     network = UNet(
         spatial_dims=3,
         in_channels=1,
         out_channels=classes,
-        channels=(16, 32, 64, 128),
+        channels=recipe.channels,
         strides=recipe.strides,
         num_res_units=1,
         norm="INSTANCE",
@@ -160,7 +177,7 @@ def train(planned: PlannedNetwork, recipe: Recipe, cases: Sequence[Case]) -> UNe
         batch=True,
         lambda_dice=_DICE_WEIGHT[planned.loss],
     )
-    optimiser = torch.optim.AdamW(network.parameters(), _LEARNING_RATE)
+    optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.iterations)
     augment = _augmentation(recipe).set_random_state(planned.seed)
     generator = np.random.default_rng(planned.seed)
@@ -171,7 +188,8 @@ def train(planned: PlannedNetwork, recipe: Recipe, cases: Sequence[Case]) -> UNe
         logits = network(torch.stack([patch["image"] for patch in patches]))
         loss_of(logits, torch.stack([patch["labels"] for patch in patches])).backward()
         optimiser.step()
-        schedule.step()
+        if recipe.decays:
+            schedule.step()
     return network.eval()
 
 
@@ -202,11 +220,11 @@ def train_and_store(
         lung: Cases without structure for every network.
         folder: Where to store it; it does not exist yet.
     """
-    recipe, split, writing = RECIPES[dataset], planned.split, unfinished(folder)
+    recipe, split, writing = planned.recipe, planned.split, unfinished(folder)
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
     start = time.perf_counter()
-    network = train(planned, recipe, [cases[case_id] for case_id in split.training])
+    network = train(planned, [cases[case_id] for case_id in split.training])
     training_seconds = time.perf_counter() - start
     save_file(network.state_dict(), writing / "weights.safetensors")
 

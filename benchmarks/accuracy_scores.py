@@ -25,10 +25,10 @@ from accuracy_data import patient_of
 from accuracy_stored import StoredNetwork, stored
 from monai.transforms import Compose
 from rankseg import RankSEG as PublishedRankSEG
-from rankseg_med.evaluation import Task, Tuning, soft_dice, tune
 from torch import Tensor
 
 from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, make_decoder
+from rankseg_med.evaluation import Task, Tuning, soft_dice, tune
 from rankseg_med.metrics import Scoring, label_regions, score_label_maps
 from rankseg_med.studies import atomic_write
 from rankseg_med.studies.nnunet import NnunetLabels
@@ -162,7 +162,10 @@ def score_case(
     """One row for each way to decode."""
     network = model.members[0]
     probabilities, reference = model.probabilities(case_id), network.reference(case_id).numpy()
-    spacing_mm, regions = network.spacing_mm(case_id), label_regions({label: str(label) for label in tuning.task.labels})
+    spacing_mm, regions = (
+        network.spacing_mm(case_id),
+        label_regions({label: str(label) for label in tuning.task.labels}),
+    )
     argmax_is_empty = not bool(probabilities.argmax(0).any())
     for name, decode in decoders.items():
         decoded = decode(probabilities)
@@ -214,7 +217,8 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers) as pool:
         running = []
         for dataset in arguments.dataset:
-            for model in models_of(stored(arguments.work, dataset)):
+            models = models_of(stored(arguments.work, dataset))
+            for model in sorted(models, key=lambda model: -len(model.members)):
                 path = arguments.work / dataset / "scores" / f"{model.file_name}.json"
                 if not path.exists():
                     path.parent.mkdir(exist_ok=True)
