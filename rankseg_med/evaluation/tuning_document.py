@@ -32,7 +32,7 @@ def _verdict(tuning: Tuning) -> str:
         return f"Keep argmax: none of {len(tuning.settings)} settings is better beyond noise."
     return (
         f"Use {chosen.setting}: {_points(chosen.gain)} points over argmax ({_range(chosen.interval)}); "
-        f"{chosen.better} of {len(tuning.case_ids)} cases better and {chosen.worse} worse by more than {100 * WORSE_BY:g}."
+        f"{chosen.better} of {len(tuning.case_ids)} cases better by more than {100 * WORSE_BY:g}, {chosen.worse} worse."
     )
 
 
