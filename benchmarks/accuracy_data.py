@@ -110,9 +110,9 @@ def folds_by_patient(case_ids: Iterable[str]) -> list[Split]:
         case_ids: ``<patient>_R_<nodule>``, or the patient alone.
     """
     ids = sorted(case_ids)
-    patients = _shuffled({_patient(case_id) for case_id in ids})
+    patients = _shuffled({patient_of(case_id) for case_id in ids})
     fold_of = {patient: place % FOLDS for place, patient in enumerate(patients)}
-    members = [tuple(case_id for case_id in ids if fold_of[_patient(case_id)] == fold) for fold in range(FOLDS)]
+    members = [tuple(case_id for case_id in ids if fold_of[patient_of(case_id)] == fold) for fold in range(FOLDS)]
     splits = []
     for test in range(FOLDS):
         tuning = (test + 1) % FOLDS
@@ -209,7 +209,8 @@ def _read(path: Path) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
     return np.ascontiguousarray(image.get_fdata(dtype=np.float32)), (x, y, z)
 
 
-def _patient(case_id: str) -> str:
+def patient_of(case_id: str) -> str:
+    """Whom a case is of; nodules alone have several a patient."""
     return case_id.split("_R_")[0]
 
 

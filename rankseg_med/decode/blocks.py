@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import torch
@@ -13,7 +15,9 @@ from torch import Tensor
 
 TILE_VOXELS = 1 << 11
 """Voxels that are looked at together before they are looked at one by one."""
-# Values (classes times voxels) of tiles that are summed up at a time: they stay in the cache for the next sum.
+# Values (classes times voxels) of a piece of a volume, which one worker takes at a time.
+_PIECE_VALUES = 1 << 24
+# Values of tiles that are summed up at a time: they stay in the cache for the next sum.
 _RUN_VALUES = 1 << 20
 # Values worked on one by one at a time: results larger than this come from fresh pages each time, which costs more
 # than the work.
@@ -27,11 +31,19 @@ Voxels: TypeAlias = tuple[Int64[Tensor, " n"], Float[Tensor, "classes n"]]
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of equal size, one behind the other, in a flat volume."""
+    """Tiles of equal size, one behind the other, in a flat volume: a piece of it."""
 
     start: int
     count: int
     tile: int
+
+    def split(self, voxels: int) -> list[Grid]:
+        """The same tiles, in grids of about so many voxels each."""
+        step = max(1, voxels // self.tile)
+        return [
+            Grid(self.start + first * self.tile, min(step, self.count - first), self.tile)
+            for first in range(0, self.count, step)
+        ]
 
     def of(self, volume: Shaped[Tensor, "rows voxels"], which: slice | Int64[Tensor, " some"]) -> Tensor:
         """Some tiles ``(rows, some, tile)`` of a volume; copied only if they do not follow each other."""
@@ -54,19 +66,15 @@ class Blocks(ABC):
     dtype: torch.dtype
     device: torch.device
 
-    _buffer: Tensor | None = None
-
     @abstractmethod
     def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
-        """Probabilities of some tiles, in at least single precision; they last until the next reading."""
+        """Probabilities of some tiles, in at least single precision; they last until its thread reads on."""
 
-    def grids(self) -> Iterator[Grid]:
-        """Whole tiles, then what is left behind the last of them."""
+    def grids(self) -> list[Grid]:
+        """The volume in pieces, the same ones whoever works on them: whole tiles, then what is left behind them."""
         whole, rest = divmod(self.num_voxels, TILE_VOXELS)
-        if whole:
-            yield Grid(0, whole, TILE_VOXELS)
-        if rest:
-            yield Grid(self.num_voxels - rest, 1, rest)
+        pieces = Grid(0, whole, TILE_VOXELS).split(_PIECE_VALUES // self.num_classes)
+        return [*pieces, Grid(self.num_voxels - rest, 1, rest)] if rest else pieces
 
     def runs(self, grid: Grid) -> Iterator[slice]:
         """All tiles of a grid, as many at a time as the cache holds."""
@@ -87,10 +95,16 @@ class Blocks(ABC):
 
     def buffer(self, some: int, tile: int) -> Float[Tensor, "classes some tile"]:
         """Room for some tiles, the same each time: large blocks given back one by one would break up the heap."""
-        voxels = some * tile
-        if self._buffer is None or self._buffer.shape[1] < voxels:
-            self._buffer = torch.empty((self.num_classes, voxels), dtype=self.dtype, device=self.device)
-        return torch.unflatten(self._buffer[:, :voxels], 1, (some, tile))
+        voxels, own = some * tile, self._own
+        buffer: Tensor | None = getattr(own, "buffer", None)
+        if buffer is None or buffer.shape[1] < voxels:
+            own.buffer = buffer = torch.empty((self.num_classes, voxels), dtype=self.dtype, device=self.device)
+        return torch.unflatten(buffer[:, :voxels], 1, (some, tile))
+
+    @cached_property
+    def _own(self) -> threading.local:
+        """What each thread has for itself."""
+        return threading.local()
 
 
 class TensorBlocks(Blocks):
@@ -129,18 +143,29 @@ def is_batch(values: Shaped[Tensor, "*shape"]) -> bool:
     return values.numel() >= _BATCH_VALUES
 
 
+def are_batch(pieces: Sequence[Voxels]) -> bool:
+    """Whether these are together."""
+    return sum(classes.numel() for _, classes in pieces) >= _BATCH_VALUES
+
+
 def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
     """The same voxels in batches."""
-    waiting: list[tuple[Tensor, Tensor]] = []
-    values = 0
+    waiting: list[Voxels] = []
     for piece in pieces:
         waiting.append(piece)
-        values += piece[1].numel()
-        if values >= _BATCH_VALUES:
-            yield _cat(waiting)
-            waiting, values = [], 0
-    if values:
-        yield _cat(waiting)
+        if are_batch(waiting):
+            yield concatenated(waiting)
+            waiting = []
+    if waiting:
+        yield concatenated(waiting)
+
+
+def concatenated(pieces: Sequence[Voxels]) -> Voxels:
+    """The same voxels at once."""
+    if len(pieces) == 1:
+        return pieces[0]
+    positions, classes = zip(*pieces, strict=True)
+    return torch.cat(positions), torch.cat(classes, 1)
 
 
 def take(rows: Shaped[Tensor, "rows n *rest"], index: Int64[Tensor, " m"]) -> Shaped[Tensor, "rows m *rest"]:
@@ -149,10 +174,3 @@ def take(rows: Shaped[Tensor, "rows n *rest"], index: Int64[Tensor, " m"]) -> Sh
     for row, target in zip(rows, taken, strict=True):
         torch.index_select(row, 0, index, out=target)
     return taken
-
-
-def _cat(pieces: list[tuple[Tensor, Tensor]]) -> Voxels:
-    if len(pieces) == 1:
-        return pieces[0]
-    positions, classes = zip(*pieces, strict=True)
-    return torch.cat(positions), torch.cat(classes, 1)

@@ -20,6 +20,7 @@ from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.session import ArgmaxSession, DecodeSession, Store
 from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities, check_values
+from rankseg_med.decode.workers import in_order, on_workers
 
 Mode = Literal["multiclass", "multilabel"]
 DecoderName = Literal["dice", "iou", "argmax"]
@@ -167,6 +168,9 @@ class RankSEGDecoder:
             spatial_shape: Of the label map.
             check: Looks for values that are no probabilities on the way (multiclass).
         """
+        return on_workers(lambda: self._decode_blocks(volumes, spatial_shape, check), volumes[0].device)
+
+    def _decode_blocks(self, volumes: Sequence[Blocks], spatial_shape: torch.Size, check: ValueCheck | None) -> Decoded:
         if self.mode == "multiclass":
             (blocks,) = volumes
             regions = Regions.of(blocks.num_classes, self.regions)
@@ -246,7 +250,7 @@ class ArgmaxDecoder:
         """Decode a multiclass probability volume; input and errors as for [`RankSEGDecoder`][]. Decides nothing."""
         check_probabilities(probabilities)
         blocks = torch.split(probabilities.flatten(1), 1 << 20, dim=1)
-        labels = torch.cat([highest(block) for block in blocks])
+        labels = on_workers(lambda: torch.cat([*in_order(highest, blocks)]), probabilities.device)
         return Decoded(labels.reshape(probabilities.shape[1:]), ())
 
     def open(

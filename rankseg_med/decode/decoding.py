@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
@@ -14,23 +14,25 @@ from torch import Tensor
 
 from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
 from rankseg_med.decode.assignment.rules import (
+    FirstRound,
     GainRule,
     GreedyRule,
     HighestInAnyRegion,
     Rule,
     highest,
 )
-from rankseg_med.decode.blocks import Blocks, take
+from rankseg_med.decode.blocks import Blocks, Voxels, take
 from rankseg_med.decode.coherent_score import volume_quantile
 from rankseg_med.decode.decision import Decision, Threshold, best_threshold, may_lie_below
 from rankseg_med.decode.histogram import Distribution
-from rankseg_med.decode.kept import KeptVoxels
+from rankseg_med.decode.kept import KeptVoxels, LevelPlaces
 from rankseg_med.decode.levels import LEVELS, lowest_probability_of
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.validation import SUM_TOLERANCE, ValueCheck
 from rankseg_med.decode.wanted import WantedVoxels
+from rankseg_med.decode.workers import in_order
 
 Assignment = Literal["ascent", "greedy"]
 
@@ -145,10 +147,17 @@ def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " vo
 
     wanted = WantedVoxels(scan, _limits(solved, _FIRST_SHARE), background_limit)
     contested = Contested(wanted)
-    for _, classes in wanted:
-        contested.note(classes)
-        if published is not None:
-            published.note(classes)
+
+    def note(part: Iterable[Voxels]) -> list[tuple[Tensor, FirstRound | None]]:
+        return [
+            (contested.among(classes), published.first_round(classes) if published else None) for _, classes in part
+        ]
+
+    for noted in in_order(note, wanted.parts):
+        for some, first_round in noted:
+            contested.note(some)
+            if published is not None and first_round is not None:
+                published.note(first_round)
     if published is not None:
         published.note_rest(scan.blocks.num_voxels)
     # NumPy takes zeros from the system, which need not be written: most of a label map is background.
@@ -223,8 +232,7 @@ def _climb(
             return None if solved.scan.floor else (rule, wanted)
         share *= _NEXT_SHARE
         contested = Contested(WantedVoxels(solved.scan, _limits(solved, share), wanted.background_limit))
-        for _, classes in contested.wanted:
-            contested.note(classes)
+        contested.note_all()
 
 
 def _ascend(solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: GainRule) -> GainRule:
@@ -251,20 +259,30 @@ def _paint(
     """Label the wanted voxels by the last rule; what every rule keeps, from what the labels keep before (nothing)."""
     # Rules differ in few voxels: each is counted by what it changes of the one before.
     changes = {name: KeptVoxels.none(wanted.regions, labels.device) for name in rules}
-    for positions, classes in wanted:
-        probabilities = wanted.regions.probabilities(classes)
-        # Fresh labels are not read: pages that were never touched cost more than zeros.
-        before = torch.zeros_like(positions, dtype=torch.uint8) if keeping is None else labels[positions]
-        for name, rule in rules.items():
-            given = rule(classes)
-            changed = (given != before).nonzero().squeeze(1)
-            of_changed = take(probabilities, changed)
-            changes[name].add(wanted.regions, of_changed, given[changed])
-            changes[name].add(wanted.regions, of_changed, before[changed], -1)
-            before = given
-        labels[positions] = before
-    kept = list(accumulate(changes.values(), initial=keeping or KeptVoxels.none(wanted.regions, labels.device)))
-    return dict(zip(rules, kept[1:], strict=True))
+
+    def paint(part: Iterable[Voxels]) -> list[tuple[str, LevelPlaces, LevelPlaces]]:
+        changed = []
+        for positions, classes in part:
+            probabilities = wanted.regions.probabilities(classes)
+            # Fresh labels are not read: pages that were never touched cost more than zeros.
+            before = torch.zeros_like(positions, dtype=torch.uint8) if keeping is None else labels[positions]
+            for name, rule in rules.items():
+                given = rule(classes)
+                index = (given != before).nonzero().squeeze(1)
+                if len(index):
+                    of_changed = take(probabilities, index)
+                    gained, lost = (LevelPlaces.of(wanted.regions, of_changed, some[index]) for some in (given, before))
+                    changed.append((name, gained, lost))
+                before = given
+            labels[positions] = before
+        return changed
+
+    for changed in in_order(paint, wanted.parts):
+        for name, gained, lost in changed:
+            changes[name].add_places(gained)
+            changes[name].add_places(lost, -1)
+    summed = list(accumulate(changes.values(), initial=keeping or KeptVoxels.none(wanted.regions, labels.device)))
+    return dict(zip(rules, summed[1:], strict=True))
 
 
 def _decisions(

@@ -52,6 +52,7 @@ from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.session import DecodeSession
 from rankseg_med.decode.validation import ValueCheck, check_layout
 from rankseg_med.decode.wanted import WantedVoxels
+from rankseg_med.decode.workers import on_workers
 
 # So few voxels of one region are searched mask by mask.
 _FEW_VOXELS = 128
@@ -124,6 +125,15 @@ def _decode(
     decoder: RankSEGDecoder,
     spatial_shape: torch.Size,
     check: Callable[[], ValueCheck] | None = None,
+) -> Decoded:
+    return on_workers(lambda: _decode_members(blocks, decoder, spatial_shape, check), blocks[0].device)
+
+
+def _decode_members(
+    blocks: Sequence[Blocks],
+    decoder: RankSEGDecoder,
+    spatial_shape: torch.Size,
+    check: Callable[[], ValueCheck] | None,
 ) -> Decoded:
     regions = Regions.of(blocks[0].num_classes, decoder.regions)
     objectives = decoder.objectives(len(regions.labels))
@@ -259,8 +269,7 @@ class _Ensemble:
             *(_each_from(values, best) for values in zip(*(vars(point).values() for point in points), strict=True))
         )
         contested = Contested(self.voxels)
-        for _, classes in self.voxels:
-            contested.note(classes)
+        contested.note_all()
         landscape = Landscape(contested, self.objectives, (stand_in.kept > 0).tolist())
         climbed = (landscape.climb(point.or_where_empty(stand_in)) for point in points)
         return max(climbed, key=lambda found: found[1])[0]

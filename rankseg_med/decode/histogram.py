@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -10,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from rankseg_med.decode.blocks import TensorBlocks
+from rankseg_med.decode.blocks import Grid, TensorBlocks
 from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.workers import in_order, on_workers
 
 
 def _nothing() -> Float64[Tensor, " 0"]:
@@ -110,6 +112,15 @@ class TileSums(NamedTuple):
         """Those of some tiles."""
         return cls(tiles.sum(-1), torch.linalg.vector_norm(tiles, dim=-1), tiles.amax(-1))
 
+    @classmethod
+    def of_all(cls, parts: Sequence[TileSums]) -> TileSums:
+        """Those of some tiles and of others."""
+        return cls(*(torch.cat(values, 1) for values in zip(*parts, strict=True)))
+
+    def where(self, chosen: Bool[Tensor, " tiles"]) -> TileSums:
+        """Those of the chosen tiles; nothing of the others."""
+        return TileSums(*(values * chosen for values in self))
+
 
 @dataclass(frozen=True)
 class ProbabilityHistogram:
@@ -159,12 +170,21 @@ class ProbabilityHistogram:
         Returns:
             The histogram, on the device of ``probabilities``.
         """
-        histogram = cls.empty(probabilities.shape[0], 0, probabilities.device)
         blocks = TensorBlocks(probabilities)
-        for grid in blocks.grids():
+
+        def of_piece(grid: Grid) -> ProbabilityHistogram:
+            histogram = cls.empty(blocks.num_classes, 0, blocks.device)
             for _, tiles in blocks.parts(grid, torch.ones(grid.count, dtype=torch.bool, device=blocks.device)):
                 histogram.count(tiles.flatten(1))
-        return histogram
+            return histogram
+
+        def of_volume() -> ProbabilityHistogram:
+            histogram = cls.empty(blocks.num_classes, 0, blocks.device)
+            for piece in in_order(of_piece, blocks.grids()):
+                histogram.add_(piece)
+            return histogram
+
+        return on_workers(of_volume, blocks.device)
 
     def count(self, voxels: Float[Tensor, "regions n"]) -> None:
         """Count further voxels, in place."""
@@ -173,16 +193,15 @@ class ProbabilityHistogram:
         for counts, region in zip(self.counts, voxels, strict=True):
             counts += torch.bincount(level_of(region), minlength=LEVELS)
 
-    def note_uncounted(self, tiles: TileSums, chosen: Bool[Tensor, " tiles"]) -> None:
-        """Note the chosen ones of some tiles without counting their voxels, in place."""
-        mass = tiles.sums.double() * chosen
-        squares = tiles.norms.double().square() * chosen
+    def note_uncounted(self, tiles: TileSums) -> None:
+        """Note tiles without counting their voxels, in place."""
+        mass, squares = tiles.sums.double(), tiles.norms.double().square()
         self.mass.add_(mass.sum(1))
         # A tile's foreground is most of its mass: weighted by itself, its mean probability is squares over mass.
         levels = level_of(squares / mass.clamp_min(1e-300)).clamp_max_(FAINT_LEVELS - 1).long()
         self.uncounted_mass.scatter_add_(1, levels, mass)
         self.uncounted_squares.scatter_add_(1, levels, squares)
-        torch.maximum(self.peak, (tiles.peaks * chosen).amax(1).double(), out=self.peak)
+        torch.maximum(self.peak, tiles.peaks.amax(1).double(), out=self.peak)
 
     def of_regions(self, which: slice) -> ProbabilityHistogram:
         """The histogram of some regions; what is counted later is counted there too."""
@@ -193,20 +212,27 @@ class ProbabilityHistogram:
         """Number of regions or classes."""
         return self.counts.shape[0]
 
+    def add_(self, other: ProbabilityHistogram) -> None:
+        """Add the histogram of another part of the volume, in place."""
+        for own, others in zip(self._sums, other._sums, strict=True):
+            own += others
+        torch.maximum(self.peak, other.peak, out=self.peak)
+
+    @property
+    def _sums(self) -> tuple[Tensor, ...]:
+        return self.counts, self.mass, self.uncounted_mass, self.uncounted_squares
+
     def __add__(self, other: ProbabilityHistogram) -> ProbabilityHistogram:
         """Histogram of both volumes together; the regions must be the same."""
         if self.regions != other.regions:
             raise ValueError(
                 f"histograms to be added must have the same regions, found {self.regions} and {other.regions}"
             )
-        return ProbabilityHistogram(
-            self.counts + other.counts,
-            self.mass + other.mass,
-            self.uncounted_mass + other.uncounted_mass,
-            self.uncounted_squares + other.uncounted_squares,
-            torch.maximum(self.peak, other.peak),
-            max(self.floor, other.floor),
+        both = replace(
+            self, **{name: getattr(self, name).clone() for name in _TENSORS}, floor=max(self.floor, other.floor)
         )
+        both.add_(other)
+        return both
 
     def cpu(self) -> ProbabilityHistogram:
         """The same on the CPU, where solvers work."""

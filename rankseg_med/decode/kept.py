@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int64, UInt8
@@ -43,27 +44,14 @@ class KeptVoxels:
         """Of both together."""
         return KeptVoxels(self.counts + other.counts, self.mass + other.mass)
 
-    def add(
-        self,
-        regions: Regions,
-        probabilities: Float[Tensor, "regions n"],
-        labels: UInt8[Tensor, " n"],
-        each: int = 1,
-    ) -> None:
-        """Add voxels with their region probabilities and labels, ``each`` times, in place."""
-        index = labels.nonzero().squeeze(1)
-        if regions.are_classes:
-            own = labels[index].long() - 1
-            kept = probabilities[own, index]
-            places = own * LEVELS + level_of(kept)
-            self.counts.view(-1).index_add_(0, places, torch.full_like(places, each))
-            self.mass.index_add_(0, own, kept.double(), alpha=each)
-            return
-        for region, inside in enumerate(membership_of(regions, labels[index])):
-            kept = probabilities[region, index[inside]]
-            levels = level_of(kept).long()
-            self.counts[region].index_add_(0, levels, torch.full_like(levels, each))
-            self.mass[region] += each * kept.double().sum()
+    def add(self, regions: Regions, probabilities: Float[Tensor, "regions n"], labels: UInt8[Tensor, " n"]) -> None:
+        """Add voxels with their region probabilities and labels, in place."""
+        self.add_places(LevelPlaces.of(regions, probabilities, labels))
+
+    def add_places(self, voxels: LevelPlaces, each: int = 1) -> None:
+        """Add voxels, ``each`` times, in place."""
+        self.counts.view(-1).index_add_(0, voxels.places, torch.full_like(voxels.places, each))
+        self.mass.add_(voxels.mass, alpha=each)
 
     def expected_scores(self, distributions: Sequence[Distribution], objectives: Sequence[Objective]) -> list[float]:
         """Expected score of each region, from the distribution of all voxels."""
@@ -73,3 +61,32 @@ class KeptVoxels:
                 distributions, self.counts.cpu(), self.mass.tolist(), objectives, strict=True
             )
         ]
+
+
+class LevelPlaces(NamedTuple):
+    """Where some voxels of a label map are counted.
+
+    Attributes:
+        places: In the flat counts, one for each voxel and region that it lies in.
+        mass: ``(regions,)`` float64, sum of the unrounded probabilities in each region.
+    """
+
+    places: Int64[Tensor, " places"]
+    mass: Float64[Tensor, " regions"]
+
+    @classmethod
+    def of(
+        cls, regions: Regions, probabilities: Float[Tensor, "regions n"], labels: UInt8[Tensor, " n"]
+    ) -> LevelPlaces:
+        """Of voxels with their region probabilities and labels; background lies in no region."""
+        foreground = labels.nonzero().squeeze(1)
+        if regions.are_classes:
+            own = labels[foreground].long() - 1
+            kept = probabilities[own, foreground]
+            mass = torch.zeros(len(probabilities), dtype=torch.float64, device=labels.device)
+            return cls(own * LEVELS + level_of(kept), mass.index_add_(0, own, kept.double()))
+        inside = membership_of(regions, labels[foreground])
+        region, place = inside.nonzero().T
+        kept = probabilities[region, foreground[place]]
+        mass = torch.stack([some.sum(dtype=torch.float64) for some in torch.split(kept, inside.sum(1).tolist())])
+        return cls(region * LEVELS + level_of(kept), mass)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import TensorBlocks
+from rankseg_med.decode.blocks import Grid, TensorBlocks
+from rankseg_med.decode.workers import in_order, on_workers
 
 MAX_CLASSES = 256
 RANGE_TOLERANCE = 1e-4
@@ -67,16 +70,19 @@ def check_values(probabilities: Float[Tensor, "classes *spatial"], *, exclusive:
         exclusive: Whether the classes must sum to one in every voxel.
     """
     check, blocks = ValueCheck(exclusive=exclusive), TensorBlocks(probabilities)
-    for grid in blocks.grids():
+
+    def look_at(grid: Grid) -> None:
         runs = (blocks.tiles(grid, run) for run in blocks.runs(grid))
         lows, highs = zip(*((tiles.amin(-1), tiles.amax(-1)) for tiles in runs), strict=True)
         for _, tiles in blocks.parts(grid, check.see(torch.cat(lows, 1), torch.cat(highs, 1))):
             check.add_up(tiles)
+
+    on_workers(lambda: deque(in_order(look_at, blocks.grids()), maxlen=0), blocks.device)
     check.conclude()
 
 
 class ValueCheck:
-    """Looks at the values of a volume tile by tile; one verdict at the end.
+    """Looks at the values of a volume tile by tile, in any thread; one verdict at the end.
 
     Args:
         exclusive: Whether the classes must sum to one in every voxel.

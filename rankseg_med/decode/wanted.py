@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -25,6 +26,9 @@ class WantedVoxels:
         scan: The volume.
         limits: ``(regions,)`` lowest probability of each region that counts.
         background_limit: Lowest probability of background that alone makes a voxel uninteresting.
+
+    Attributes:
+        parts: The same voxels, part by part in their order; several may be iterated side by side.
     """
 
     def __init__(self, scan: Scan, limits: Float[Tensor, " regions"], background_limit: float = -torch.inf) -> None:
@@ -32,44 +36,65 @@ class WantedVoxels:
         self.regions = scan.regions
         self.limits = limits.to(scan.blocks.dtype)
         self.background_limit = background_limit
-        self._kept: list[Voxels] = []
-        self._room = int(_KEPT_SHARE * scan.blocks.num_voxels * scan.blocks.num_classes * 4)
-        self._all_kept = False
+        room = _Room(int(_KEPT_SHARE * scan.blocks.num_voxels * scan.blocks.num_classes * 4))
+        self.parts = [_Part(self, some, room) for some in scan.candidates(self.limits, background_limit)]
 
     def __iter__(self) -> Iterator[Voxels]:
         """Positions in the flat volume, ascending, and class probabilities, a batch at a time."""
-        yield from self._kept
-        if self._all_kept:
-            return
-        full = bool(self._kept) or not self._room
-        for batch in joined(self._found(int(self._kept[-1][0][-1]) + 1 if self._kept else 0)):
-            self._room -= sum(part.nbytes for part in batch)
-            full = full or self._room < 0
-            if not full:
-                self._kept.append(batch)
-            yield batch
-        self._all_kept = not full
+        for part in self.parts:
+            yield from part
 
     def contested(self, region: Float[Tensor, "regions n"]) -> Bool[Tensor, " n"]:
         """Which voxels two regions or more could want, from their region probabilities."""
         return (region >= self.limits[:, None]).sum(0, dtype=torch.uint8) > 1
 
-    def _found(self, first: int) -> Iterator[Voxels]:
-        """Those from a position on."""
-        for positions, classes in self.scan.candidates(self.limits, self.background_limit, first):
-            index = self._wanted(classes)
-            chosen = positions[index]
-            if chosen.numel() and int(chosen[0]) < first:
-                index, chosen = index[chosen >= first], chosen[chosen >= first]
-            yield chosen, take(classes, index)
-
-    def _wanted(self, voxels: Float[Tensor, "classes n"]) -> Int64[Tensor, " wanted"]:
+    def among(self, classes: Float[Tensor, "classes n"]) -> Int64[Tensor, " wanted"]:
         """Index of the wanted ones of some voxels."""
         # The difference of two numbers is negative exactly if the first is the smaller: one comparison for all.
-        excess = voxels.new_full((1,), -torch.inf)
-        for region, limit in zip(self.regions.probabilities(voxels), self.limits, strict=True):
+        excess = classes.new_full((1,), -torch.inf)
+        for region, limit in zip(self.regions.probabilities(classes), self.limits, strict=True):
             excess = torch.maximum(excess, region - limit)
         wanted = excess >= 0
         if self.background_limit > -torch.inf:
-            wanted |= voxels[0] < self.background_limit
+            wanted |= classes[0] < self.background_limit
         return wanted.nonzero().squeeze(1)
+
+
+class _Part:
+    """The wanted ones of some voxels."""
+
+    def __init__(self, wanted: WantedVoxels, candidates: Iterable[Voxels], room: _Room) -> None:
+        self._wanted, self._candidates, self._room = wanted, candidates, room
+        self._kept: list[Voxels] | None = None
+
+    def __iter__(self) -> Iterator[Voxels]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        found: list[Voxels] = []
+        fits = True
+        for batch in joined(self._find()):
+            fits = fits and self._room.take(sum(part.nbytes for part in batch))
+            found = [*found, batch] if fits else []
+            yield batch
+        self._kept = found if fits else None
+
+    def _find(self) -> Iterator[Voxels]:
+        for positions, classes in self._candidates:
+            index = self._wanted.among(classes)
+            if len(index):
+                yield positions[index], take(classes, index)
+
+
+class _Room:
+    """Memory that parts share; each takes of it while there is some."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._left = nbytes
+        self._lock = threading.Lock()
+
+    def take(self, nbytes: int) -> bool:
+        """Whether there was enough left; if not, none is taken from now on."""
+        with self._lock:
+            self._left -= nbytes
+            return self._left >= 0

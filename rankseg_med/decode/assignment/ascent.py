@@ -34,6 +34,7 @@ from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, STEPS, by_step, level_of, step_of
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.wanted import WantedVoxels
+from rankseg_med.decode.workers import in_order
 
 _MOST_STEPS = 12
 _HALVINGS = 4
@@ -87,14 +88,24 @@ class Contested:
         self._found = [torch.empty((blocks.num_classes, 0), dtype=blocks.dtype, device=blocks.device)]
         self._number, self._stride = 0, 1
 
-    def note(self, classes: Float[Tensor, "classes n"]) -> None:
-        """Take what is contested of some wanted voxels."""
-        region = self.wanted.regions.probabilities(classes)
-        index = self.wanted.contested(region).nonzero().squeeze(1)
-        for counts, levels in zip(self.alone, level_of(region.index_select(1, index)).long(), strict=True):
+    def note_all(self) -> None:
+        """Take what is contested of all wanted voxels."""
+        for found in in_order(lambda part: [self.among(classes) for _, classes in part], self.wanted.parts):
+            for some in found:
+                self.note(some)
+
+    def among(self, classes: Float[Tensor, "classes n"]) -> Float[Tensor, "classes m"]:
+        """The contested ones of some wanted voxels."""
+        contested = self.wanted.contested(self.wanted.regions.probabilities(classes))
+        return classes.index_select(1, contested.nonzero().squeeze(1))
+
+    def note(self, contested: Float[Tensor, "classes n"]) -> None:
+        """Take contested voxels, those of the volume in their order."""
+        region = self.wanted.regions.probabilities(contested)
+        for counts, levels in zip(self.alone, level_of(region).long(), strict=True):
             counts.index_add_(0, levels, torch.full_like(levels, -1))
-        self._found.append(classes.index_select(1, index[-self._number % self._stride :: self._stride]))
-        self._number += len(index)
+        self._found.append(contested[:, -self._number % self._stride :: self._stride])
+        self._number += contested.shape[1]
         while sum(some.shape[1] for some in self._found) > _MOST_CONTESTED:
             self._found = [torch.cat(self._found, 1)[:, ::2]]
             self._stride *= 2

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Float64, Shaped, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.decision import Threshold
@@ -113,6 +113,22 @@ def highest_label(
     return labels
 
 
+class FirstRound(NamedTuple):
+    """What exactly one class keeps of some voxels.
+
+    Attributes:
+        voxels: How many there are.
+        background: Sum of their background probabilities.
+        kept: How many each class keeps...
+        kept_mass: ... and the sum of their probabilities.
+    """
+
+    voxels: int
+    background: Float64[Tensor, ""]
+    kept: Int64[Tensor, " classes"]
+    kept_mass: Float64[Tensor, " classes"]
+
+
 class GreedyRule:
     r"""The published rule (Wang and Dai, NeurIPS 2025), with background a class as any other.
 
@@ -154,14 +170,19 @@ class GreedyRule:
         self._noted = 0
         self._noted_background = torch.zeros_like(masses[0])
 
-    def note(self, classes: Float[Tensor, "classes n"]) -> None:
-        """First round: add up the voxels that exactly one class keeps."""
+    def first_round(self, classes: Float[Tensor, "classes n"]) -> FirstRound:
+        """What exactly one class keeps of some voxels."""
         wanted = classes >= self._edges
         alone = wanted & (wanted.sum(0, dtype=torch.uint8) == 1)
-        self._kept += alone.count_nonzero(1)
-        self._kept_mass += (classes * alone).sum(1, dtype=torch.float64)
-        self._noted += classes.shape[1]
-        self._noted_background += classes[0].sum(dtype=torch.float64)
+        kept_mass = (classes * alone).sum(1, dtype=torch.float64)
+        return FirstRound(classes.shape[1], classes[0].sum(dtype=torch.float64), alone.count_nonzero(1), kept_mass)
+
+    def note(self, found: FirstRound) -> None:
+        """First round: add up the voxels that exactly one class keeps."""
+        self._kept += found.kept
+        self._kept_mass += found.kept_mass
+        self._noted += found.voxels
+        self._noted_background += found.background
 
     def note_rest(self, voxels: int) -> None:
         """First round, for all voxels that were not noted, out of so many: background alone keeps them."""

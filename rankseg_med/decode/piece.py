@@ -1,0 +1,124 @@
+"""One reading of a piece of a probability volume: validate it, set certain background aside, count the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rankseg_med.decode.blocks import Grid, Voxels, is_batch, joined, take
+from rankseg_med.decode.histogram import ProbabilityHistogram, TileSums
+from rankseg_med.decode.validation import ValueCheck
+
+if TYPE_CHECKING:
+    from rankseg_med.decode.scan import Scan
+
+# A piece keeps its uncertain voxels while they take at most this share of it.
+_KEPT_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class TileLimits:
+    """Tiles, and the extremes of what they hold.
+
+    Attributes:
+        grid: The tiles.
+        peaks: Highest probability of each region...
+        background_lows: ... and lowest of background in each.
+    """
+
+    grid: Grid
+    peaks: Float[Tensor, "regions tiles"]
+    background_lows: Float[Tensor, " tiles"]
+
+    def reached(self, limits: Float[Tensor, " regions"], background_limit: float) -> Bool[Tensor, " tiles"]:
+        """Tiles with a voxel at a region's limit or above, or with background below its own."""
+        return (self.peaks >= limits[:, None]).any(0) | (self.background_lows < background_limit)
+
+
+class Piece:
+    """What is known of a piece from one reading of it.
+
+    Args:
+        scan: Of the volume, as far as it is known before.
+        grid: The piece.
+        check: Sees every tile, if given.
+
+    Attributes:
+        rows: Histogram of background and regions.
+        certain_voxels: How many voxels were not counted.
+        uncertain: The counted voxels; None if they are too many to be kept.
+        limits: What its tiles hold.
+    """
+
+    limits: TileLimits
+
+    def __init__(self, scan: Scan, grid: Grid, check: ValueCheck | None) -> None:
+        self.rows = ProbabilityHistogram.empty(1 + len(scan.regions.labels), scan.floor, scan.blocks.device)
+        self.certain_voxels = 0
+        self.uncertain: list[Voxels] | None = []
+        self._blocks, self._regions, self._lowest_uncertain = scan.blocks, scan.regions, scan.lowest_uncertain
+        self._set_aside: list[TileSums] = []
+        room = int(_KEPT_SHARE * grid.count * grid.tile * self._blocks.num_classes * 4)
+        for positions, classes in joined(self._read(grid, check)):
+            self.rows.count(self._background_and_regions(classes))
+            room -= positions.nbytes + classes.nbytes
+            if self.uncertain is not None:
+                self.uncertain = None if room < 0 else [*self.uncertain, (positions, classes)]
+        self.rows.note_uncounted(TileSums.of_all(self._set_aside))
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the kept voxels take."""
+        return sum(positions.nbytes + classes.nbytes for positions, classes in self.uncertain or ())
+
+    def _read(self, grid: Grid, check: ValueCheck | None) -> Iterator[Voxels]:
+        """The uncertain voxels. The others, and dense batches that would not be kept, are seen to on the way."""
+        lows, highs, sums = self._sum_up(grid)
+        self.limits = TileLimits(grid, sums.peaks[1:], lows[0])
+        certain = self.limits.peaks.amax(0) < self._lowest_uncertain
+        if check is not None:
+            certain &= ~check.see(lows, highs)
+        self.certain_voxels += int(certain.count_nonzero()) * grid.tile
+        self._set_aside.append(sums.where(certain))
+        for numbers, tiles in self._blocks.parts(grid, ~certain):
+            if check is not None:
+                check.add_up(tiles)
+            uncertain = self._uncertain_among(tiles)
+            if self.uncertain is None and is_batch(tiles) and bool(uncertain.all()):
+                self.rows.count(self._background_and_regions(tiles).flatten(1))
+                continue
+            index = uncertain.flatten().nonzero().squeeze(1)
+            yield grid.positions(uncertain, numbers, index), take(tiles.flatten(1), index)
+
+    def _sum_up(self, grid: Grid) -> tuple[Float[Tensor, "classes tiles"], Float[Tensor, "classes tiles"], TileSums]:
+        """Lowest and highest value of each class in each tile, and the sums of background and regions."""
+        lows, highs, sums = [], [], []
+        for run in self._blocks.runs(grid):
+            tiles = self._blocks.tiles(grid, run)
+            lows.append(tiles.amin(-1))
+            if self._regions.are_classes:
+                sums.append(TileSums.of(tiles))
+                highs.append(sums[-1].peaks)
+            else:
+                highs.append(tiles.amax(-1))
+                sums.append(TileSums.of(self._background_and_regions(tiles)))
+        return torch.cat(lows, 1), torch.cat(highs, 1), TileSums.of_all(sums)
+
+    def _uncertain_among(self, tiles: Float[Tensor, "classes tiles tile"]) -> Bool[Tensor, "tiles tile"]:
+        """Which voxels are uncertain; the others are set aside."""
+        uncertain = self._regions.probabilities(tiles).amax(0) >= self._lowest_uncertain
+        if not bool(uncertain.all()):
+            certain = ~uncertain
+            self.certain_voxels += int(certain.count_nonzero())
+            self._set_aside.append(TileSums.of(self._background_and_regions(tiles * certain)))
+        return uncertain
+
+    def _background_and_regions(self, classes: Float[Tensor, "classes *voxels"]) -> Float[Tensor, "rows *voxels"]:
+        if self._regions.are_classes:
+            return classes
+        return torch.cat([classes[:1], self._regions.probabilities(classes)])
