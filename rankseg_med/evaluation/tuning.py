@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Float64
 
 from rankseg_med.calibration import Calibration, ReliabilityCounts, save_calibration
 from rankseg_med.evaluation.tuning_choice import choose
@@ -31,7 +32,7 @@ from rankseg_med.workflows.calibration_file import CalibrationFile
 from rankseg_med.workflows.case_pool import map_cases, open_pool
 
 FEWEST_PATIENTS = 5
-"""With fewer, signs of gains fall all alike in more than 5 % of draws: nothing could be told from noise."""
+"""With fewer, all gain by chance in more than 5 % of draws."""
 FEW_PATIENTS = 20
 _FEW_CASES_OF_A_STRUCTURE = 10
 _FITTED: tuple[CalibrationName, ...] = ("temperature", "isotonic by cases", "isotonic by voxels")
@@ -75,8 +76,8 @@ def tune(
     count = len(set(patients))
     if count < FEWEST_PATIENTS:
         raise ValueError(
-            f"tuning needs at least {FEWEST_PATIENTS} patients, of whom no gain could be told from noise if they were "
-            f"fewer; found {count} in {len(cases)} cases"
+            f"tuning needs at least {FEWEST_PATIENTS} patients, since with fewer not even all gaining is beyond "
+            f"chance; found {count} in {len(cases)} cases"
         )
     dealt = patient_folds(patients, folds, seed)
     fold_of = fold_of_patient(dealt)
@@ -105,8 +106,8 @@ def tune(
         seed=seed,
         settings=tuple(settings),
         scores=scores,
-        choice=choose(scores.chosen_by(task), patients, 0, seed=seed),
-        held_out=_held_out(scores.chosen_by(task), patients, fold_of, seed),
+        choice=choose(scores.chosen_by(task), patients, 0),
+        held_out=_held_out(scores.chosen_by(task), patients, fold_of),
         presence=every.presence,
         calibrations={name: calibration for name, (calibration, _) in fitted.items()},
         counts={"none": every.counts, **after},
@@ -180,16 +181,16 @@ def _gathered(
     return Scores(by_setting, by_threshold, expected, decodings), counts
 
 
-def _held_out(scores: np.ndarray, patients: Sequence[str], fold_of: Mapping[str, int], seed: int) -> np.ndarray:
+def _held_out(
+    scores: Float64[np.ndarray, "settings cases"], patients: Sequence[str], fold_of: Mapping[str, int]
+) -> Float64[np.ndarray, " cases"]:
     """Gain of each case over argmax with what is chosen on the other folds alone."""
     folds = np.array([fold_of[patient] for patient in patients])
     gains = np.empty(len(patients))
     for fold in np.unique(folds):
-        others = folds != fold
-        chosen = choose(
-            scores[:, others], [p for p, is_other in zip(patients, others, strict=True) if is_other], 0, seed=seed
-        ).chosen
-        gains[~others] = (scores[chosen] - scores[0])[~others]
+        inside = folds == fold
+        chosen = choose(scores[:, ~inside], np.array(patients)[~inside].tolist(), 0).chosen
+        gains[inside] = (scores[chosen] - scores[0])[inside]
     return gains
 
 
@@ -197,7 +198,7 @@ def _warnings(patients: int, every: Evidence, task: Task) -> Iterator[str]:
     if patients < FEW_PATIENTS:
         yield (
             f"{patients} patients are few, at least {FEW_PATIENTS} are better: each weighs "
-            f"{100 / patients:.0f} % of every mean, and only gains that nearly all of them share stand out from noise"
+            f"{100 / patients:.0f} % of every mean, and what is chosen may do nothing for others"
         )
     for name, number in zip(task.names, every.cases_with, strict=True):
         if number < _FEW_CASES_OF_A_STRUCTURE:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rankseg_med.evaluation.tuning_choice import LEVEL, WORSE_BY, means_by_patient
+from rankseg_med.evaluation.tuning_choice import WORSE_BY, means_by_patient
 from rankseg_med.evaluation.tuning_result import Tried, Tuning
 from rankseg_med.evaluation.tuning_settings import THRESHOLDS
 from rankseg_med.evaluation.tuning_task import SCORES
@@ -29,10 +29,10 @@ def document_of(tuning: Tuning, pictures: Sequence[Picture] = (), *, best: int |
 def _verdict(tuning: Tuning) -> str:
     chosen = tuning.tried[tuning.choice.chosen]
     if tuning.choice.chosen == 0:
-        return f"Keep argmax: none of {len(tuning.settings)} settings is better beyond noise."
+        return f"Keep argmax: it is within one standard error of the best of {len(tuning.settings)} settings."
     return (
         f"Use {chosen.setting}: {_points(chosen.gain)} points over argmax ({_range(chosen.interval)}); "
-        f"{chosen.better} of {len(tuning.case_ids)} cases better and {chosen.worse} worse by more than {100 * WORSE_BY:g}."
+        f"{chosen.better} of {len(tuning.case_ids)} cases better by more than {100 * WORSE_BY:g}, {chosen.worse} worse."
     )
 
 
@@ -49,8 +49,8 @@ def _settings(tuning: Tuning, best: int | None) -> TextTable:
         tuple((tuning.task.score, *row) for row in rows),
         note=f"Means over {len(set(tuning.patients))} patients with {len(tuning.case_ids)} cases, each decoded with "
         "what was learnt from other folds. Gains are over argmax, in points; better and worse are cases that change by "
-        f"more than {100 * WORSE_BY:g}. Near: p < {LEVEL:g} and within one standard error of the best such. Chosen on "
-        f"the other folds alone, the rule gains {_points(gain)} ({_range(interval)}).",
+        f"more than {100 * WORSE_BY:g}. p: chance that noise alone lifts any setting so far. Near: within one standard "
+        f"error of the best. Chosen on the other folds alone, the rule gains {_points(gain)} ({_range(interval)}).",
     )
 
 

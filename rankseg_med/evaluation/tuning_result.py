@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,8 +12,9 @@ from jaxtyping import Float64
 
 from rankseg_med.calibration import Calibration, Reliability, ReliabilityCounts, Weighting, reliability
 from rankseg_med.evaluation.quality import Quality, quality_of
-from rankseg_med.evaluation.tuning_choice import Choice, means_by_patient
+from rankseg_med.evaluation.tuning_choice import Choice, means_by_patient, noise
 from rankseg_med.evaluation.tuning_settings import (
+    ARGMAX,
     THRESHOLDS,
     CalibrationName,
     Setting,
@@ -24,6 +25,8 @@ from rankseg_med.evaluation.tuning_task import SCORES, Task
 from rankseg_med.evaluation.tuning_trials import ESTIMATES
 from rankseg_med.metrics.bootstrap import bootstrap_interval
 
+LEVEL = 0.05
+"""Chance from which on a note says that a gain may be noise."""
 _RESAMPLES = 2000
 
 
@@ -59,8 +62,8 @@ class Tried:
         regions: The same of each structure.
         gain: Mean over patients of the gain over argmax...
         interval: ... and its 95 % interval, by percentile bootstrap over patients.
-        p: Chance that noise alone lifts the best of all settings so far; see `Choice`.
-        near: Whether it is beyond noise and within one standard error of the best that is.
+        p: Chance that noise alone lifts any setting so far; see `noise`.
+        near: Whether it is within one standard error of the best.
         better: Cases better than with argmax by more than a point.
         worse: Cases worse by more than a point.
     """
@@ -134,6 +137,7 @@ class Tuning:
     def tried(self) -> tuple[Tried, ...]:
         """All settings, in the order in which they were tried."""
         score, choice = SCORES.index(self.task.score), self.choice
+        p = noise(self.scores.chosen_by(self.task), self.patients, 0, seed=self.seed)
         by_patient = means_by_patient(self.scores.chosen_by(self.task), self.patients)
         gains = by_patient - by_patient[0]
         regions = np.stack(
@@ -149,7 +153,7 @@ class Tuning:
                 dict(zip(self.task.names, regions[index].tolist(), strict=True)),
                 float(gains[index].mean()),
                 self._interval(gains[index]),
-                float(choice.p[index]),
+                float(p[index]),
                 bool(choice.near[index]),
                 int(choice.better[index]),
                 int(choice.worse[index]),
@@ -176,15 +180,21 @@ class Tuning:
 
     @property
     def all_notes(self) -> tuple[str, ...]:
-        """Also whether a fixed threshold does better."""
-        fixed, tuned = self.thresholds[self.best_threshold], float(self.choice.mean[self.choice.chosen])
-        if fixed <= tuned:
-            return self.notes
-        note = (
-            f"the fixed threshold {self.best_threshold:g} has a higher mean on these cases ({fixed:.4f}) than what was "
-            f"chosen ({tuned:.4f})"
-        )
-        return (*self.notes, note)
+        """Also whether the gain may be noise, and whether a fixed threshold does better."""
+        return (*self.notes, *self._doubts())
+
+    def _doubts(self) -> Iterator[str]:
+        chosen, fixed = self.tried[self.choice.chosen], self.thresholds[self.best_threshold]
+        if chosen.setting != ARGMAX and chosen.p >= LEVEL:
+            yield (
+                f"noise alone lifts one of {len(self.settings)} settings as far with a chance of {chosen.p:.2g}; see "
+                "what was chosen gain on other cases before relying on it"
+            )
+        if fixed > chosen.mean:
+            yield (
+                f"the fixed threshold {self.best_threshold:g} has a higher mean on these cases ({fixed:.4f}) than what "
+                f"was chosen ({chosen.mean:.4f})"
+            )
 
     def reliability(self, weighting: Weighting = "cases") -> dict[CalibrationName, Reliability]:
         """Of uncalibrated probabilities (``"none"``) and of each calibration, on cases that it was not fitted to."""

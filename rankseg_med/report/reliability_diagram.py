@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from rankseg_med.studies.atomic import atomic_write
 _COLOURS = ("#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7")
 _PANEL_INCHES = 3.4
 _DPI = 120
+# Of a title, above a panel.
+_CHARACTERS = 52
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,6 @@ def save_reliability_diagrams(
         axes.legend(frameon=False, fontsize=7, loc="upper left")
     panels[0].set_ylabel("share of voxels that are of the structure")
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(textwrap.fill(title, _CHARACTERS * len(diagrams)), fontsize=8)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -156,6 +156,7 @@ def test_a_better_fixed_threshold_is_said(tuned_overconfident):
     assert tuned_overconfident.best_threshold == 0.6
     assert fixed[0.5] == pytest.approx(tuned_overconfident.tried[0].mean)
     assert not [note for note in tuned_overconfident.all_notes if "fixed threshold" in note]
+    assert not [note for note in tuned_overconfident.all_notes if "noise alone" in note]
     worse = replace(tuned_overconfident, choice=replace(tuned_overconfident.choice, chosen=0))
     assert "the fixed threshold 0.6 has a higher mean" in worse.all_notes[-1]
 
