@@ -143,7 +143,7 @@ def is_batch(values: Shaped[Tensor, "*shape"]) -> bool:
     return values.numel() >= _BATCH_VALUES
 
 
-def are_batch(pieces: Sequence[Voxels]) -> bool:
+def are_batch(pieces: Sequence[tuple[Tensor, Tensor]]) -> bool:
     """Whether these are together."""
     return sum(classes.numel() for _, classes in pieces) >= _BATCH_VALUES
 
