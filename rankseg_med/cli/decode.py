@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import CalibrationFileOption, known_device, parse_regions
 from rankseg_med.studies.nnunet import read_nnunet_labels
@@ -33,10 +34,9 @@ def decode_command(
         str | None,
         typer.Option(help="Config file (trusted: it may hold code) or shipped name: cleanup, decoder."),
     ] = None,
-    decoder: Annotated[
-        Literal["dice", "iou", "argmax"] | None,
-        typer.Option(help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
-    ] = None,
+    decoder: DecoderOption = None,
+    coherence: CoherenceOption = None,
+    presence: PresenceOption = None,
     region_channels: Annotated[
         str | None,
         typer.Option(
@@ -70,11 +70,7 @@ def decode_command(
     """
     studies = list_probabilities(source, images, axes)
     settings = load_config("decode", config, device=device)
-    if decoder == "argmax":
-        # The config's options are RankSEG's.
-        settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": decoder}
-    elif decoder is not None:
-        settings["decoder::name"] = decoder
+    set_decoder(settings, decoder, coherence, presence)
     if region_channels is not None:
         settings["region_channels"] = [list(labels) for labels in parse_regions(region_channels).values()]
     if calibration is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import CalibrationFileOption, known_device
 from rankseg_med.networks import shipped_checkpoint
@@ -30,10 +31,9 @@ def predict_command(
         typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble."),
     ],
     output_dir: Annotated[Path, typer.Option("--output", help="Folder of the label maps.")],
-    decoder: Annotated[
-        Literal["dice", "iou", "argmax"] | None,
-        typer.Option(help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
-    ] = None,
+    decoder: DecoderOption = None,
+    coherence: CoherenceOption = None,
+    presence: PresenceOption = None,
     grid: Annotated[
         Literal["native", "model"] | None,
         typer.Option(help="Decode on the image's grid, or on the preprocessed image's: faster, coarser."),
@@ -67,11 +67,7 @@ def predict_command(
     """
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
     settings = load_config("inference", config, device=device)
-    if decoder == "argmax":
-        # The config's options are RankSEG's.
-        settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": decoder}
-    elif decoder is not None:
-        settings["decoder::name"] = decoder
+    set_decoder(settings, decoder, coherence, presence)
     for name, value in {"grid": grid, "ensemble": ensemble, "store": store}.items():
         if value is not None:
             settings[name] = value
