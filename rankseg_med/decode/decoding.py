@@ -21,7 +21,7 @@ from rankseg_med.decode.assignment.rules import (
     Rule,
     highest,
 )
-from rankseg_med.decode.blocks import Blocks, Voxels, take
+from rankseg_med.decode.blocks import Blocks, Voxels, places, take
 from rankseg_med.decode.coherent_score import volume_quantile
 from rankseg_med.decode.decision import Decision, Threshold, best_threshold, may_lie_below
 from rankseg_med.decode.histogram import Distribution
@@ -39,8 +39,10 @@ Assignment = Literal["ascent", "greedy"]
 # How far below a region's own threshold the ascent is followed at first; where it leads on, ever further.
 _FIRST_SHARE = 15 / 16
 _NEXT_SHARE = 1 / 4
-# Mean expected score for which another label map is looked at.
+# Mean expected score for which another label map is looked at...
 _LEAST_GAIN = 1e-7
+# ... and what must be left to gain for the ascent to set out.
+_WORTH_CLIMBING = 1e-5
 _SMALL_VOLUME = 1 << 14
 
 
@@ -67,6 +69,12 @@ class _Solved:
         """Those of the regions, for every rule that has some."""
         return [self.thresholds, self.published[1:]] if self.published else [self.thresholds]
 
+    def most_to_gain(self, scores: Sequence[float]) -> float:
+        """How much the mean score could rise if every region had its threshold; one by itself has nothing to settle."""
+        if len(scores) == 1:
+            return 0.0
+        return sum(best.expected_score for best in self.thresholds) / len(scores) - sum(scores) / len(scores)
+
 
 def decode_blocks(
     blocks: Blocks,
@@ -88,16 +96,15 @@ def decode_blocks(
     Returns:
         Flat label map and one decision per region.
     """
-    greedy_is_defined = regions.are_classes and len({_published(replace(o, min_peak=0.0)) for o in objectives}) == 1
-    if assignment == "greedy" and not greedy_is_defined:
+    if assignment == "greedy" and not _greedy_is_defined(regions, objectives):
         raise ValueError(
             "the greedy rule is defined for plain classes with one metric; "
             "use assignment='ascent' for regions and for different metrics"
         )
     floor = floor_for(blocks)
-    decoded = _decode(_solve(Scan(blocks, regions, floor, check), objectives, greedy=greedy_is_defined), assignment)
+    decoded = _decode(_solve(Scan(blocks, regions, floor, check), objectives, assignment), assignment)
     while decoded is None:
-        decoded = _decode(_solve(Scan(blocks, regions, 0), objectives, greedy=greedy_is_defined), assignment)
+        decoded = _decode(_solve(Scan(blocks, regions, 0), objectives, assignment), assignment)
     return decoded
 
 
@@ -109,12 +116,16 @@ def floor_for(blocks: Blocks) -> int:
     return min(256, LEVELS // (4 * blocks.num_classes)) if blocks.num_voxels > _SMALL_VOLUME else 0
 
 
+def _greedy_is_defined(regions: Regions, objectives: Sequence[Objective]) -> bool:
+    return regions.are_classes and len({_published(replace(o, min_peak=0.0)) for o in objectives}) == 1
+
+
 def _published(objective: Objective) -> Objective:
     """What the greedy rule is published for: independent voxels."""
     return replace(objective, coherence=0.0)
 
 
-def _solve(scan: Scan, objectives: Sequence[Objective], *, greedy: bool) -> _Solved:
+def _solve(scan: Scan, objectives: Sequence[Objective], assignment: Assignment) -> _Solved:
     histogram = scan.histogram.cpu()
     distributions = tuple(histogram.distribution(index) for index in range(histogram.regions))
     peaks = histogram.peak.tolist()
@@ -124,7 +135,9 @@ def _solve(scan: Scan, objectives: Sequence[Objective], *, greedy: bool) -> _Sol
 
     thresholds = best(objectives)
     published: tuple[Threshold, ...] = ()
-    if greedy:
+    # One active region by itself leaves nothing to be settled: its threshold is the optimum.
+    is_settled = assignment == "ascent" and len(objectives) == 1 and thresholds[0].active and objectives[0].is_scored
+    if _greedy_is_defined(scan.regions, objectives) and not is_settled:
         independent = [_published(objective) for objective in objectives]
         background = best_threshold(scan.background_distribution(), float(scan.background.peak), independent[0])
         published = (background, *(thresholds if independent == [*objectives] else best(independent)))
@@ -147,13 +160,14 @@ def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " vo
 
     wanted = WantedVoxels(scan, _limits(solved, _FIRST_SHARE), background_limit)
     contested = Contested(wanted)
+    are_settled = len(regions.labels) == 1 and published is None
 
     def note(part: Iterable[Voxels]) -> list[tuple[Tensor, FirstRound | None]]:
         return [
             (contested.among(classes), published.first_round(classes) if published else None) for _, classes in part
         ]
 
-    for noted in in_order(note, wanted.parts):
+    for noted in in_order(note, [] if are_settled else wanted.parts):
         for some, first_round in noted:
             contested.note(some)
             if published is not None and first_round is not None:
@@ -163,8 +177,8 @@ def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " vo
     # NumPy takes zeros from the system, which need not be written: most of a label map is background.
     labels = torch.from_numpy(np.zeros(scan.blocks.num_voxels, np.uint8)).to(scan.blocks.device)
     kept = _paint(labels, wanted, rules)
-    # One region by itself has nothing to settle: its threshold is the optimum.
-    if assignment == "ascent" and len(regions.labels) > 1:
+    scores = {name: kept[name].expected_scores(solved.distributions, solved.objectives) for name in rules}
+    if assignment == "ascent" and solved.most_to_gain(scores["thresholds"]) > _WORTH_CLIMBING:
         climbed = _climb(solved, contested, kept, by_thresholds)
         if climbed is None:
             return None
@@ -172,8 +186,8 @@ def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " vo
         if rule is not by_thresholds:
             rules["ascent"] = rule
             kept |= _paint(labels, wanted, {"ascent": rule}, kept["thresholds"])
+            scores["ascent"] = kept["ascent"].expected_scores(solved.distributions, solved.objectives)
 
-    scores = {name: kept[name].expected_scores(solved.distributions, solved.objectives) for name in rules}
     # Later entries win ties: what was searched for, then greedy, then argmax.
     chosen = "greedy" if assignment == "greedy" else max(reversed(scores), key=lambda name: sum(scores[name]))
     last = list(rules)[-1]
@@ -268,7 +282,7 @@ def _paint(
             before = torch.zeros_like(positions, dtype=torch.uint8) if keeping is None else labels[positions]
             for name, rule in rules.items():
                 given = rule(classes)
-                index = (given != before).nonzero().squeeze(1)
+                index = places(given != before)
                 if len(index):
                     of_changed = take(probabilities, index)
                     gained, lost = (LevelPlaces.of(wanted.regions, of_changed, some[index]) for some in (given, before))
@@ -292,6 +306,12 @@ def _decisions(
     decisions = []
     for index, (objective, distribution) in enumerate(zip(solved.objectives, solved.distributions, strict=True)):
         threshold, own, mass = solved.thresholds[index], counts[index], float(kept.mass[index])
+        independent, coherent = (
+            scores[index]
+            if coherence == objective.coherence
+            else replace(objective, coherence=coherence).score_of_mask(distribution, own, mass)
+            for coherence in (0.0, 1.0)
+        )
         decisions.append(
             Decision(
                 labels=solved.scan.regions.labels[index],
@@ -300,8 +320,8 @@ def _decisions(
                 voxels=int(own.sum()),
                 expected_score=scores[index],
                 argmax_expected_score=argmax_scores[index],
-                independent_score=replace(objective, coherence=0.0).score_of_mask(distribution, own, mass),
-                coherent_score=replace(objective, coherence=1.0).score_of_mask(distribution, own, mass),
+                independent_score=independent,
+                coherent_score=coherent,
                 presence_probability=float(histogram.peak[index]),
                 expected_volume=float(histogram.mass[index]),
                 volume_sd=distribution.volume_variance**0.5,

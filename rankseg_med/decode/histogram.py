@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Grid, TensorBlocks
+from rankseg_med.decode.blocks import Grid, TensorBlocks, places
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.workers import in_order, on_workers
 
@@ -44,7 +44,7 @@ class Distribution:
     def of_counts(cls, counts: Int64[Tensor, " levels"]) -> Distribution:
         """Of voxels counted by level; those at level 0 are left out."""
         counts = counts.cpu()
-        levels = counts[1:].nonzero().squeeze(1).flip(0) + 1
+        levels = places(counts[1:] > 0).flip(0) + 1
         return cls(levels, levels.double() / (LEVELS - 1), counts[levels].double())
 
     @classmethod

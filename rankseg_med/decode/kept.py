@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import membership_of
+from rankseg_med.decode.blocks import places
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.objective import Objective
@@ -50,7 +51,7 @@ class KeptVoxels:
 
     def add_places(self, voxels: LevelPlaces, each: int = 1) -> None:
         """Add voxels, ``each`` times, in place."""
-        self.counts.view(-1).index_add_(0, voxels.places, torch.full_like(voxels.places, each))
+        self.counts.view(-1).index_add_(0, voxels.in_counts, torch.full_like(voxels.in_counts, each))
         self.mass.add_(voxels.mass, alpha=each)
 
     def expected_scores(self, distributions: Sequence[Distribution], objectives: Sequence[Objective]) -> list[float]:
@@ -67,11 +68,11 @@ class LevelPlaces(NamedTuple):
     """Where some voxels of a label map are counted.
 
     Attributes:
-        places: In the flat counts, one for each voxel and region that it lies in.
+        in_counts: Places in the flat counts, one for each voxel and region that it lies in.
         mass: ``(regions,)`` float64, sum of the unrounded probabilities in each region.
     """
 
-    places: Int64[Tensor, " places"]
+    in_counts: Int64[Tensor, " places"]
     mass: Float64[Tensor, " regions"]
 
     @classmethod
@@ -79,7 +80,7 @@ class LevelPlaces(NamedTuple):
         cls, regions: Regions, probabilities: Float[Tensor, "regions n"], labels: UInt8[Tensor, " n"]
     ) -> LevelPlaces:
         """Of voxels with their region probabilities and labels; background lies in no region."""
-        foreground = labels.nonzero().squeeze(1)
+        foreground = places(labels > 0)
         if regions.are_classes:
             own = labels[foreground].long() - 1
             kept = probabilities[own, foreground]

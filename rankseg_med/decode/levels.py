@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
@@ -42,11 +43,12 @@ def lowest_probability_of(level: int, dtype: torch.dtype) -> float:
         return -math.inf
     if level >= LEVELS:
         return math.inf
-    edge = torch.tensor((level - 0.5) / (LEVELS - 1), dtype=dtype)
-    below, above = torch.zeros((), dtype=dtype), torch.ones((), dtype=dtype)
-    # (level - 0.5) / 65535 may round to either side of the true edge.
-    while int(level_of(edge)) >= level:
-        edge = torch.nextafter(edge, below)
-    while int(level_of(edge)) < level:
-        edge = torch.nextafter(edge, above)
+    # As `level_of` computes it, number by number.
+    number = np.float32 if dtype == torch.float32 else np.float64
+    edge = number((level - 0.5) / (LEVELS - 1))
+    # It may round to either side of the true edge.
+    while edge * number(LEVELS - 1) + number(0.5) >= level:
+        edge = np.nextafter(edge, number(0))
+    while edge * number(LEVELS - 1) + number(0.5) < level:
+        edge = np.nextafter(edge, number(1))
     return float(edge)

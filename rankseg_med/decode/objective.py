@@ -42,6 +42,11 @@ class Objective:
     smooth: float = 0.0
     empty_score: float = 0.0
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether thresholds are chosen by the score that masks get; the blind approximation is not a mask's."""
+        return self.solver != "ba" or self.coherence == 1
+
     def scores_of_thresholds(self, distribution: Distribution) -> Float64[Tensor, " n"]:
         """Expected score of keeping every voxel from the most probable down to each level.
 

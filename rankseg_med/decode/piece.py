@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Grid, Voxels, is_batch, joined, take
+from rankseg_med.decode.blocks import Grid, Voxels, is_batch, joined, number, places, take
 from rankseg_med.decode.histogram import ProbabilityHistogram, TileSums
 from rankseg_med.decode.validation import ValueCheck
 
@@ -63,7 +64,7 @@ class Piece:
         self.uncertain: list[Voxels] | None = []
         self._blocks, self._regions, self._lowest_uncertain = scan.blocks, scan.regions, scan.lowest_uncertain
         self._set_aside: list[TileSums] = []
-        room = int(_KEPT_SHARE * grid.count * grid.tile * self._blocks.num_classes * 4)
+        room = self._blocks.room(_KEPT_SHARE * grid.count * grid.tile / self._blocks.num_voxels)
         for positions, classes in joined(self._read(grid, check)):
             self.rows.count(self._background_and_regions(classes))
             room -= positions.nbytes + classes.nbytes
@@ -83,16 +84,16 @@ class Piece:
         certain = self.limits.peaks.amax(0) < self._lowest_uncertain
         if check is not None:
             certain &= ~check.see(lows, highs)
-        self.certain_voxels += int(certain.count_nonzero()) * grid.tile
+        self.certain_voxels += number(certain) * grid.tile
         self._set_aside.append(sums.where(certain))
         for numbers, tiles in self._blocks.parts(grid, ~certain):
             if check is not None:
                 check.add_up(tiles)
             uncertain = self._uncertain_among(tiles)
-            if self.uncertain is None and is_batch(tiles) and bool(uncertain.all()):
+            if self.uncertain is None and is_batch(tiles) and number(uncertain) == uncertain.numel():
                 self.rows.count(self._background_and_regions(tiles).flatten(1))
                 continue
-            index = uncertain.flatten().nonzero().squeeze(1)
+            index = places(uncertain.flatten())
             yield grid.positions(uncertain, numbers, index), take(tiles.flatten(1), index)
 
     def _sum_up(self, grid: Grid) -> tuple[Float[Tensor, "classes tiles"], Float[Tensor, "classes tiles"], TileSums]:
@@ -111,11 +112,11 @@ class Piece:
 
     def _uncertain_among(self, tiles: Float[Tensor, "classes tiles tile"]) -> Bool[Tensor, "tiles tile"]:
         """Which voxels are uncertain; the others are set aside."""
-        uncertain = self._regions.probabilities(tiles).amax(0) >= self._lowest_uncertain
-        if not bool(uncertain.all()):
-            certain = ~uncertain
-            self.certain_voxels += int(certain.count_nonzero())
-            self._set_aside.append(TileSums.of(self._background_and_regions(tiles * certain)))
+        highest: Tensor = reduce(torch.maximum, self._regions.probabilities(tiles))
+        uncertain = highest >= self._lowest_uncertain
+        if certain_voxels := uncertain.numel() - number(uncertain):
+            self.certain_voxels += certain_voxels
+            self._set_aside.append(TileSums.of(self._background_and_regions(tiles * ~uncertain)))
         return uncertain
 
     def _background_and_regions(self, classes: Float[Tensor, "classes *voxels"]) -> Float[Tensor, "rows *voxels"]:

@@ -105,7 +105,7 @@ class Scan:
     def _read(self, check: ValueCheck | None) -> Iterator[Voxels | TileLimits]:
         """The uncertain voxels in batches, and what is known of pieces that have too many of them to be kept."""
         blocks = self.blocks
-        room = int(_KEPT_SHARE * blocks.num_voxels * blocks.num_classes * 4)
+        room = blocks.room(_KEPT_SHARE)
         waiting: list[Voxels] = []
         for piece in in_order(lambda grid: Piece(self, grid, check), blocks.grids()):
             self._rows.add_(piece.rows)

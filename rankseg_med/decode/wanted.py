@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Voxels, joined, take
+from rankseg_med.decode.blocks import Voxels, joined, places, take
 from rankseg_med.decode.scan import Scan
 
 # The voxels are kept while they take at most this share of the volume's memory in single precision; what does not fit
@@ -36,7 +36,7 @@ class WantedVoxels:
         self.regions = scan.regions
         self.limits = limits.to(scan.blocks.dtype)
         self.background_limit = background_limit
-        room = _Room(int(_KEPT_SHARE * scan.blocks.num_voxels * scan.blocks.num_classes * 4))
+        room = _Room(scan.blocks.room(_KEPT_SHARE))
         self.parts = [_Part(self, some, room) for some in scan.candidates(self.limits, background_limit)]
 
     def __iter__(self) -> Iterator[Voxels]:
@@ -57,7 +57,7 @@ class WantedVoxels:
         wanted = excess >= 0
         if self.background_limit > -torch.inf:
             wanted |= classes[0] < self.background_limit
-        return wanted.nonzero().squeeze(1)
+        return places(wanted)
 
 
 class _Part:

@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import GainRule, membership_of
+from rankseg_med.decode.blocks import places, take
 from rankseg_med.decode.histogram import ProbabilityHistogram
 from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, STEPS, by_step, level_of, step_of
@@ -38,6 +39,8 @@ from rankseg_med.decode.workers import in_order
 
 _MOST_STEPS = 12
 _HALVINGS = 4
+# A step that changes the score by less has arrived.
+_LEAST_STEP = 1e-9
 # More contested voxels than this are sampled evenly: they choose the rule, whose score is then computed on all.
 _MOST_CONTESTED = 1 << 19
 
@@ -97,7 +100,7 @@ class Contested:
     def among(self, classes: Float[Tensor, "classes n"]) -> Float[Tensor, "classes m"]:
         """The contested ones of some wanted voxels."""
         contested = self.wanted.contested(self.wanted.regions.probabilities(classes))
-        return classes.index_select(1, contested.nonzero().squeeze(1))
+        return take(classes, places(contested))
 
     def note(self, contested: Float[Tensor, "classes n"]) -> None:
         """Take contested voxels, those of the volume in their order."""
@@ -140,12 +143,15 @@ class Landscape:
         self._independent = IndependentSlopes(scan.histogram, objectives)
         self._coherent = CoherentSlopes(scan.histogram, objectives) if bool(self._coherence.any()) else None
         self._contested, self._weight = contested.sample, contested.weight
+        self._contested_regions = self.regions.probabilities(self._contested)
+        self._contested_steps = step_of(self._contested_regions)
         values = torch.arange(LEVELS, dtype=torch.float64, device=device) / (LEVELS - 1)
         # At each level, volume and mass of the uncontested voxels from it up; one more level for "none".
         self._kept_from = _from_each_level_up(contested.alone.double())
         self._mass_from = _from_each_level_up(contested.alone * values)
         self._alone_by_step = by_step(contested.alone)
         self._steps = torch.arange(STEPS, device=device)
+        self._values = self._steps * (LEVELS // STEPS) / (LEVELS - 1)
 
     def scores(self, point: Point) -> Float64[Tensor, " regions"]:
         """Approximate score of each region."""
@@ -171,14 +177,13 @@ class Landscape:
         mass = self._mass_from.gather(1, level[:, None]).squeeze(1)
         steps = self._alone_by_step * (self._steps >= (level // (LEVELS // STEPS))[:, None])
         if self._contested.shape[1]:
-            labels = rule(self._contested)
-            region = self.regions.probabilities(self._contested)
+            labels = rule.labels(self._contested, self._contested_regions, self._contested_steps)
             for index, inside in enumerate(membership_of(self.regions, labels)):
-                own = region[index, inside]
+                own = places(inside)
                 kept[index] += self._weight * len(own)
-                mass[index] += self._weight * own.sum(dtype=torch.float64)
+                mass[index] += self._weight * self._contested_regions[index, own].sum(dtype=torch.float64)
                 if self._coherent is not None:
-                    steps[index] += self._weight * torch.bincount(step_of(own), minlength=STEPS)
+                    steps[index] += self._weight * torch.bincount(self._contested_steps[index, own], minlength=STEPS)
         return Point(kept, mass, steps)
 
     def height(self, rule: GainRule) -> float:
@@ -196,9 +201,9 @@ class Landscape:
                 rule = self._between(best, towards, 0.5**halving)
                 reached = self.follow(rule)
                 gain = float(self.scores(reached).mean()) - height
-                if gain > 0:
+                if gain > -_LEAST_STEP:
                     break
-            if gain <= 1e-12:
+            if gain < _LEAST_STEP:
                 break
             best, point, height = rule, reached, height + gain
         return best, height
@@ -213,8 +218,7 @@ class Landscape:
         if rule.steps is None:
             ratio = (rule.costs / rule.weights.clamp_min(1e-300) * (LEVELS - 1)).clamp(self._floor, LEVELS - 1)
             return torch.where(self._allowed, ratio.floor().long() + 1, LEVELS)
-        values = self._steps * (LEVELS // STEPS) / (LEVELS - 1)
-        losing = (rule.weights[:, None] * values + rule.steps <= rule.costs[:, None]).sum(1)
+        losing = (rule.weights[:, None] * self._values + rule.steps <= rule.costs[:, None]).sum(1)
         return (losing * (LEVELS // STEPS)).clamp_min(self._floor + 1)
 
 

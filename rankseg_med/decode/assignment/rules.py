@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped, UInt8
 from torch import Tensor
 
+from rankseg_med.decode.blocks import places
 from rankseg_med.decode.decision import Threshold
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.levels import lowest_probability_of, step_of
@@ -75,18 +76,31 @@ class GainRule:
 
     def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Labels of voxels ``(classes, n)``."""
-        gains = self.gains(self.regions.probabilities(classes))
+        probabilities = self.regions.probabilities(classes)
+        return self.labels(classes, probabilities, None if self.steps is None else step_of(probabilities))
+
+    def labels(
+        self,
+        classes: Float[Tensor, "classes n"],
+        probabilities: Float[Tensor, "regions n"],
+        steps: Int[Tensor, "regions n"] | None,
+    ) -> UInt8[Tensor, " n"]:
+        """Labels of voxels whose regions' probabilities, and steps of these, are known."""
+        gains = self.gains(probabilities, steps)
         if self.regions.are_classes:
             return highest_above(torch.zeros_like(gains[0]), gains)
         return highest_label(self.regions, gains, classes)
 
-    def gains(self, probabilities: Float[Tensor, "regions n"]) -> Float[Tensor, "regions n"]:
-        """What each region gains by voxels of these probabilities."""
+    def gains(
+        self, probabilities: Float[Tensor, "regions n"], steps: Int[Tensor, "regions n"] | None = None
+    ) -> Float[Tensor, "regions n"]:
+        """What each region gains by voxels of these probabilities; ``steps``, their steps where they are known."""
         dtype = probabilities.dtype
         gains = probabilities * self.weights.to(dtype)[:, None] - self.costs.to(dtype)[:, None]
         if self.steps is not None:
-            for gain, steps, region in zip(gains, self.steps.to(dtype), probabilities, strict=True):
-                gain += steps[step_of(region)]
+            steps = step_of(probabilities) if steps is None else steps
+            for gain, table, own in zip(gains, self.steps.to(dtype), steps, strict=True):
+                gain += torch.index_select(table, 0, own)
         return gains
 
     def reaches_below(self, limits: Float[Tensor, " regions"]) -> bool:
@@ -194,7 +208,7 @@ class GreedyRule:
         wanted = classes >= self._edges
         wanting = wanted.sum(0, dtype=torch.int16)
         labels = highest(wanted.to(torch.uint8))
-        disputed = (wanting != 1).nonzero().squeeze(1)
+        disputed = places(wanting != 1)
         eligible = torch.where(wanting[disputed] == 0, self._eligible_if_unwanted, wanted[:, disputed])
         gains = self._gains(classes[:, disputed].double()).masked_fill(~eligible, -torch.inf)
         labels[disputed] = highest(gains)
