@@ -13,14 +13,16 @@ ROOMS = {
     "executors": set(),
     "calibration": {"decode"},
     "transforms": {"decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"},
-    "inference": {"decode", "transforms"},
+    "inference": {"decode", "transforms", "calibration"},
     "semisupervised": {"decode", "cleanup", "losses", "calibration"},
     "report": {"metrics", "studies"},
     "workflows": {
         *("decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"),
         *("transforms", "inference", "semisupervised", "executors", "report"),
     },
-    "cli": {"workflows", "report", "studies", "networks", "executors"},
+    # The plan has it below workflows, which still holds what is to be runs and configuration.
+    "evaluation": {"decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "workflows"},
+    "cli": {"evaluation", "workflows", "report", "studies", "networks", "executors"},
 }
 
 

@@ -1,113 +1,114 @@
-"""One temperature and a bias for each class, between a network and its softmax."""
+"""What every calibration does, whichever kind it is."""
 
 from __future__ import annotations
 
-import numpy as np
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, TypeAlias
+
 import torch
-from jaxtyping import Float
-from scipy.optimize import minimize
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rankseg_med.calibration.counts import ReliabilityCounts
 from rankseg_med.calibration.labelled_voxels import LabelledVoxels
 
-# Of the inverse temperature, and of a bias to either side: wide enough for any network, and there is always a minimum
-# within, even where classes can be told apart without error.
-_SCALES = (0.01, 100.0)
-_LARGEST_BIAS = 20.0
+Observations: TypeAlias = LabelledVoxels | ReliabilityCounts
+"""What a calibration is fitted to, of one volume or, ``joined``, of many."""
+
+# Values (classes times voxels) that are worked on at a time.
+_BLOCK_VALUES = 1 << 20
 
 
-class Calibration(torch.nn.Module):
-    r"""Logits $z$ to calibrated ones, $z / T + b$, with a temperature $T$ and a bias $b_c$ for each class $c$.
+class Calibration(torch.nn.Module, ABC):
+    """Probabilities to ones that can be taken at their word.
 
-    Temperature scaling (Guo et al., "On calibration of modern neural networks", ICML 2017) with the class biases of
-    Alexandari et al., "Maximum likelihood with bias-corrected calibration is hard-to-beat at label shift adaptation",
-    ICML 2020. The temperature takes back overconfidence; the biases take back the share of each class that training
-    had and volumes have not, such as that of tumours in patches that are centred on them. A fresh one changes nothing.
+    It is a layer: ``torch.nn.Sequential(network, calibration)`` is the calibrated network. Volumes of probabilities are
+    calibrated by `probabilities`. It has no parameters for an optimizer, only buffers, and a fresh one changes nothing.
 
-    It is a layer: ``torch.nn.Sequential(network, calibration)`` is the calibrated network. Being affine, it may come
-    before or after logits of overlapping windows are averaged. It has no parameters for an optimizer, only buffers.
-
-    Args:
-        num_classes: At least 2, background included.
-        class_biases: Without, there is a temperature alone, which leaves argmax as it is.
+    Attributes:
+        kind: Its name in files.
+        num_classes: Background included; of independent channels, how many there are.
+        independent: Whether channels are independent (sigmoid) and none is a background.
     """
 
-    inverse_temperature: Tensor
-    bias: Tensor
+    kind: ClassVar[str]
 
-    def __init__(self, num_classes: int, *, class_biases: bool = True) -> None:
+    def __init__(self, num_classes: int, *, independent: bool = False) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, background included; found {num_classes}")
-        self.class_biases = class_biases
-        self.register_buffer("inverse_temperature", torch.ones(()))
-        self.register_buffer("bias", torch.zeros(num_classes))
+        least = 1 if independent else 2
+        if num_classes < least:
+            what = "independent channels" if independent else "background included"
+            raise ValueError(f"num_classes must be at least {least}, {what}; found {num_classes}")
+        self.num_classes = num_classes
+        self.independent = independent
 
+    @abstractmethod
     def forward(self, logits: Float[Tensor, "batch classes *spatial"]) -> Float[Tensor, "batch classes *spatial"]:
-        """Calibrated logits, float32, on the device of the given ones."""
-        bias = self.bias.to(logits.device).view(-1, *(1 for _ in logits.shape[2:]))
-        return logits.float() * self.inverse_temperature.to(logits.device) + bias
-
-    @property
-    def temperature(self) -> float:
-        """Above 1 for overconfident networks."""
-        return 1 / float(self.inverse_temperature)
+        """Calibrated logits, float32 and finite, on the device of the given ones."""
 
     @torch.no_grad()
-    def fit(self, voxels: LabelledVoxels) -> None:
-        r"""Minimise the mean negative log-likelihood of the labels, which is convex in $1/T$ and $b$.
-
-        The bias of the background is 0, since softmax ignores what is added to all classes. Temperatures stay within
-        0.01 and 100, biases within 20 of 0.
+    def probabilities(self, probabilities: Float[Tensor, "classes *spatial"]) -> Float[Tensor, "classes *spatial"]:
+        """Calibrated probabilities of one volume, or of a slab of one.
 
         Args:
-            voxels: Of volumes that the network was not trained on, every class among them.
+            probabilities: ``(classes, *spatial)``, channel 0 the background (unless channels are independent); half,
+                single or double precision. NaN stays NaN.
+
+        Returns:
+            As many, float32, on the same device; those of exclusive classes add up to 1. Beside them only a block of
+            some voxels is held at a time.
 
         Raises:
-            ValueError: A class does not occur, another number of classes, or logits that are not finite.
+            ValueError: Another number of classes.
+            TypeError: Not floating point.
         """
-        logits, labels, weights = voxels.logits.cpu().double(), voxels.labels.cpu(), voxels.weights.cpu().double()
-        self._check(logits, labels)
-        weights = weights / weights.sum()
-        truth = torch.nn.functional.one_hot(labels, len(self.bias)).double()
+        self._check_channels(probabilities)
+        calibrated = torch.empty(probabilities.shape, dtype=torch.float32, device=probabilities.device)
+        if not calibrated.numel():
+            return calibrated
+        slices = max(1, _BLOCK_VALUES // probabilities[:, 0].numel())
+        blocks = zip(torch.split(probabilities, slices, 1), torch.split(calibrated, slices, 1), strict=True)
+        for given, wanted in blocks:
+            wanted.copy_(self._of_voxels(given.flatten(1).float()).view(given.shape))
+        return calibrated
 
-        def loss_and_gradient(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            scale, biases = parameters[0], torch.from_numpy(np.concatenate([[0.0], parameters[1:]]))
-            log_q = (logits * scale + biases).log_softmax(1)
-            loss = -weights @ (log_q * truth).sum(1)
-            residual = weights[:, None] * (log_q.exp() - truth)
-            gradient = torch.cat([(residual * logits).sum()[None], residual.sum(0)[1:]])
-            return float(loss), gradient.numpy()
+    @abstractmethod
+    def observe(
+        self, logits: Float[Tensor, "classes *spatial"], labels: Int64[Tensor, "*spatial"], *, seed: int = 0
+    ) -> Observations:
+        """What is kept of a labelled volume to be fitted to.
 
-        largest = _LARGEST_BIAS if self.class_biases else 0.0
-        free = len(self.bias) - 1
-        found = minimize(
-            loss_and_gradient,
-            np.array([1.0, *[0.0] * free]),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[_SCALES, *[(-largest, largest)] * free],
-            options={"ftol": 1e-12, "gtol": 1e-8},
-        )
-        self.inverse_temperature.fill_(float(found.x[0]))
-        self.bias[1:] = torch.from_numpy(found.x[1:])
+        Args:
+            logits: Of the network, not calibrated.
+            labels: The truth, on the same grid.
+            seed: Of a draw of voxels, where there is one.
 
-    def _check(self, logits: Float[Tensor, "voxels classes"], labels: Tensor) -> None:
-        num_classes = len(self.bias)
-        if logits.shape[1] != num_classes:
-            raise ValueError(f"this calibration is of {num_classes} classes, found logits of {logits.shape[1]}")
-        if not logits.isfinite().all():
-            raise ValueError("logits must be finite; of probabilities clamp those of 0 before the logarithm")
-        absent = sorted(set(range(num_classes)) - set(torch.unique(labels).tolist()))
-        if absent:
+        Raises:
+            ValueError: Another number of classes, or a label that is none.
+        """
+
+    @abstractmethod
+    def fit(self, observations: Any) -> None:  # noqa: ANN401 - what it observes itself
+        """Fit to what it observed of volumes that the network was not trained on."""
+
+    @property
+    @abstractmethod
+    def summary(self) -> dict[str, float]:
+        """A few numbers that say what it does at present, by name."""
+
+    @abstractmethod
+    def _of_voxels(self, probabilities: Float[Tensor, "classes voxels"]) -> Float[Tensor, "classes voxels"]:
+        """Calibrated probabilities of some voxels, float32 as the given ones."""
+
+    def _check_channels(self, values: Tensor) -> None:
+        if not values.dtype.is_floating_point:
+            raise TypeError(f"probabilities must be floating point, found {values.dtype}; was a label map passed?")
+        if values.ndim < 2 or len(values) != self.num_classes:
+            what = "independent channels" if self.independent else "classes, background included"
             raise ValueError(
-                f"classes {', '.join(map(str, absent))} do not occur in the volumes to calibrate on, so nothing can be "
-                "said of them; hold out volumes that have every class"
+                f"this calibration is of {self.num_classes} {what}, found {tuple(values.shape)}; was it fitted to "
+                "another network, or is the class axis not the first?"
             )
-
-    def extra_repr(self) -> str:
-        """What it does at present."""
-        return f"temperature={self.temperature:.3g}, bias={[round(value, 3) for value in self.bias.tolist()]}"
 
 
 def calibrated(network: torch.nn.Module, calibration: Calibration | None) -> torch.nn.Module:

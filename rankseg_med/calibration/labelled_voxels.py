@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelledVoxels:
-    """Voxels of one volume or of many.
+    """Voxels of one volume or of many, in main memory.
 
     Attributes:
         logits: ``(voxels, classes)``; logarithms of probabilities are logits too.
@@ -71,4 +71,4 @@ def draw_voxels(
         drawn.append(chosen)
         weights.append(torch.full((len(chosen),), len(voxels) / max(len(chosen), 1), device=labels.device))
     index = torch.cat(drawn)
-    return LabelledVoxels(logits.flatten(1)[:, index].T.float(), labels[index], torch.cat(weights))
+    return LabelledVoxels(logits.flatten(1)[:, index].T.float().cpu(), labels[index].cpu(), torch.cat(weights).cpu())

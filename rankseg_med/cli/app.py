@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rankseg_med import __version__
+from rankseg_med.cli.ab import ab_command
 from rankseg_med.cli.cleanup_search import cleanup_search_command
 from rankseg_med.cli.compare import compare_command
 from rankseg_med.cli.console import configure_logging, say
@@ -18,6 +19,7 @@ from rankseg_med.cli.predict import predict_command
 from rankseg_med.cli.pseudo_label import pseudo_label_command
 from rankseg_med.cli.status import status_command
 from rankseg_med.cli.train import train_command
+from rankseg_med.cli.tune import tune_command
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.command("demo")(demo_command)
@@ -26,7 +28,9 @@ app.command("decode")(decode_command)
 app.command("status")(status_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
+app.command("ab")(ab_command)
 app.command("cleanup-search")(cleanup_search_command)
+app.command("tune")(tune_command)
 app.command("manifest")(manifest_command)
 app.command("train")(train_command)
 app.command("pseudo-label")(pseudo_label_command)

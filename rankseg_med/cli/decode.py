@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import known_device, parse_regions
+from rankseg_med.cli.options import CalibrationFileOption, known_device, parse_regions
 from rankseg_med.studies.nnunet import read_nnunet_labels
 from rankseg_med.studies.probability_files import Axes, list_probabilities
 from rankseg_med.workflows.config import Device, load_config
@@ -33,10 +34,9 @@ def decode_command(
         str | None,
         typer.Option(help="Config file (trusted: it may hold code) or shipped name: cleanup, decoder."),
     ] = None,
-    decoder: Annotated[
-        Literal["dice", "iou", "argmax"] | None,
-        typer.Option(help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
-    ] = None,
+    decoder: DecoderOption = None,
+    coherence: CoherenceOption = None,
+    presence: PresenceOption = None,
     region_channels: Annotated[
         str | None,
         typer.Option(
@@ -48,6 +48,7 @@ def decode_command(
     axes: Annotated[
         Axes | None, typer.Option(help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.")
     ] = None,
+    calibration: CalibrationFileOption = None,
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
@@ -69,13 +70,11 @@ def decode_command(
     """
     studies = list_probabilities(source, images, axes)
     settings = load_config("decode", config, device=device)
-    if decoder == "argmax":
-        # The config's options are RankSEG's.
-        settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": decoder}
-    elif decoder is not None:
-        settings["decoder::name"] = decoder
+    set_decoder(settings, decoder, coherence, presence)
     if region_channels is not None:
         settings["region_channels"] = [list(labels) for labels in parse_regions(region_channels).values()]
+    if calibration is not None:
+        settings["calibration"] = str(calibration)
     if store is not None:
         settings["store"] = store
     labels = read_nnunet_labels(source if source.is_dir() else source.parent)

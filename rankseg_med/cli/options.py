@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import typer
 
+from rankseg_med.studies import StudyError
 from rankseg_med.workflows.config import ConfigError, usable_device
+
+CalibrationFileOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", help="File that calibrates probabilities before they are decoded; in place of the config's."
+    ),
+]
 
 
 def known_device(name: str) -> str:
@@ -29,6 +39,8 @@ def wrong_options() -> Iterator[None]:
     """What the package says of settings that come from options alone is a wrong use of the command: exit code 2."""
     try:
         yield
+    except StudyError:
+        raise  # of a file
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import known_device
+from rankseg_med.cli.options import CalibrationFileOption, known_device
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import Device, load_config
@@ -30,10 +31,9 @@ def predict_command(
         typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble."),
     ],
     output_dir: Annotated[Path, typer.Option("--output", help="Folder of the label maps.")],
-    decoder: Annotated[
-        Literal["dice", "iou", "argmax"] | None,
-        typer.Option(help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
-    ] = None,
+    decoder: DecoderOption = None,
+    coherence: CoherenceOption = None,
+    presence: PresenceOption = None,
     grid: Annotated[
         Literal["native", "model"] | None,
         typer.Option(help="Decode on the image's grid, or on the preprocessed image's: faster, coarser."),
@@ -43,6 +43,7 @@ def predict_command(
         typer.Option(help="Of several checkpoints: decode their mean, or for the mean expected score over them."),
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Mean over flips of every axis: eight times the network.")] = False,
+    calibration: CalibrationFileOption = None,
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
@@ -66,14 +67,12 @@ def predict_command(
     """
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
     settings = load_config("inference", config, device=device)
-    if decoder == "argmax":
-        # The config's options are RankSEG's.
-        settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": decoder}
-    elif decoder is not None:
-        settings["decoder::name"] = decoder
+    set_decoder(settings, decoder, coherence, presence)
     for name, value in {"grid": grid, "ensemble": ensemble, "store": store}.items():
         if value is not None:
             settings[name] = value
+    if calibration is not None:
+        settings["calibration"] = str(calibration)
     if tta:
         settings["inferer::flip_axes"] = "all"
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]

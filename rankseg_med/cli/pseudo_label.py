@@ -9,7 +9,7 @@ import typer
 
 from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import known_device
+from rankseg_med.cli.options import CalibrationFileOption, known_device
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import ConfigError, Device, load_config
@@ -46,6 +46,7 @@ def pseudo_label_command(
     soft_labels: Annotated[
         bool, typer.Option("--soft-labels", help="Write the probabilities too, a 4-D NIfTI file.")
     ] = False,
+    calibration: CalibrationFileOption = None,
     store: Annotated[Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait.")] = None,
     device: Annotated[
         Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
@@ -70,6 +71,8 @@ def pseudo_label_command(
         if not settings.get("pseudo_labeller"):
             raise ConfigError(f"{config}: has no pseudo_labeller to override; add one as in configs/bcp_lits.yaml")
         settings[f"pseudo_labeller::{name}"] = value
+    if calibration is not None:
+        settings["calibration"] = str(calibration)
     if store is not None:
         settings["store"] = store
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]

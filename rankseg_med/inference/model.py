@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from torch import Tensor
 
+from rankseg_med.calibration import Calibration
 from rankseg_med.decode import ArgmaxDecoder, Decoded, DecodeSession, RankSEGDecoder, SlabSession, finalize_ensemble
 from rankseg_med.decode.session import Store
 from rankseg_med.inference.errors import InferenceError
@@ -58,6 +60,10 @@ class SegmentationModel:
             decisions in the model grid's voxels.
         ensemble: ``"mean"`` decodes the mean of the networks' probabilities, ``"decode"`` decodes for the mean over
             networks of the expected score (`decode_ensemble`), at a session's memory per network.
+        network_calibrations: None, or one for each network, of its probabilities on the model grid, after windows were
+            averaged: as training fits them.
+        calibration: Of what is decoded, on the grid where it is decoded: of the mean over networks, or with ensemble
+            ``"decode"`` of each.
         store: Where probabilities wait: ``"memory"``, or ``"disk"`` for volumes that memory does not hold.
         store_folder: Of the temporary file on disk; by default the system's.
     """
@@ -69,6 +75,8 @@ class SegmentationModel:
     decoder: RankSEGDecoder | ArgmaxDecoder
     grid: Grid = "native"
     ensemble: Ensemble = "mean"
+    network_calibrations: Sequence[Calibration] = ()
+    calibration: Calibration | None = None
     store: Store = "memory"
     store_folder: Path | None = None
 
@@ -83,6 +91,19 @@ class SegmentationModel:
                 "a label map needs exclusive classes: activation 'softmax' and a decoder with mode 'multiclass'; "
                 f"found activation {self.inferer.activation!r} and {self.decoder!r}"
             )
+        if len(self.network_calibrations) not in (0, len(self.networks)):
+            raise ValueError(
+                f"network_calibrations must be none or one for each of {len(self.networks)} networks, found "
+                f"{len(self.network_calibrations)}"
+            )
+        for calibration in (*self.network_calibrations, self.calibration):
+            if calibration is not None and (calibration.num_classes, calibration.independent) != (
+                self.num_classes,
+                False,
+            ):
+                raise ValueError(
+                    f"a calibration must be of {self.num_classes} exclusive classes, found {calibration!r}"
+                )
 
     def __call__(self, image: Path | Sequence[Path]) -> Decoded:
         """Label map ``(X, Y, Z)`` uint8 of one study on the voxel grid of its file, and the decisions behind it.
@@ -113,11 +134,13 @@ class SegmentationModel:
             session = self.decoder.open(self.num_classes, shape, axis=axis, store=self.store, folder=self.store_folder)
             sessions.append(session)
             for slab in slabs:
-                session.update(slice(slab.start, slab.stop), slab.probabilities.cpu())
+                session.update(slice(slab.start, slab.stop), _calibrated(slab, self.calibration).probabilities.cpu())
         return Predicted(tuple(sessions), grid)
 
     def probabilities(self, image: Path | Sequence[Path]) -> Float[Tensor, "classes *native"]:
         """Mean probabilities of the networks, all at once, for those who want to keep them.
+
+        They are the networks' own, without ``calibration``, which can be fitted to them.
 
         Args:
             image: An image, or several on one grid, a channel each.
@@ -154,11 +177,20 @@ class SegmentationModel:
         for network in self.networks:
             _check_channels(network, image.shape[0] * (1 + 2 * self.inferer.neighbours), len(self.inferer.roi_size))
         streams = [self.inferer(image.as_tensor(), network, self.num_classes) for network in self.networks]
+        if self.network_calibrations:
+            streams = [
+                map(partial(_calibrated, calibration=own), slabs)
+                for own, slabs in zip(self.network_calibrations, streams, strict=True)
+            ]
         for slabs in [_mean(streams)] if self.ensemble == "mean" else streams:
             if self.grid == "native":
                 yield grid.native_axis(axis), _on_native_grid(slabs, grid, axis)
             else:
                 yield axis, slabs
+
+
+def _calibrated(slab: Slab, calibration: Calibration | None) -> Slab:
+    return slab if calibration is None else replace(slab, probabilities=calibration.probabilities(slab.probabilities))
 
 
 def _mean(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:

@@ -61,7 +61,8 @@ class PseudoLabeller:
     back, for the components.
 
     Args:
-        decoder: ``"rankseg"``: highest expected Dice. ``"argmax"``. ``"threshold"``: see `ThresholdDecoder`.
+        decoder: ``"rankseg"``: highest expected Dice of independent voxels. ``"argmax"``. ``"threshold"``: see
+            `ThresholdDecoder`.
         threshold: Of ``"threshold"``, in (0, 1].
         largest_component: What to keep the largest connected component of: labels, each on its own, and groups of
             labels that are one body, such as ``[[1, 2]]``. True: every label on its own. False: no cleanup.
@@ -185,7 +186,7 @@ def _make_decoder(
     if name == "threshold":
         return ThresholdDecoder(threshold)
     if name == "rankseg":
-        return RankSEGDecoder("dice", empty_score=empty_score)
+        return RankSEGDecoder("dice", coherence=0.0, empty_score=empty_score)
     raise ValueError(f"decoder must be argmax, threshold or rankseg, found {name!r}")
 
 

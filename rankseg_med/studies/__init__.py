@@ -9,6 +9,7 @@ from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.grid import check_same_grid
 from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_image, load_images, load_label_map
+from rankseg_med.studies.json_file import write_json
 from rankseg_med.studies.label_map import write_label_map
 from rankseg_med.studies.listing import find_studies, list_studies, survey_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
@@ -61,5 +62,6 @@ __all__ = [
     "remove_unfinished",
     "resample_label_map",
     "survey_studies",
+    "write_json",
     "write_label_map",
 ]

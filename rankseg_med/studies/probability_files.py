@@ -85,10 +85,7 @@ def list_probabilities(source: Path, images: Path | None = None, axes: Axes | No
     folder = source if source.is_dir() else source.parent
     arrays, volumes = _files(source)
     if arrays and axes is None and nnunet_reorients(folder):
-        raise StudyError(
-            f"{folder}: plans.json says that nnU-Net reoriented the images, so its arrays may lie otherwise than the "
-            "files; if the images are stored RAS, in which case nothing was turned, say so with axes CZYX"
-        )
+        raise reoriented(folder)
     faults: list[Fault[ProbabilityStudy]] = []
     named = _arrays_by_case(arrays, faults) if arrays else _volumes_by_case(volumes, faults)
     studies = []
@@ -106,6 +103,14 @@ def list_probabilities(source: Path, images: Path | None = None, axes: Axes | No
             f"{studies[0].case_id}.nii.gz; give the images"
         )
     return Listing(source, studies, faults).some_sound()
+
+
+def reoriented(folder: Path) -> StudyError:
+    """What is wrong with arrays of a folder whose ``plans.json`` has a reader that turns images."""
+    return StudyError(
+        f"{folder}: plans.json says that nnU-Net reoriented the images, so its arrays may lie otherwise than the "
+        "files; if the images are stored RAS, in which case nothing was turned, say so with axes CZYX"
+    )
 
 
 def _files(source: Path) -> tuple[list[Path], list[Path]]:

@@ -1,5 +1,11 @@
 """MONAI array and dictionary transforms over the other rooms."""
 
+from rankseg_med.transforms.calibrate import (
+    CalibrateProbabilities,
+    CalibrateProbabilitiesD,
+    CalibrateProbabilitiesd,
+    CalibrateProbabilitiesDict,
+)
 from rankseg_med.transforms.holes import FillLabelHoles, FillLabelHolesD, FillLabelHolesd, FillLabelHolesDict
 from rankseg_med.transforms.largest_component import (
     KeepLargestComponent,
@@ -23,6 +29,10 @@ __all__ = [
     "AxisSpacingD",
     "AxisSpacingDict",
     "AxisSpacingd",
+    "CalibrateProbabilities",
+    "CalibrateProbabilitiesD",
+    "CalibrateProbabilitiesDict",
+    "CalibrateProbabilitiesd",
     "FillLabelHoles",
     "FillLabelHolesD",
     "FillLabelHolesDict",

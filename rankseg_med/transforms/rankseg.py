@@ -30,8 +30,8 @@ class RankSEG(Transform):
     Args:
         metric: ``"dice"`` or ``"iou"``, or one of them per region; or ``"argmax"``, to compare with the usual decoding
             by changing one word.
-        options: Further arguments of [`RankSEGDecoder`][rankseg_med.decode.RankSEGDecoder]: ``solver``, ``assignment``,
-            ``min_peak``, ``regions``, ``mode``, ``smooth``, ``empty_score``; none for ``"argmax"``.
+        options: Further arguments of [`RankSEGDecoder`][rankseg_med.decode.RankSEGDecoder], such as ``coherence``,
+            ``presence`` and ``regions``; none for ``"argmax"``.
     """
 
     backend = (TransformBackends.TORCH,)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.metrics.paired import PairedComparison, compare_paired
-from rankseg_med.studies import atomic_write
+from rankseg_med.studies import write_json
 from rankseg_med.workflows.patients import read_patients
 
 
@@ -135,16 +135,6 @@ def _write(comparisons: Sequence[RegionComparison], run_a: Path, run_b: Path, pa
         "package_version": __version__,
         "run_a": str(run_a),
         "run_b": str(run_b),
-        "comparisons": [_null_if_nan(asdict(comparison)) for comparison in comparisons],
+        "comparisons": [asdict(comparison) for comparison in comparisons],
     }
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _null_if_nan(value: object) -> object:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _null_if_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_null_if_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    write_json(content, path)

@@ -16,16 +16,18 @@ from monai.bundle import ConfigParser
 from monai.transforms import Transform
 from torch import Tensor
 
+from rankseg_med.calibration import Calibration, CalibrationError
 from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, SlabSession
 from rankseg_med.decode.at_half import AtHalfDecoder
 from rankseg_med.decode.session import Store
-from rankseg_med.decode.validation import SUM_TOLERANCE
+from rankseg_med.decode.validation import SUM_TOLERANCE, check_values
 from rankseg_med.studies import StudyError, write_label_map
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.studies.probabilities import count_channels, grid_of, open_probabilities
+from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
 from rankseg_med.studies.probability_files import ProbabilityStudy
 from rankseg_med.studies.region_channels import RegionChannels
-from rankseg_med.workflows.config import Config, digest_of
+from rankseg_med.workflows.calibration_file import CalibrationFile, calibration_file_of, record_of
+from rankseg_med.workflows.config import Config, ConfigError, digest_of
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.job import Written
 from rankseg_med.workflows.predict import one_thread
@@ -44,6 +46,7 @@ class Decoding:
         store: Where probabilities wait: ``"memory"`` (two bytes a voxel and foreground class) or ``"disk"``.
         store_folder: Of temporary files; by default the system's.
         device: Where they are decoded.
+        calibration: Of the stored probabilities, or None: decoded as they are.
     """
 
     decoder: RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder
@@ -54,6 +57,7 @@ class Decoding:
     store: Store = "memory"
     store_folder: Path | None = None
     device: torch.device | str = "cpu"
+    calibration: CalibrationFile | None = None
 
     def __post_init__(self) -> None:
         independent = getattr(self.decoder, "mode", None) == "multilabel" or isinstance(self.decoder, AtHalfDecoder)
@@ -73,6 +77,7 @@ class Decoding:
             labels: What nnU-Net's ``dataset.json`` says of the channels, where the config does not.
 
         Raises:
+            CalibrationError: The calibration file cannot be used, or is of another number of channels.
             ValueError: Settings that do not go together.
         """
         regions = None if labels is None else labels.regions
@@ -94,6 +99,7 @@ class Decoding:
             config.get_parsed_content("store"),
             None if folder is None else Path(folder),
             config.get_parsed_content("device"),
+            _calibration(config, num_channels, regions),
         )
 
     def path_of(self, study: ProbabilityStudy) -> Path:
@@ -108,30 +114,40 @@ class Decoding:
                 something else than probabilities; the message names them.
         """
         with one_thread(), open_probabilities(study, folder=self.store_folder) as volume:
-            self._check_channels(study, volume.shape[0])
-            session = self.decoder.open(
-                volume.shape[0],
-                volume.shape[1:],
-                axis=volume.axis,
-                store=self.store,
-                folder=self.store_folder,
-                device=self.device,
-            )
-            exclusive = self.regions is not None and volume.shape[0] > 1
-            for slab, probabilities in volume.slabs():
-                try:
-                    session.update(slab, probabilities.to(self.device))
-                except ValueError as error:
-                    session.close()
-                    raise StudyError(f"{study.files[0]}: {error}") from error
-                exclusive = exclusive and _sum_to_one(probabilities)
+            return study, self.session_of(study, volume)
+
+    def session_of(self, study: ProbabilityStudy, volume: ProbabilityVolume) -> SlabSession:
+        """As `load`, of a study's volume that is open already: another decoding may read it next."""
+        self._check_channels(study, volume.shape[0])
+        session = self.decoder.open(
+            volume.shape[0],
+            volume.shape[1:],
+            axis=volume.axis,
+            store=self.store,
+            folder=self.store_folder,
+            device=self.device,
+        )
+        exclusive = self.regions is not None and volume.shape[0] > 1
+        calibration = self._calibration_of(study, volume.shape[0])
+        for slab, probabilities in volume.slabs():
+            try:
+                given = probabilities.to(self.device)
+                if calibration is not None:
+                    # What comes out of it is always in [0, 1] and adds up to one.
+                    check_values(given, exclusive=self.regions is None)
+                    given = calibration.probabilities(given)
+                session.update(slab, given)
+            except ValueError as error:
+                session.close()
+                raise StudyError(f"{study.files[0]}: {error}") from error
+            exclusive = exclusive and _sum_to_one(probabilities)
         if exclusive:
             session.close()
             raise StudyError(
                 f"{study.files[0]}: channels that are regions must be independent (sigmoid), but sum to one in every "
                 "voxel; these look like classes by softmax: leave out the region channels"
             )
-        return study, session
+        return session
 
     def decode(self, loaded: tuple[ProbabilityStudy, SlabSession]) -> tuple[ProbabilityStudy, Decoded]:
         """Second step: the decisions, and the label map ``(X, Y, Z)``."""
@@ -163,8 +179,17 @@ class Decoding:
             "decoder": repr(self.decoder),
             "decisions": [asdict(decision) for decision in result.decisions],
             "volume_ml": volumes_ml(label_map, affine),
+            "calibration": record_of(self.calibration.build(), self.calibration) if self.calibration else None,
         }
         return Written((path,), details)
+
+    def _calibration_of(self, study: ProbabilityStudy, channels: int) -> Calibration | None:
+        if self.calibration is None:
+            return None
+        try:
+            return self.calibration.built_for(channels, independent=self.regions is not None)
+        except CalibrationError as error:
+            raise StudyError(f"{study.files[0]}: {error}") from error
 
     def _check_channels(self, study: ProbabilityStudy, found: int) -> None:
         if self.num_channels is not None and found != self.num_channels:
@@ -201,9 +226,12 @@ class DecodeJob:
         """The job that a config describes; see `Decoding.from_config`.
 
         Raises:
+            CalibrationError: The calibration file cannot be used, or is of another number of channels.
             ValueError: Settings that do not go together.
         """
         settings = dict(config.get())
+        if (file := calibration_file_of(config)) is not None:
+            settings["calibration"] = file
         build = partial(_build_decoding, settings, output, labels)
         build()
         return cls(build, output, digest_of({**settings, "nnunet_labels": repr(labels)}))
@@ -245,6 +273,17 @@ def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDec
             "regions of a decoder are unions of exclusive classes; leave them out for channels that are regions already"
         )
     return RankSEGDecoder(**{**vars(decoder), "mode": "multilabel"})
+
+
+def _calibration(
+    config: ConfigParser, num_channels: int | None, regions: RegionChannels | None
+) -> CalibrationFile | None:
+    file = calibration_file_of(config)
+    if file is None and config.get("calibration") is not None:
+        raise ConfigError("calibration: must be the path of a file, or null: stored probabilities have no checkpoint")
+    if file is not None and num_channels is not None:
+        file.built_for(num_channels, independent=regions is not None)
+    return file
 
 
 def _sum_to_one(channels: Float[Tensor, "channels X Y Z"]) -> bool:

@@ -1,15 +1,13 @@
 """The files that an evaluation leaves."""
 
 import csv
-import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.metrics import Evaluation
 from rankseg_med.metrics.lits import LitsEvaluation
-from rankseg_med.studies import atomic_write
+from rankseg_med.studies import atomic_write, write_json
 from rankseg_med.workflows.evaluation_plan import EvaluationPlan
 
 
@@ -52,7 +50,7 @@ def write_summary(
         "n_failed": len(evaluation.failures),
         "n_patients": None if patients is None else len({patients[case_id] for case_id in evaluation.scores}),
         "interval": f"95 % percentile bootstrap of the mean, {'cases' if patients is None else 'patients'} drawn",
-        "foreground_mean": {metric: _null_if_nan(evaluation.foreground_mean(metric)) for metric in metrics},
+        "foreground_mean": {metric: evaluation.foreground_mean(metric) for metric in metrics},
         "regions": {
             region.name: {
                 "labels": region.labels,
@@ -66,17 +64,9 @@ def write_summary(
         "scoring": asdict(evaluation.scoring),
     }
     if isinstance(evaluation, LitsEvaluation):
-        results = {name: _null_if_nan(value) for name, value in evaluation.results.items()}
-        summary["lits"] = {"mode": "strict" if evaluation.strict else "corrected", **results}
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        summary["lits"] = {"mode": "strict" if evaluation.strict else "corrected", **evaluation.results}
+    write_json(summary, path)
 
 
-def _statistics(evaluation: Evaluation, region: str, metric: str) -> dict[str, float | None]:
-    statistics = asdict(evaluation.summary(region, metric)) | asdict(evaluation.spread(region, metric))
-    return {name: _null_if_nan(value) for name, value in statistics.items()}
-
-
-def _null_if_nan(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value
+def _statistics(evaluation: Evaluation, region: str, metric: str) -> dict[str, float]:
+    return asdict(evaluation.summary(region, metric)) | asdict(evaluation.spread(region, metric))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from rankseg_med.calibration import Calibration, calibrated
+from rankseg_med.calibration import Calibration
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.studies import Study, content_digest, read_grid, write_label_map
+from rankseg_med.workflows.calibration_file import calibration_file_of, record_of
 from rankseg_med.workflows.config import Config, digest_of
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.job import Written
@@ -33,11 +34,13 @@ class Prediction:
         model: Image file to label map on the image's grid.
         cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
         output: Folder of the label maps.
+        calibration: What sidecars say of the model's, or None.
     """
 
     model: SegmentationModel
     cleanup: Transform | None
     output: Path
+    calibration: Mapping[str, Any] | None = None
 
     @classmethod
     def from_config(
@@ -54,20 +57,28 @@ class Prediction:
         Raises:
             CheckpointError: A checkpoint cannot be read, does not fit the network, lacks the calibration that the
                 config asks for, or has another content.
+            CalibrationError: The calibration file cannot be used, or is of another number of classes.
             ValueError: Settings that do not go together.
         """
         network = config.get_parsed_content("network")
-        calibration = config.get_parsed_content("calibration")
         hashes: Sequence[str | None] = [None] * len(checkpoints) if sha256 is None else sha256
-        networks = [_loaded(network, calibration, *weights) for weights in zip(checkpoints, hashes, strict=True)]
+        weights = list(zip(checkpoints, hashes, strict=True))
+        file, own, of_all = calibration_file_of(config), list[Calibration](), None
+        if file is not None:
+            of_all = file.built_for(config.get_parsed_content("num_classes"), independent=False)
+        elif (fresh := config.get_parsed_content("calibration")) is not None:
+            own = [_loaded(fresh, *one, entry="calibration") for one in weights]
         settings = ("preprocessing", "inferer", "num_classes", "decoder", "grid", "ensemble", "store")
         folder = config.get_parsed_content("store_folder")
         model = SegmentationModel(
-            networks=networks,
+            networks=[_loaded(network, *one) for one in weights],
+            network_calibrations=own,
+            calibration=of_all,
             store_folder=None if folder is None else Path(folder),
             **{name: config.get_parsed_content(name) for name in settings},
         )
-        return cls(model, config.get_parsed_content("cleanup"), output)
+        record = record_of(of_all if of_all is not None else next(iter(own), None), file)
+        return cls(model, config.get_parsed_content("cleanup"), output, record)
 
     def load(self, study: Study) -> tuple[Study, MetaTensor]:
         """First step: read and preprocess the image."""
@@ -97,20 +108,19 @@ class Prediction:
             "decoder": repr(self.model.decoder),
             "decisions": [asdict(decision) for decision in decoded.decisions],
             "volume_ml": volumes_ml(label_map, affine),
+            "calibration": self.calibration,
         }
         return Written((path,), details)
 
 
-def _loaded(
-    network: torch.nn.Module, calibration: Calibration | None, checkpoint: Path, sha256: str | None
-) -> torch.nn.Module:
-    """A copy of the network with a checkpoint's weights, and calibrated by its calibration if that is asked for."""
-    network = copy.deepcopy(network)
-    load_weights(network, checkpoint, sha256=sha256)
-    calibration = copy.deepcopy(calibration)
-    if calibration is not None:
-        load_weights(calibration, checkpoint, entry="calibration", sha256=sha256)
-    return calibrated(network, calibration)
+Loaded = TypeVar("Loaded", bound=torch.nn.Module)
+
+
+def _loaded(module: Loaded, checkpoint: Path, sha256: str | None, entry: str | None = None) -> Loaded:
+    """A copy of a network, or of its calibration, with what a checkpoint holds of it."""
+    module = copy.deepcopy(module)
+    load_weights(module, checkpoint, entry=entry, sha256=sha256)
+    return module
 
 
 @contextmanager
@@ -158,11 +168,15 @@ class PredictJob:
 
         Raises:
             CheckpointError: There is no such checkpoint file.
+            CalibrationError: The calibration file cannot be used, or is of another number of classes.
         """
         missing = [checkpoint for checkpoint in checkpoints if not checkpoint.is_file()]
         if missing:
             raise CheckpointError(f"{missing[0]}: no such checkpoint file")
         settings = dict(config.get())
+        if (file := calibration_file_of(config)) is not None:
+            file.built_for(config.get_parsed_content("num_classes"), independent=False)
+            settings["calibration"] = file
         # Workers load the weights later, and again when one is replaced: always those that the digest speaks of.
         sha256 = tuple(map(content_digest, checkpoints))
         build = partial(_build_prediction, settings, tuple(checkpoints), output, sha256)

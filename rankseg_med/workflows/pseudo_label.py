@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
 from rankseg_med.studies import Study, read_grid, write_label_map
 from rankseg_med.studies.fractions import write_fractions
+from rankseg_med.workflows.calibration_file import calibration_file_of
 from rankseg_med.workflows.config import Config, ConfigError
 from rankseg_med.workflows.job import Written
 from rankseg_med.workflows.predict import PredictJob, label_map_path, one_thread
@@ -58,17 +59,19 @@ class PseudoLabelling:
         labeller: Decodes, cleans up and judges.
         exports: What else is written.
         output: Folder of the files.
+        calibration: What sidecars say of that of the probabilities, or None.
     """
 
     labeller: PseudoLabeller
     exports: Exports
     output: Path
+    calibration: Mapping[str, Any] | None = None
 
     def write(self, predicted: tuple[Study, Predicted]) -> Written:
         """Decode, clean up, judge, and write the pseudo-label and what is to lie beside it, each whole or not at all.
 
         Returns:
-            The files, and their `quality` for the sidecar.
+            The files, and for the sidecar their `quality` and the calibration.
         """
         study, probabilities = predicted
         (session,) = probabilities.sessions
@@ -82,7 +85,7 @@ class PseudoLabelling:
         if self.exports.confidence:
             write_fractions(label.confidence.masked_fill(label.weight == 0, 0), more_paths["confidence"], study.image)
         write_label_map(label.label_map, path, grid_of=study.image)
-        return Written((path, *more_paths.values()), quality(label))
+        return Written((path, *more_paths.values()), {**quality(label), "calibration": self.calibration})
 
 
 def quality(label: PseudoLabel) -> dict[str, Any]:
@@ -140,8 +143,9 @@ class PseudoLabelJob:
     ) -> PseudoLabelJob:
         """The job that the config of an inference job describes, with its ``pseudo_labeller``.
 
-        Probabilities are on the image's own grid, of several checkpoints their mean, and calibrated as in training if
-        the config's ``teacher`` has a ``calibration``, which is read from the checkpoint.
+        Probabilities are on the image's own grid, and of several checkpoints their mean. If the config's
+        ``calibration`` is a file, they are calibrated by it; else as in training if the config's ``teacher`` has a
+        ``calibration``, which is read from the checkpoint.
 
         Args:
             config: Its decoder, cleanup, grid and ensemble are replaced: the labeller decodes and cleans up.
@@ -151,7 +155,9 @@ class PseudoLabelJob:
 
         Raises:
             CheckpointError: There is no such checkpoint file.
-            ConfigError: The config has no ``pseudo_labeller``, or a ``calibration`` that is not the teacher's.
+            CalibrationError: The calibration file cannot be used, or is of another number of classes.
+            ConfigError: The config has no ``pseudo_labeller``, or a ``calibration`` that is neither a file nor the
+                teacher's.
         """
         settings = copy.deepcopy(dict(config.get()))
         if not settings.get("pseudo_labeller"):
@@ -162,11 +168,11 @@ class PseudoLabelJob:
         teacher = settings.get("teacher") or {}
         if not isinstance(teacher, dict):
             raise ConfigError(f"teacher: must be written out, so that its calibration is known, found {teacher!r}")
-        calibration = teacher.get("calibration")
+        calibration = calibration_file_of(config) or teacher.get("calibration")
         if calibration is None and settings.get("calibration") is not None:
             raise ConfigError(
-                "calibration: means nothing to pseudo-label, which calibrates as the teacher was in training; write "
-                "teacher::calibration, or leave it out"
+                "calibration: means nothing to pseudo-label, which calibrates as the teacher was in training or by a "
+                "file; write teacher::calibration or the path of a file, or leave it out"
             )
         # The decoder opens the sessions that keep the probabilities; what it would decide is not asked for.
         settings |= {
@@ -193,7 +199,7 @@ class PseudoLabelJob:
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""
         prediction = self.prediction.build_prediction()
-        labelling = PseudoLabelling(self.build_labeller(), self.exports, self.output)
+        labelling = PseudoLabelling(self.build_labeller(), self.exports, self.output, prediction.calibration)
         return prediction.load, prediction.predict, labelling.write
 
     def inputs_of(self, study: Study) -> tuple[Path, ...]:

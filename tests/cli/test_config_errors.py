@@ -1,10 +1,13 @@
 """What every command says of a config or a device that cannot be used."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
+from rankseg_med.calibration import IsotonicCalibration, save_calibration
 from rankseg_med.studies import LabelledEntry, Manifest
 from rankseg_med.workflows.configuration.devices import available_devices
 
@@ -76,10 +79,30 @@ def test_a_network_that_cannot_be_built(rankseg_med, commands, overlay, executor
 
 
 def test_a_calibration_that_pseudo_labels_would_not_have(rankseg_med, commands, overlay):
-    path = overlay("calibration: {_target_: rankseg_med.calibration.Calibration, num_classes: 3}")
+    path = overlay("calibration: {_target_: rankseg_med.calibration.Temperature, num_classes: 3}")
     result = rankseg_med(*commands["pseudo-label"], "--config", path, "--device", "cpu")
     assert result.code == 1
     assert "calibration: means nothing to pseudo-label" in result.err
+
+
+@pytest.mark.parametrize("command", ["predict", "pseudo-label", "decode"])
+def test_calibration_files(rankseg_med, commands, overlay, tmp_path, command):
+    path = overlay("calibration: absent.json")
+    arguments = (*commands[command], "--config", path, "--device", "cpu")
+    result = rankseg_med(*arguments)
+    assert (result.code, result.err.strip()) == (
+        1,
+        "error: absent.json: no such calibration file; save_calibration writes one",
+    )
+    save_calibration(IsotonicCalibration(4), tmp_path / "four.json")
+    result = rankseg_med(*arguments, "--calibration", tmp_path / "four.json")
+    assert result.code == 1
+    assert "is of 4 exclusive classes, background included, but there are 3 exclusive classes" in result.err
+    assert not (tmp_path / "out").exists()
+    save_calibration(IsotonicCalibration(3), tmp_path / "three.json")
+    rankseg_med(*arguments, "--calibration", tmp_path / "three.json")
+    sidecar = tmp_path / "out" / ("probabilities.json" if command == "decode" else "image.json")
+    assert json.loads(sidecar.read_text())["calibration"]["kind"] == "isotonic"
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "demo"])

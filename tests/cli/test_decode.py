@@ -50,6 +50,19 @@ def test_argmax_is_nnunets_own_label_map(rankseg_med, softmax, tmp_path):
         np.testing.assert_array_equal(voxels(tmp_path / "out" / path), voxels(folder / path))
 
 
+def test_what_is_believed_of_the_truth_is_an_option(rankseg_med, softmax, tmp_path):
+    folder, probabilities = softmax
+    options = ("--coherence", "0", "--presence", "always")
+    assert rankseg_med("decode", folder, "--output", tmp_path / "out", *options).code == 0
+    decoder = RankSEGDecoder(coherence=0, presence="always")
+    for case in GRIDS:
+        by_hand = decoder(torch.from_numpy(probabilities[case])).numpy().transpose(2, 1, 0)
+        np.testing.assert_array_equal(voxels(tmp_path / "out" / f"{case}.nii.gz"), by_hand)
+    refused = rankseg_med("decode", folder, "--output", tmp_path / "other", "--decoder", "argmax", *options)
+    assert refused.code == 2
+    assert "has no coherence or presence" in refused.err
+
+
 def test_regions_of_nnunet_and_as_an_option(rankseg_med, phantoms, tmp_path):
     folder = tmp_path / "sigmoid"
     write_output(folder, phantoms, regions=True)

@@ -49,3 +49,9 @@ def score_of_level_sets(probabilities: np.ndarray, masks: np.ndarray, metric: st
         truth = probabilities > low
         total += (high - low) * overlap(metric, masks @ truth.astype(float), masks.sum(1), truth.sum())
     return total
+
+
+def score_on_levels(levels: np.ndarray, kept: np.ndarray, metric: str, top: int = 65535) -> float:
+    """The same of one mask, where p is ``levels / top``: the truth is all voxels from level k up, for some k."""
+    of_all, of_kept = (np.bincount(p, minlength=top + 1)[:0:-1].cumsum() for p in (levels, levels[kept]))
+    return float(overlap(metric, of_kept, np.full(top, kept.sum()), of_all).sum() / top)

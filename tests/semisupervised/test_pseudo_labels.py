@@ -27,7 +27,7 @@ def decoded_by_hand(name, probabilities):
         return probabilities.argmax(0).numpy()
     if name == "threshold":  # more than half of the probability: at most one class has it
         return ((probabilities[1] >= 0.5) * 1 + (probabilities[2] >= 0.5) * 2).numpy()
-    return RankSEGDecoder("dice")(probabilities).numpy()
+    return RankSEGDecoder("dice", coherence=0, empty_score=0)(probabilities).numpy()
 
 
 @pytest.mark.parametrize("decoder", ["argmax", "threshold", "rankseg"])

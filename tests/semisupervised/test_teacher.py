@@ -2,7 +2,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from rankseg_med.calibration import Calibration
+from rankseg_med.calibration import Temperature
 from rankseg_med.semisupervised import Teacher
 
 
@@ -95,7 +95,7 @@ def test_wrong_options(wrong_types, options):
 
 
 def test_probabilities_are_calibrated_where_there_is_a_calibration():
-    calibration, student, images = Calibration(2), network(), torch.randn(3, 1, 5, 5)
+    calibration, student, images = Temperature(2), network(), torch.randn(3, 1, 5, 5)
     raw = Teacher(student).probabilities(images)
     teacher = Teacher(student, calibration=calibration)
     assert torch.equal(teacher.probabilities(images), raw)

@@ -45,7 +45,7 @@ def test_rankseg_gives_back_what_it_got(make):
 
 
 def test_options_reach_the_decoder():
-    options = {"solver": "rma", "assignment": "greedy", "min_peak": 0.7, "smooth": 1.0}
+    options = {"solver": "rma", "assignment": "greedy", "coherence": 0, "min_peak": 0.7, "smooth": 1.0}
     assert repr(RankSEGd("pred", metric="iou", **options).decode.decoder) == repr(RankSEGDecoder("iou", **options))
     per_region = RankSEG(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0).decoder
     assert repr(per_region) == repr(RankSEGDecoder(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0))

@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Compose
 from scipy import ndimage
 
-from rankseg_med.calibration import Calibration
+from rankseg_med.calibration import Temperature
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
@@ -163,7 +163,7 @@ def test_the_job_of_a_config(tmp_path):
 def test_a_calibrated_teachers_probabilities_are_those_of_its_calibration(tmp_path):
     """Softmax of z / T + b: proportional to p ** (1 / T) * exp(b)."""
     torch.manual_seed(0)
-    calibration = Calibration(3)
+    calibration = Temperature(3)
     calibration.load_state_dict({"inverse_temperature": torch.tensor(0.5), "bias": torch.tensor([0.0, -1.0, 0.7])})
     config = load_config("inference", "demo", device="cpu")
     config["pseudo_labeller"] = {"_target_": "rankseg_med.semisupervised.PseudoLabeller"}
@@ -181,7 +181,7 @@ def test_a_calibrated_teachers_probabilities_are_those_of_its_calibration(tmp_pa
         return torch.cat([p for _, p in voxel_runs(blocks)], 1)
 
     raw = probabilities(PseudoLabelJob.from_config(config, [tmp_path / "w.pt"], tmp_path))
-    config["teacher"] = {"calibration": {"_target_": "rankseg_med.calibration.Calibration", "num_classes": 3}}
+    config["teacher"] = {"calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": 3}}
     expected = raw**0.5 * torch.tensor([0.0, -1.0, 0.7]).exp()[:, None]
     found = probabilities(PseudoLabelJob.from_config(config, [tmp_path / "w.pt"], tmp_path))
     torch.testing.assert_close(found, expected / expected.sum(0), atol=2e-3, rtol=0)

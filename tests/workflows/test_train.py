@@ -7,7 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rankseg_med.calibration import Calibration
+from rankseg_med.calibration import IsotonicCalibration, Temperature
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.workflows.config import load_config
 from rankseg_med.workflows.train import BEST, HISTORY, LAST, RECORD, split_studies, train, unlabelled_studies
@@ -192,7 +192,7 @@ def test_the_teachers_calibration_is_that_of_the_validation_volumes(studies, tmp
     training, validation, unlabelled = semi_supervised_parts(studies)
     train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
     content = torch.load(tmp_path / "run" / LAST, weights_only=True)
-    network, calibration = settings.get_parsed_content("network_def"), Calibration(3)
+    network, calibration = settings.get_parsed_content("network_def"), Temperature(3)
     network.load_state_dict(content["network"])
     calibration.load_state_dict(content["calibration"])
     assert calibration.temperature != 1
@@ -212,6 +212,33 @@ def test_the_teachers_calibration_is_that_of_the_validation_volumes(studies, tmp
         "inverse_temperature",
         "bias",
     }
+
+
+def test_isotonic_maps_of_a_teacher_are_those_of_the_validation_volumes(studies, tmp_path):
+    settings = config(2, "bcp_hippocampus")
+    settings["teacher::calibration"] = {
+        "_target_": "rankseg_med.calibration.IsotonicCalibration",
+        "num_classes": "@num_classes",
+    }
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
+    content = torch.load(tmp_path / "run" / LAST, weights_only=True)
+    network, calibration = settings.get_parsed_content("network_def"), IsotonicCalibration(3)
+    network.load_state_dict(content["network"])
+    calibration.load_state_dict(content["calibration"])
+    (study,) = validation
+    item = settings.get_parsed_content("preprocessing")({"image": study.image, "label": study.label})
+    with torch.no_grad():
+        logits = settings.get_parsed_content("inferer")(item["image"][None].as_tensor(), network.eval())[0]
+    expected = IsotonicCalibration(3)
+    expected.fit(expected.observe(logits, item["label"].as_tensor()[0].long()))
+    p = torch.linspace(0, 1, 101)
+    for row in (1, 2):
+        probe = torch.zeros(3, 101)
+        probe[0], probe[row] = 1 - p, p
+        torch.testing.assert_close(calibration.probabilities(probe), expected.probabilities(probe), atol=1e-3, rtol=0)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert events.Scalars("calibrated_half_1")[-1].value == pytest.approx(calibration.summary["calibrated_half_1"])
 
 
 def test_a_calibration_needs_validation_studies(studies, tmp_path):

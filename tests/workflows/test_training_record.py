@@ -58,7 +58,7 @@ def test_a_record_is_the_same_after_writing_and_reading(studies, tmp_path):
         (
             {"config": {"teacher::calibration": None}},
             [
-                "teacher::calibration::_target_: was rankseg_med.calibration.Calibration, is now (absent)",
+                "teacher::calibration::_target_: was rankseg_med.calibration.Temperature, is now (absent)",
                 "teacher::calibration::num_classes: was @num_classes, is now (absent)",
                 "teacher::calibration: was (absent), is now None",
             ],

@@ -24,6 +24,7 @@ _COMPONENTS = frozenset(
     | {"network_def", "network", "inferer", "decoder", "loss", "optimizer", "lr_scheduler", "teacher", "method"}
 )
 _COMPONENTS_OR_NULL = frozenset({"cleanup", "calibration", "pseudo_labeller", "teacher::calibration"})
+_COMPONENT_OR_FILE = "calibration"
 # Whose further arguments (**options) a function hands on.
 _HANDS_OPTIONS_TO: dict[object, Callable[..., Any]] = {
     make_decoder: RankSEGDecoder,
@@ -45,6 +46,8 @@ def check_components(config: Config) -> None:
             check_component(place, entry, config.locator)
         nullable = place in _COMPONENTS_OR_NULL
         must_be_component = place in _COMPONENTS or (nullable and entry is not None)
+        if place == _COMPONENT_OR_FILE and isinstance(entry, str):
+            continue
         if must_be_component and is_written_out(entry) and not ConfigComponent.is_instantiable(entry):
             or_null = " or null" if nullable else ""
             raise ConfigError(f"{place}: must be a component (an entry with a {TARGET}){or_null}, found {entry!r}")

@@ -21,16 +21,15 @@ _OVERLAY_KEYS = frozenset(
     {"label_names", "spacing_mm", "roi_size", "intensity", "network_def", "teacher", "pseudo_labeller", "method"}
     | {"extends", "_meta_"}
 )
-_FROM_CHECKPOINTS = "it calibrates a network by its checkpoint"
 # Where a key of another job would change the result, if the job had it; all others are passed over.
 _NO_USE: dict[str, dict[str, str]] = {
     "inference": {"region_channels": "networks are predicted with exclusive classes; regions are a decoder's"},
     "train": {
         "region_channels": "networks are trained on exclusive classes",
-        "calibration": f"{_FROM_CHECKPOINTS}, and one is trained as teacher::calibration alone",
+        "calibration": "one is trained as teacher::calibration alone",
     },
     "decode": {
-        "calibration": f"{_FROM_CHECKPOINTS}, and stored probabilities are decoded as they are",
+        "calibration": "stored probabilities have no checkpoint to read it from; give the path of a file",
         "grid": "stored probabilities are decoded on the grid that they are on",
         "ensemble": "a study has one file of probabilities",
     },
@@ -94,6 +93,8 @@ def check_use(job: str, layers: Layers) -> None:
     config = layers.everything
     for key, reason in _NO_USE[job].items():
         if key not in layers.kept or config[key] is None:
+            continue
+        if (job, key) == ("decode", "calibration") and isinstance(config[key], str):
             continue
         # Where a teacher is calibrated in training, the same config may say that prediction is to use it.
         if (job, key) != ("train", "calibration") or config.get("teacher::calibration") is None:

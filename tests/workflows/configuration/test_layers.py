@@ -1,6 +1,6 @@
 import pytest
 
-CALIBRATION = "calibration: {_target_: rankseg_med.calibration.Calibration, num_classes: '@num_classes'}\n"
+CALIBRATION = "calibration: {_target_: rankseg_med.calibration.Temperature, num_classes: '@num_classes'}\n"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,8 @@ def test_they_are_the_same_for_every_job(refusal, job):
         # What the documentation has.
         ("inference", "inferer::roi_size: [256, 256]\ninferer::neighbours: 1\ninferer::flip_axes: all"),
         ("inference", CALIBRATION),
+        ("inference", "calibration: calibration.json"),
+        ("decode", "calibration: calibration.json"),
     ],
 )
 def test_keys_that_are_known(load, job, text):
@@ -101,6 +103,7 @@ class TestWhatAJobHasNoUseFor:
 
     def test_a_calibration_that_training_does_not_fit(self, refusal, load):
         assert refusal("extends: demo\n" + CALIBRATION, "train").startswith("calibration: means nothing to train: ")
+        assert "calibration: means nothing to train: " in refusal("extends: demo\ncalibration: c.json\n", "train")
         load("extends: bcp_hippocampus\n" + CALIBRATION, "train")
 
     @pytest.mark.parametrize("job", ["inference", "train"])

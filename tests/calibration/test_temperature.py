@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankseg_med.calibration import Calibration, LabelledVoxels
+from rankseg_med.calibration import LabelledVoxels, Temperature
 
 
 def every_outcome(logits, probabilities):
@@ -22,7 +22,7 @@ def test_finds_what_was_done_to_the_logits(temperature, bias):
     # The expected negative log-likelihood is smallest where the probabilities are the true ones (Gibbs' inequality).
     logits = 3 * torch.randn(2000, 3, generator=torch.Generator().manual_seed(0))
     truth = (logits / temperature + torch.tensor([0.0, *bias])).softmax(1)
-    calibration = Calibration(3)
+    calibration = Temperature(3)
     calibration.fit(every_outcome(logits, truth))
     assert calibration.temperature == pytest.approx(temperature, rel=1e-3)
     torch.testing.assert_close(calibration.bias, torch.tensor([0.0, *bias]), atol=2e-3, rtol=0)
@@ -34,7 +34,7 @@ def test_calibrated_probabilities_add_up_to_the_number_of_voxels_of_each_class()
     generator = torch.Generator().manual_seed(1)
     logits = 5 * torch.randn(500, 4, generator=generator)
     labels = torch.randint(4, (500,), generator=generator)
-    calibration = Calibration(4)
+    calibration = Temperature(4)
     calibration.fit(voxels(logits, labels))
     summed = calibration(logits.T[None]).softmax(1)[0].sum(1)
     torch.testing.assert_close(summed, labels.bincount().float(), atol=0.05, rtol=0)
@@ -46,7 +46,7 @@ def test_never_less_likely_than_before(seed, classes, scale):
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(100, classes, generator=generator)
     labels = torch.cat([torch.arange(classes), torch.randint(classes, (100 - classes,), generator=generator)])
-    calibration = Calibration(classes)
+    calibration = Temperature(classes)
     calibration.fit(voxels(logits, labels))
     after = torch.nn.functional.cross_entropy(calibration(logits.T[None])[0].T, labels)
     assert after <= torch.nn.functional.cross_entropy(logits, labels) + 1e-5
@@ -54,13 +54,13 @@ def test_never_less_likely_than_before(seed, classes, scale):
 
 def test_a_fresh_one_changes_nothing():
     logits = torch.randn(2, 3, 4, 5)
-    assert torch.equal(Calibration(3)(logits), logits)
+    assert torch.equal(Temperature(3)(logits), logits)
 
 
 def test_a_temperature_alone_leaves_argmax_as_it_is():
     logits = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(3, (200,), generator=torch.Generator().manual_seed(1))
-    calibration = Calibration(3, class_biases=False)
+    calibration = Temperature(3, class_biases=False)
     calibration.fit(voxels(logits, labels))
     assert calibration.temperature > 2
     assert torch.equal(calibration.bias, torch.zeros(3))
@@ -68,20 +68,20 @@ def test_a_temperature_alone_leaves_argmax_as_it_is():
 
 
 def test_classes_that_are_told_apart_without_error_have_a_calibration_too():
-    calibration = Calibration(2)
+    calibration = Temperature(2)
     calibration.fit(voxels(torch.tensor([[2.0, -2.0], [-2.0, 2.0]]), torch.tensor([0, 1])))
     assert 0.01 <= calibration.temperature < 1
     assert calibration.bias.isfinite().all()
 
 
 def test_logits_that_say_the_opposite_are_not_listened_to():
-    calibration = Calibration(2)
+    calibration = Temperature(2)
     calibration.fit(voxels(torch.tensor([[2.0, -2.0], [-2.0, 2.0]]), torch.tensor([1, 0])))
     assert calibration.temperature == pytest.approx(100)
 
 
 def test_before_windows_are_averaged_or_after():
-    calibration = Calibration(3)
+    calibration = Temperature(3)
     calibration.fit(every_outcome(torch.randn(50, 3), torch.rand(50, 3).softmax(1)))
     first, second = torch.randn(2, 1, 3, 4, 4)
     averaged = 0.3 * calibration(first) + 0.7 * calibration(second)
@@ -89,7 +89,7 @@ def test_before_windows_are_averaged_or_after():
 
 
 def test_it_is_kept_with_the_weights():
-    calibration, restored = Calibration(3), Calibration(3)
+    calibration, restored = Temperature(3), Temperature(3)
     calibration.fit(every_outcome(torch.randn(50, 3), torch.rand(50, 3).softmax(1)))
     restored.load_state_dict(calibration.state_dict())
     assert restored.temperature == calibration.temperature != 1
@@ -105,7 +105,7 @@ def test_it_is_kept_with_the_weights():
     ],
 )
 def test_what_cannot_be_calibrated_on(logits, labels, message):
-    calibration = Calibration(2)
+    calibration = Temperature(2)
     with pytest.raises(ValueError, match=message):
         calibration.fit(voxels(logits, labels))
     assert calibration.temperature == 1
@@ -113,4 +113,4 @@ def test_what_cannot_be_calibrated_on(logits, labels, message):
 
 def test_one_class_is_none():
     with pytest.raises(ValueError, match="at least 2, background included; found 1"):
-        Calibration(1)
+        Temperature(1)

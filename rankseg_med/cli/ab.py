@@ -1,0 +1,113 @@
+"""`rankseg-med ab`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rankseg_med.cli.console import advance, complain, output, progress_bar, say
+from rankseg_med.cli.options import parse_labels, parse_regions, wrong_options
+from rankseg_med.evaluation import find_cases, run_ab, structures_of
+from rankseg_med.report.as_terminal import as_terminal
+from rankseg_med.studies.probability_files import Axes
+
+EmptyPolicyName = Literal["kits", "default", "nnunet", "lits", "brats"]
+
+
+def ab_command(
+    probabilities: Annotated[
+        Path,
+        typer.Argument(
+            help="Stored probabilities of cases that neither network nor tuning has seen, as for decode; or an nnU-Net "
+            "results folder: the validation cases of all its folds."
+        ),
+    ],
+    references: Annotated[
+        Path, typer.Argument(help="Folder of reference label maps, a pattern in quotes, or a data list's labels.")
+    ],
+    output_dir: Annotated[Path, typer.Option("--output", help="New folder for ab.html, ab.md, ab.json, scores.")],
+    config: Annotated[
+        str | None,
+        typer.Option(help="Tuned setting to try as well: config file (trusted: it may hold code) or shipped name."),
+    ] = None,
+    presence: Annotated[
+        Literal["always", "maybe"],
+        typer.Option(help="Whether untuned settings take every structure to be there always, or maybe."),
+    ] = "maybe",
+    metric: Annotated[
+        Literal["dice", "iou"],
+        typer.Option(help="What untuned settings decode for, and what all settings are judged by."),
+    ] = "dice",
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Classes to score, as in 1=liver,2=tumour. Default: nnU-Net's dataset.json, or every class."),
+    ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(help="Unions of classes to decode for and score, as in kidney=1+2,tumour=2; instead of --labels."),
+    ] = None,
+    region_channels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=LABELS,...",
+            help="What channels are that are regions by sigmoid, such as whole=1+2+3,core=2+3,enhancing=3.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Image, folder or data list that says where arrays lie, and that pictures show."),
+    ] = None,
+    axes: Annotated[
+        Axes | None, typer.Option(help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.")
+    ] = None,
+    patients: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose cases belong together: CSV with case_id,patient_id, or a regular expression with one group, "
+            "such as '(.+)_scan'."
+        ),
+    ] = None,
+    empty_policy: Annotated[
+        EmptyPolicyName, typer.Option(help="What empty masks score. kits: 1 where both are empty, 0 where one is.")
+    ] = "kits",
+    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that decode and score; each holds one case.")] = 1,
+) -> None:
+    """Try argmax, RankSEG, the coherent rule and a tuned setting on the same cases, and say which to use.
+
+    Exit code 0 only if every case was decoded and scored.
+    """
+    cases = find_cases(
+        probabilities, references, images=images, axes=axes, data_root=data_root, fold=fold, patients=patients
+    )
+    with wrong_options():
+        structures = structures_of(
+            probabilities,
+            cases[0].study,
+            labels=None if labels is None else parse_labels(labels),
+            regions=None if regions is None else parse_regions(regions),
+            region_channels=None if region_channels is None else parse_regions(region_channels),
+        )
+    with progress_bar("cases", len(cases)) as bar:
+        trial = run_ab(
+            cases,
+            structures,
+            output_dir,
+            metric=metric,
+            presence=presence,
+            overlay=config,
+            patients=patients,
+            empty_policy=empty_policy,
+            workers=workers,
+            on_case=lambda: advance(bar),
+        )
+    for table in trial.document.tables:
+        output.print(as_terminal(table))
+    for note in trial.document.notes:
+        complain(note)
+    say(trial.verdict.sentence)
+    if trial.result.argmax.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,150 @@
+"""Cases whose probabilities a network predicts whenever they are asked for: nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from rankseg_med.studies import Study, StudyError, check_same_grid, find_references, list_studies, load_label_map
+from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.workflows.config import Config, ConfigError
+from rankseg_med.workflows.patients import read_patients
+from rankseg_med.workflows.predict import Prediction, PredictJob
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network; it is built once in each process that needs it.
+
+    Attributes:
+        digest: Of its settings and weights.
+        build: Makes it; picklable.
+    """
+
+    digest: str
+    build: Callable[[], Prediction] = field(compare=False)
+
+    @classmethod
+    def from_config(cls, config: Config, checkpoints: Sequence[Path]) -> Network:
+        """The network that an inference config describes, without its decoder, cleanup and calibration.
+
+        Raises:
+            ConfigError: Probabilities are not decoded on the image's grid, or not as a mean over networks.
+            CheckpointError: There is no such checkpoint file.
+        """
+        config["calibration"] = None
+        for key, required in (("grid", "native"), ("ensemble", "mean")):
+            if config[key] != required:
+                raise ConfigError(f"{key}: tuning is of {key} {required}, found {config[key]!r}; predict with that too")
+        job = PredictJob.from_config(config, checkpoints, Path())
+        return cls(job.digest, job.build_prediction)
+
+
+@dataclass(frozen=True)
+class NetworkCase:
+    """One case; as `Case`, but its probabilities are predicted.
+
+    Attributes:
+        study: Its images.
+        reference_file: Its label map as it should be, on the same grid.
+        patient: Whom it is of.
+        network: What predicts it.
+    """
+
+    study: Study
+    reference_file: Path
+    patient: str
+    network: Network
+
+    @property
+    def case_id(self) -> str:
+        """Unique within what was found."""
+        return self.study.case_id
+
+    def probabilities(self) -> Float32[Tensor, "classes X Y Z"]:
+        """Run the network.
+
+        Raises:
+            StudyError: The image cannot be used.
+            InferenceError: The network cannot.
+        """
+        return _built(self.network).model.probabilities(self.study.images)
+
+    def reference(self) -> UInt8[Tensor, "X Y Z"]:
+        """The label map as it should be.
+
+        Raises:
+            StudyError: The file cannot be used.
+        """
+        label_map: Tensor = load_label_map(self.reference_file).as_tensor()[0]
+        return label_map
+
+
+def find_network_cases(
+    images: Path,
+    references: Path,
+    network: Network,
+    *,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    channels: int | None = None,
+    patients: str | None = None,
+) -> list[NetworkCase]:
+    """Pair images with references; headers alone are read.
+
+    Args:
+        images: Of cases that the network was not trained on, see `find_studies`. Those without a reference are passed
+            over.
+        references: Label maps, or a data list whose labels are meant; see `find_references`.
+        network: What predicts them.
+        data_root: What the paths of data lists are relative to; by default each list's own folder.
+        fold: Only the cases of data lists that are held out in this fold.
+        channels: Images of a study in a folder, see `find_studies`.
+        patients: As of `find_cases`.
+
+    Raises:
+        StudyError: Either side cannot be used, or a reference has no image.
+        GridError: A reference is on another grid than its image.
+        ValueError: A case has no patient.
+    """
+    expected = find_references(references, data_root=data_root, fold=fold)
+    found = {study.case_id: study for study in list_studies(images, data_root=data_root, channels=channels).all_sound()}
+    if missing := sorted(expected.keys() - found.keys()):
+        raise StudyError(f"{images}: has no image of {', '.join(missing)}")
+    for case_id, reference in expected.items():
+        check_same_grid(found[case_id].image, reference)
+    patient_of = {case_id: case_id for case_id in expected} if patients is None else read_patients(patients, expected)
+    return [
+        NetworkCase(found[case_id], reference, patient_of[case_id], network)
+        for case_id, reference in sorted(expected.items())
+    ]
+
+
+def structures_of_config(config: Config, regions: Mapping[str, Sequence[int]] | None = None) -> NnunetLabels | None:
+    """The structures of a network's config: given regions, or those of its decoder, or its classes.
+
+    Args:
+        config: Of an inference or a decode job.
+        regions: Name to labels of unions of classes.
+
+    Returns:
+        None where the config names no classes.
+    """
+    if "label_names" not in config:
+        return None
+    classes = dict(enumerate(config["label_names"]))
+    of_decoder = config.get("decoder::regions")
+    if regions is None and of_decoder:
+        regions = {"+".join(classes[label] for label in labels): labels for labels in of_decoder}
+    names = {name: tuple(labels) for name, labels in (regions or {}).items()}
+    return NnunetLabels(names or {name: (label,) for label, name in classes.items() if label}, len(classes), None)
+
+
+@lru_cache(maxsize=1)
+def _built(network: Network) -> Prediction:
+    return network.build()

@@ -1,0 +1,132 @@
+"""What is tuned for: which structures the channels make, and how they are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, UInt8
+from torch import Tensor
+
+from rankseg_med.calibration import BinnedVoxels
+from rankseg_med.decode.expected_score import Metric
+from rankseg_med.decode.regions import Regions
+from rankseg_med.metrics import EmptyPolicy, EmptyRule, Region, Scoring, score_label_maps
+from rankseg_med.studies.nnunet import NnunetLabels
+
+SCORES: tuple[Metric, ...] = ("dice", "iou")
+"""What every label map is scored by, in this order."""
+_NAMES_OF_METRICS = ("dice", "jaccard")
+
+
+@runtime_checkable
+class LabelledCase(Protocol):
+    """A case whose truth is known; volumes are read, or predicted, whenever they are asked for."""
+
+    @property
+    def case_id(self) -> str:
+        """Unique."""
+
+    @property
+    def patient(self) -> str:
+        """Whom it is of."""
+
+    def probabilities(self) -> Float[Tensor, "channels X Y Z"]:
+        """Of the network, uncalibrated, on the grid of the reference."""
+
+    def reference(self) -> UInt8[Tensor, "X Y Z"]:
+        """The label map as it should be."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is tuned for.
+
+    Attributes:
+        structures: What the channels are, and which structures they make.
+        score: What settings are chosen by: its mean over structures, of a case.
+        empty_score: In [0, 1]; what a structure scores that is neither there nor found.
+
+    Raises:
+        ValueError: Another score, or structures that are neither nested nor disjoint, or not of these channels.
+    """
+
+    structures: NnunetLabels
+    score: Metric = "dice"
+    empty_score: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise ValueError(f"score must be {' or '.join(SCORES)}, found {self.score!r}")
+        if not 0 <= self.empty_score <= 1:
+            raise ValueError(f"empty_score must lie in [0, 1], found {self.empty_score}")
+        if not self.independent:
+            Regions.of(self.structures.channels, self.regions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the structures."""
+        return tuple(self.structures.names)
+
+    @property
+    def regions(self) -> tuple[tuple[int, ...], ...]:
+        """Label set of each structure."""
+        return tuple(self.structures.names.values())
+
+    @property
+    def labels(self) -> list[int]:
+        """All labels of structures."""
+        return sorted({label for region in self.regions for label in region})
+
+    @property
+    def independent(self) -> bool:
+        """Whether channels are regions by sigmoid."""
+        return self.structures.regions is not None
+
+    @property
+    def decoder_regions(self) -> tuple[tuple[int, ...], ...] | None:
+        """What a decoder is told of them; None where it knows."""
+        classes = tuple((label,) for label in range(1, self.structures.channels))
+        return None if self.independent or self.regions == classes else self.regions
+
+    def count(self, probabilities: Float[Tensor, "channels X Y Z"], reference: UInt8[Tensor, "X Y Z"]) -> BinnedVoxels:
+        """Voxels of a case by bin of their probability."""
+        if self.independent:
+            masks = [torch.isin(reference, torch.tensor(labels, dtype=torch.uint8)) for labels in self.regions]
+            return BinnedVoxels.of_channels(probabilities, torch.stack(masks))
+        return BinnedVoxels.of_classes(probabilities, reference, self.regions)
+
+    def region_probabilities(self, probabilities: Float[Tensor, "channels X Y Z"]) -> list[Float[Tensor, "X Y Z"]]:
+        """Of each structure; views where it is one channel."""
+        if self.independent:
+            return list(probabilities)
+        return [
+            probabilities[labels[0]] if len(labels) == 1 else probabilities[list(labels)].sum(0)
+            for labels in self.regions
+        ]
+
+    def label_map(self, decoded: UInt8[Tensor, "..."]) -> UInt8[Tensor, "X Y Z"]:
+        """Label map of what decoders return: itself, or masks of channels."""
+        return decoded if self.structures.regions is None else self.structures.regions.label_map(decoded)
+
+    def scores(
+        self, prediction: UInt8[np.ndarray, "X Y Z"], reference: UInt8[np.ndarray, "X Y Z"]
+    ) -> Float64[np.ndarray, "scores regions"]:
+        """Dice and IoU of each structure; both label maps may be cut to what surrounds their structures."""
+        found = score_label_maps(prediction, reference, self._scored, (1.0, 1.0, 1.0), self._scoring)
+        return np.array([[region.values[metric] for region in found] for metric in _NAMES_OF_METRICS])
+
+    def masks(self, label_map: UInt8[np.ndarray, "X Y Z"]) -> list[Bool[np.ndarray, "X Y Z"]]:
+        """Of each structure."""
+        return [region.mask(label_map) for region in self._scored]
+
+    @cached_property
+    def _scored(self) -> tuple[Region, ...]:
+        return tuple(Region(name, labels) for name, labels in self.structures.names.items())
+
+    @cached_property
+    def _scoring(self) -> Scoring:
+        return Scoring(_NAMES_OF_METRICS, empty_policy=EmptyPolicy(overlap=EmptyRule(self.empty_score, 0.0, 0.0)))
