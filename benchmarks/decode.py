@@ -7,10 +7,15 @@ phantom of CT-like proportions (3 x 128 x 256 x 256) is made. Cases are derived 
 it; 2, 3 or 15 classes; float32 or float16; "dense", where no voxel is certain background; "flat", where nearly all
 voxels share one probability. Ratios are to a warm ``clone`` of the same input, since machines differ. A method that
 needs more memory than there is is named, not run.
+
+Two more tables show the default decoder on small volumes, one thread, and on the whole volume with one thread of torch,
+with two, and so on up to the cores there are: on free cores and, where there are cores to fight for, beside one process
+that is always busy. They mean little on a machine that does something else.
 """
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
@@ -40,6 +45,9 @@ METHODS: dict[str, tuple[Callable[[Tensor], object], float]] = {
     "ours: default (ascent, exact)": (lambda p: RankSEGDecoder()(p[0]), 0.3),
 }
 _ENOUGH_SECONDS = 3.0
+SMALL = {"2 classes, 96 x 96 x 96": (2, 96, 96, 96), "3 classes, 112 x 112 x 80": (3, 112, 112, 80)} | {
+    "2 classes, 40 x 50 x 36": (2, 40, 50, 36)
+}
 
 
 def two_classes(p: Tensor) -> Tensor:
@@ -101,14 +109,45 @@ def measure(case: str, method: str, volume: Path) -> tuple[float, int, int]:
     probabilities = CASES[case](torch.from_numpy(np.load(volume, mmap_mode="c")))[None]
     run, _ = METHODS[method]
     before = start_peak()
+    return median_seconds(lambda: run(probabilities)), peak_bytes() - before, probabilities.nbytes
+
+
+def median_seconds(run: Callable[[], object]) -> float:
+    """Median seconds of some rounds; the first warms up, unless one round is long enough to drown that."""
     seconds: list[float] = []
-    # The first round warms up, unless one round is long enough to drown that.
     while len(seconds) < 6 and (not seconds or sum(seconds) < _ENOUGH_SECONDS * 3):
         start = time.perf_counter()
-        run(probabilities)
+        run()
         seconds.append(time.perf_counter() - start)
-    warm = seconds[1:] or seconds
-    return statistics.median(warm), peak_bytes() - before, probabilities.nbytes
+    return statistics.median(seconds[1:] or seconds)
+
+
+def measure_small(name: str, volume: Path) -> tuple[float, float]:
+    """Median seconds of the default decoder and of ``clone``, on a patch around the tumour; for a fresh process."""
+    torch.set_num_threads(1)
+    probabilities = torch.from_numpy(np.load(volume, mmap_mode="c"))
+    classes, *shape = SMALL[name]
+    centre = np.unravel_index(int(probabilities[2].argmax()), probabilities.shape[1:])
+    starts = [
+        max(0, min(int(c) - n // 2, whole - n))
+        for c, n, whole in zip(centre, shape, probabilities.shape[1:], strict=True)
+    ]
+    patch = probabilities[(slice(None), *(slice(a, a + n) for a, n in zip(starts, shape, strict=True)))]
+    patch = two_classes(patch) if classes == 2 else patch.clone()
+    return median_seconds(lambda: RankSEGDecoder()(patch)), median_seconds(patch.clone)
+
+
+def measure_threads(threads: int, volume: Path) -> float:
+    """Median seconds of the default decoder with so many threads of torch; for a fresh process."""
+    torch.set_num_threads(threads)
+    probabilities = torch.from_numpy(np.load(volume, mmap_mode="c"))
+    return median_seconds(lambda: RankSEGDecoder()(probabilities))
+
+
+def stay_busy() -> None:
+    """What a neighbour does."""
+    while True:
+        pass
 
 
 def available_bytes() -> int:
@@ -127,7 +166,7 @@ def main() -> None:
     """Run every method on every case and print a table a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--volume", type=Path)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
     console = Console(width=120)
@@ -140,6 +179,38 @@ def main() -> None:
         for case in arguments.cases:
             slices = min(100, shape[1]) if "100 slices" in case else shape[1]
             show(console, case, volume, slices * shape[2] * shape[3], markdown=arguments.markdown)
+        show_small(console, volume, markdown=arguments.markdown)
+        show_threads(console, volume, markdown=arguments.markdown)
+
+
+def show_small(console: Console, volume: Path, *, markdown: bool) -> None:
+    """Measure small volumes and print their table."""
+    rows = []
+    for name in SMALL:
+        with multiprocessing.get_context("spawn").Pool(1) as fresh:
+            seconds, clone = fresh.apply(measure_small, (name, volume))
+        rows.append((name, f"{seconds * 1e3:.1f}", f"{clone * 1e3:.2f}"))
+    print_table(console, "small, one thread", ("volume", "milliseconds", "of a clone"), rows, markdown=markdown)
+
+
+def show_threads(console: Console, volume: Path, *, markdown: bool) -> None:
+    """Measure the whole volume with more and more threads, with and without a neighbour, and print the table."""
+    context, rows, one = multiprocessing.get_context("spawn"), [], float("nan")
+    for threads in range(1, len(os.sched_getaffinity(0)) + 1):
+        seconds = []
+        for neighbours in (0, 1):
+            busy = [context.Process(target=stay_busy, daemon=True) for _ in range(neighbours)]
+            for neighbour in busy:
+                neighbour.start()
+            with context.Pool(1) as fresh:
+                seconds.append(fresh.apply(measure_threads, (threads, volume)))
+            for neighbour in busy:
+                neighbour.terminate()
+                neighbour.join()
+        one = seconds[0] if threads == 1 else one
+        rows.append((str(threads), *(text for s in seconds for text in (f"{s:.3f}", f"{s / one:.2f}"))))
+    columns = ("threads", "seconds", "x one thread", "beside a busy process", "x one thread")
+    print_table(console, "whole volume, default decoder", columns, rows, markdown=markdown)
 
 
 def show(console: Console, case: str, volume: Path, voxels: int, *, markdown: bool) -> None:

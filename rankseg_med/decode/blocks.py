@@ -151,7 +151,7 @@ def is_batch(values: Shaped[Tensor, "*shape"]) -> bool:
 
 
 def are_batch(pieces: Sequence[tuple[Tensor, Tensor]]) -> bool:
-    """Whether these are together."""
+    """Whether these voxels are, together."""
     return sum(classes.numel() for _, classes in pieces) >= _BATCH_VALUES
 
 
@@ -159,7 +159,8 @@ def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
     """The same voxels in batches."""
     waiting: list[Voxels] = []
     for piece in pieces:
-        waiting.append(piece)
+        if len(piece[0]):
+            waiting.append(piece)
         if are_batch(waiting):
             yield concatenated(waiting)
             waiting = []
@@ -167,7 +168,7 @@ def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
         yield concatenated(waiting)
 
 
-def concatenated(pieces: Sequence[Voxels]) -> Voxels:
+def concatenated(pieces: Sequence[tuple[Tensor, Tensor]]) -> Voxels:
     """The same voxels at once."""
     if len(pieces) == 1:
         return pieces[0]

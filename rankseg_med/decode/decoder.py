@@ -168,7 +168,8 @@ class RankSEGDecoder:
             spatial_shape: Of the label map.
             check: Looks for values that are no probabilities on the way (multiclass).
         """
-        return on_workers(lambda: self._decode_blocks(volumes, spatial_shape, check), volumes[0].device)
+        pieces = len(volumes[0].grids())
+        return on_workers(lambda: self._decode_blocks(volumes, spatial_shape, check), volumes[0].device, pieces)
 
     def _decode_blocks(self, volumes: Sequence[Blocks], spatial_shape: torch.Size, check: ValueCheck | None) -> Decoded:
         if self.mode == "multiclass":
@@ -250,7 +251,7 @@ class ArgmaxDecoder:
         """Decode a multiclass probability volume; input and errors as for [`RankSEGDecoder`][]. Decides nothing."""
         check_probabilities(probabilities)
         blocks = torch.split(probabilities.flatten(1), 1 << 20, dim=1)
-        labels = on_workers(lambda: torch.cat([*in_order(highest, blocks)]), probabilities.device)
+        labels = on_workers(lambda: torch.cat([*in_order(highest, blocks)]), probabilities.device, len(blocks))
         return Decoded(labels.reshape(probabilities.shape[1:]), ())
 
     def open(

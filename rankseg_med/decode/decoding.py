@@ -279,16 +279,23 @@ def _paint(
         for positions, classes in part:
             probabilities = wanted.regions.probabilities(classes)
             # Fresh labels are not read: pages that were never touched cost more than zeros.
-            before = torch.zeros_like(positions, dtype=torch.uint8) if keeping is None else labels[positions]
+            before = (
+                torch.zeros_like(positions, dtype=torch.uint8)
+                if keeping is None
+                else torch.index_select(labels, 0, positions)
+            )
             for name, rule in rules.items():
                 given = rule(classes)
                 index = places(given != before)
                 if len(index):
                     of_changed = take(probabilities, index)
-                    gained, lost = (LevelPlaces.of(wanted.regions, of_changed, some[index]) for some in (given, before))
+                    gained, lost = (
+                        LevelPlaces.of(wanted.regions, of_changed, torch.index_select(some, 0, index))
+                        for some in (given, before)
+                    )
                     changed.append((name, gained, lost))
                 before = given
-            labels[positions] = before
+            labels.scatter_(0, positions, before)
         return changed
 
     for changed in in_order(paint, wanted.parts):

@@ -126,7 +126,8 @@ def _decode(
     spatial_shape: torch.Size,
     check: Callable[[], ValueCheck] | None = None,
 ) -> Decoded:
-    return on_workers(lambda: _decode_members(blocks, decoder, spatial_shape, check), blocks[0].device)
+    pieces = len(blocks[0].grids())
+    return on_workers(lambda: _decode_members(blocks, decoder, spatial_shape, check), blocks[0].device, pieces)
 
 
 def _decode_members(

@@ -184,7 +184,7 @@ class ProbabilityHistogram:
                 histogram.add_(piece)
             return histogram
 
-        return on_workers(of_volume, blocks.device)
+        return on_workers(of_volume, blocks.device, len(blocks.grids()))
 
     def count(self, voxels: Float[Tensor, "regions n"]) -> None:
         """Count further voxels, in place."""

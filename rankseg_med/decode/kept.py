@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float64, Int64, UInt8
+from jaxtyping import Float, Float64, Int, Int64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.assignment.rules import membership_of
@@ -51,7 +51,7 @@ class KeptVoxels:
 
     def add_places(self, voxels: LevelPlaces, each: int = 1) -> None:
         """Add voxels, ``each`` times, in place."""
-        self.counts.view(-1).index_add_(0, voxels.in_counts, torch.full_like(voxels.in_counts, each))
+        self.counts.view(-1).index_add_(0, voxels.in_counts, self.counts.new_full(voxels.in_counts.shape, each))
         self.mass.add_(voxels.mass, alpha=each)
 
     def expected_scores(self, distributions: Sequence[Distribution], objectives: Sequence[Objective]) -> list[float]:
@@ -72,7 +72,7 @@ class LevelPlaces(NamedTuple):
         mass: ``(regions,)`` float64, sum of the unrounded probabilities in each region.
     """
 
-    in_counts: Int64[Tensor, " places"]
+    in_counts: Int[Tensor, " places"]
     mass: Float64[Tensor, " regions"]
 
     @classmethod
@@ -80,14 +80,9 @@ class LevelPlaces(NamedTuple):
         cls, regions: Regions, probabilities: Float[Tensor, "regions n"], labels: UInt8[Tensor, " n"]
     ) -> LevelPlaces:
         """Of voxels with their region probabilities and labels; background lies in no region."""
-        foreground = places(labels > 0)
-        if regions.are_classes:
-            own = labels[foreground].long() - 1
-            kept = probabilities[own, foreground]
-            mass = torch.zeros(len(probabilities), dtype=torch.float64, device=labels.device)
-            return cls(own * LEVELS + level_of(kept), mass.index_add_(0, own, kept.double()))
-        inside = membership_of(regions, labels[foreground])
-        region, place = inside.nonzero().T
-        kept = probabilities[region, foreground[place]]
-        mass = torch.stack([some.sum(dtype=torch.float64) for some in torch.split(kept, inside.sum(1).tolist())])
-        return cls(region * LEVELS + level_of(kept), mass)
+        in_counts, mass = [], []
+        for region, inside in enumerate(membership_of(regions, labels)):
+            kept = torch.index_select(probabilities[region], 0, places(inside))
+            in_counts.append(level_of(kept).add_(region * LEVELS))
+            mass.append(kept.sum(dtype=torch.float64))
+        return cls(torch.cat(in_counts), torch.stack(mass))

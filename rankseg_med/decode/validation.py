@@ -77,7 +77,8 @@ def check_values(probabilities: Float[Tensor, "classes *spatial"], *, exclusive:
         for _, tiles in blocks.parts(grid, check.see(torch.cat(lows, 1), torch.cat(highs, 1))):
             check.add_up(tiles)
 
-    on_workers(lambda: deque(in_order(look_at, blocks.grids()), maxlen=0), blocks.device)
+    pieces = blocks.grids()
+    on_workers(lambda: deque(in_order(look_at, pieces), maxlen=0), blocks.device, len(pieces))
     check.conclude()
 
 

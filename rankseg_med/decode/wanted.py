@@ -82,8 +82,7 @@ class _Part:
     def _find(self) -> Iterator[Voxels]:
         for positions, classes in self._candidates:
             index = self._wanted.among(classes)
-            if len(index):
-                yield positions[index], take(classes, index)
+            yield torch.index_select(positions, 0, index), take(classes, index)
 
 
 class _Room:

@@ -22,26 +22,38 @@ _lead = threading.local()
 _settling = threading.Lock()
 
 
-def on_workers(work: Callable[[], Result], device: torch.device) -> Result:
+def on_workers(work: Callable[[], Result], device: torch.device, pieces: int) -> Result:
     """Do some work on threads of its own, in each of which torch has one thread; `in_order` spreads it over them.
 
-    There are as many as the caller's torch has threads and the process has cores. With one thread of torch, or on
-    another device than the CPU, the work is done as it stands. The threads end with the work, however it ends.
+    There are as many as the caller's torch has threads and the process has cores, and one that leads and mostly waits
+    for the others. With one thread of torch, or on another device than the CPU, the work is done as it stands. The
+    threads end with the work, however it ends.
 
     Args:
         work: Computes without gradients.
         device: Of the volume.
+        pieces: How many the work has; with one there is nothing to spread, and the thread that leads is the only one.
     """
     with _settling:
         threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         return work()
-    workers = min(threads, _cores())
-    # One more leads, and mostly waits for the others.
+    workers = min(threads, _cores(), pieces) if pieces > 1 else 0
+    all_are_there = threading.Barrier(workers + 1)
     with ThreadPoolExecutor(workers + 1, "rankseg-med-decode", _settle_on_one_thread) as pool:
+
+        def lead() -> Result:
+            all_are_there.wait()
+            if workers:
+                _lead.pool, _lead.workers = pool, workers
+            return work()
+
         try:
-            return pool.submit(_take_the_lead, work, pool, workers).result()
+            for _ in range(workers):
+                pool.submit(all_are_there.wait)
+            return pool.submit(lead).result()
         except BaseException:
+            all_are_there.abort()
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -68,11 +80,6 @@ def in_order(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterat
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _take_the_lead(work: Callable[[], Result], pool: ThreadPoolExecutor, workers: int) -> Result:
-    _lead.pool, _lead.workers = pool, workers
-    return work()
 
 
 def _settle_on_one_thread() -> None:

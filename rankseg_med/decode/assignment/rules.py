@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.blocks import places
+from rankseg_med.decode.blocks import places, take
 from rankseg_med.decode.decision import Threshold
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.levels import lowest_probability_of, step_of
@@ -209,10 +209,9 @@ class GreedyRule:
         wanting = wanted.sum(0, dtype=torch.int16)
         labels = highest(wanted.to(torch.uint8))
         disputed = places(wanting != 1)
-        eligible = torch.where(wanting[disputed] == 0, self._eligible_if_unwanted, wanted[:, disputed])
-        gains = self._gains(classes[:, disputed].double()).masked_fill(~eligible, -torch.inf)
-        labels[disputed] = highest(gains)
-        return labels
+        eligible = torch.where(wanting[disputed] == 0, self._eligible_if_unwanted, take(wanted, disputed))
+        gains = self._gains(take(classes, disputed).double()).masked_fill(~eligible, -torch.inf)
+        return labels.scatter_(0, disputed, highest(gains))
 
     @property
     def background_limit(self) -> float:
