@@ -138,7 +138,9 @@ class Claim:
         self._ended.set()
         if self._heart.is_alive():
             self._heart.join()
-        self._own.unlink(missing_ok=True)
+        # Ctrl-C may come while the claim is being written.
+        for file in (self._own, self._own.with_suffix(".new")):
+            file.unlink(missing_ok=True)
         self._sweep()
         with suppress(OSError):
             self._claims.rmdir()  # unless other runs are in it
