@@ -65,16 +65,16 @@ class RankSEGDecoder:
 
     Example:
         >>> import torch
-        >>> foreground = torch.tensor([0.98] * 60 + [0.45] * 30 + [0.001] * 900)
+        >>> foreground = torch.tensor([0.7] * 20 + [0.45] * 60 + [0.001] * 900)
         >>> probabilities = torch.stack([1 - foreground, foreground])
-        >>> probabilities.argmax(0).sum()  # argmax keeps the certain core only
-        tensor(60)
+        >>> probabilities.argmax(0).sum()  # argmax keeps the core only
+        tensor(20)
         >>> decoded = RankSEGDecoder("dice").decode(probabilities)
         >>> decoded.label_map.sum()  # for Dice the uncertain rim is worth keeping
-        tensor(90)
+        tensor(80)
         >>> decision = decoded.decisions[0]
         >>> f"{decision.argmax_expected_score:.3f} -> {decision.expected_score:.3f}"
-        '?'
+        '0.430 -> 0.549'
     """
 
     def __init__(
