@@ -60,8 +60,8 @@ class Split:
 
     Attributes:
         training: Weights are fitted to these.
-        tuning: For choices after training, such as calibration; no network chooses anything by them.
-        test: For scores alone.
+        tuning: Cases for choices after training, such as calibration; no network chooses anything by them.
+        test: Cases for scores alone.
     """
 
     training: tuple[str, ...]

@@ -67,13 +67,13 @@ class Recipe:
     Attributes:
         foreground: Number of foreground classes.
         patch: Voxels of a training patch and of a window of prediction; smaller images are padded.
-        strides: Of the three levels below the first.
+        strides: Strides of the three levels below the first.
         batch: Patches of an iteration.
-        iterations: Of a whole training.
+        iterations: Iterations of a whole training.
         flipped: Axes along which patches are mirrored.
-        overlap: Of windows.
-        channels: Of the levels.
-        learning_rate: Of AdamW.
+        overlap: Overlap of windows.
+        channels: Channels of the levels.
+        learning_rate: Learning rate of AdamW.
         decays: Whether the learning rate falls to 0 by a cosine over the iterations.
     """
 
@@ -113,10 +113,10 @@ class PlannedNetwork:
     Attributes:
         name: Unique within its data set.
         loss: Key of the losses.
-        seed: Of weights, batches and augmentation.
+        seed: Random seed of weights, batches and augmentation.
         split: The cases.
         recipe: How it is trained.
-        iterations: To run of the recipe's; the learning rate falls as in a whole training.
+        iterations: Iterations to run of the recipe's; the learning rate falls as in a whole training.
         fold: Test fold, where there are several.
     """
 
@@ -218,7 +218,7 @@ def train_and_store(
         dataset: Its data set.
         cases: All labelled cases of that.
         lung: Cases without structure for every network.
-        folder: Where to store it; it does not exist yet.
+        folder: Folder where to store it; it does not exist yet.
     """
     recipe, split, writing = planned.recipe, planned.split, unfinished(folder)
     shutil.rmtree(writing, ignore_errors=True)

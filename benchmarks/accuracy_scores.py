@@ -52,8 +52,8 @@ class Model:
     """One network, or several whose probabilities are averaged.
 
     Attributes:
-        name: Of the model, without its fold.
-        members: At least one; all were trained, tuned and tested on the same cases.
+        name: Name of the model, without its fold.
+        members: Members, at least one; all were trained, tuned and tested on the same cases.
     """
 
     name: str

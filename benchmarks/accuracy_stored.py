@@ -31,17 +31,17 @@ class NetworkRecord(BaseModel):
         dataset: Folder of the data set.
         name: Unique within the data set.
         loss: ``CE`` or ``DiceCE``.
-        seed: Of weights, batches and augmentation.
+        seed: Random seed of weights, batches and augmentation.
         fold: Test fold; None where there is one split only.
         training: Case ids that weights were fitted to.
         tuning: Case ids for choices after training.
         test: Case ids for scores.
         without_structure: Ids of parts of images that hold nothing to find.
         iterations: That were run.
-        training_seconds: Of these iterations.
+        training_seconds: Seconds of these iterations.
         tuning_dice: Argmax Dice of every tuning case, in points, mean over foreground classes.
         test_dice: The same of every test case.
-        versions: Of the libraries.
+        versions: Versions of the libraries.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,7 +67,7 @@ class StoredNetwork:
     """A network's record, probabilities and references.
 
     Attributes:
-        folder: Where it is stored.
+        folder: Folder where it is stored.
         record: What it is.
     """
 

@@ -79,9 +79,9 @@ class Calibration(torch.nn.Module, ABC):
         """What is kept of a labelled volume to be fitted to.
 
         Args:
-            logits: Of the network, not calibrated.
+            logits: Logits of the network, not calibrated.
             labels: The truth, on the same grid.
-            seed: Of a draw of voxels, where there is one.
+            seed: Random seed of a draw of voxels, where there is one.
 
         Raises:
             ValueError: Another number of classes, or a label that is none.

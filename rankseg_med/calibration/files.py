@@ -78,7 +78,7 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
 
     Args:
         calibration: A `Temperature` or an `IsotonicCalibration`.
-        path: Of the file; one that is there is replaced.
+        path: Path of the file; one that is there is replaced.
 
     Raises:
         TypeError: A kind that has no form as a file.
@@ -140,8 +140,8 @@ def parse_calibration(text: str, path: Path) -> Calibration:
     """The calibration of a file's text.
 
     Args:
-        text: Of the file.
-        path: Where it was, for messages.
+        text: Content of the file.
+        path: Path where it was, for messages.
 
     Raises:
         CalibrationError: As of `load_calibration`.

@@ -57,9 +57,9 @@ def shared_out(
     nothing); if it has none, to those regions in proportion.
 
     Args:
-        root: Of the regions.
+        root: Root of the regions.
         regions: Wanted of each, in [0, 1].
-        classes: As they were, at least 0.
+        classes: Probabilities as they were, at least 0.
     """
     shares = torch.empty_like(classes)
     _share(root, torch.ones_like(classes[0]), regions, classes, shares)

@@ -103,7 +103,8 @@ class IsotonicCalibration(Calibration):
         """Fit each region's map to what was counted.
 
         Args:
-            observations: Of cases that the network was not trained on, each region in at least one of them.
+            observations: Observations of cases that the network was not trained on, each region in at least one of
+                them.
 
         Raises:
             ValueError: No case has a region, or counts are of another number of regions.

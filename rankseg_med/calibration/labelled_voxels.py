@@ -45,10 +45,10 @@ def draw_voxels(
     A tumour of a thousand voxels is kept whole beside a background of a hundred million.
 
     Args:
-        logits: Of a network.
+        logits: Logits of a network.
         labels: The truth.
-        per_class: At least 1; classes with no more voxels are kept whole.
-        seed: Of the draw.
+        per_class: Most voxels of a class, at least 1; classes with no more voxels are kept whole.
+        seed: Random seed of the draw.
 
     Raises:
         ValueError: A label is no class.

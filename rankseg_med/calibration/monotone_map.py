@@ -16,7 +16,7 @@ class MonotoneMap:
     """A function of [0, 1] that never falls, linear between knots.
 
     Attributes:
-        probability: Of the knots, ascending from 0 to 1.
+        probability: Probabilities of the knots, ascending from 0 to 1.
         calibrated: What becomes of each, in [0, 1], never falling.
     """
 
@@ -57,7 +57,7 @@ class MonotoneMap:
         - Beyond the last bin with voxels the value stays.
 
         Args:
-            voxels: Of each bin, ascending; may be weighted. At least one bin has some.
+            voxels: Voxels of each bin, ascending; may be weighted. At least one bin has some.
             positive: How many of them are positive.
             mass: The sum of their probabilities.
         """
@@ -92,7 +92,7 @@ def apply_map(values: Float[Tensor, " voxels"], knots: Float[Tensor, "2 knots"])
 
     Args:
         values: float32; NaN stays NaN.
-        knots: On the same device. The last may be repeated.
+        knots: Knots on the same device. The last may be repeated.
     """
     x, y = knots
     width, rise = x.diff(prepend=x[:1]), y.diff(prepend=y[:1])

@@ -25,9 +25,9 @@ class Reliability:
 
     Attributes:
         count: Reliability diagram: ``(regions, bins)``, voxels in each bin of equal width on [0, 1].
-        mean_probability: Of them; NaN where there are none.
+        mean_probability: Mean probability of them; NaN where there are none.
         frequency: Share of them that is positive; NaN where there are none.
-        brier: Of each region $\frac1n\sum (p - y)^2$ (Brier, Monthly Weather Review 1950).
+        brier: Brier score of each region $\frac1n\sum (p - y)^2$ (Brier, Monthly Weather Review 1950).
         nll: $-\frac1n\sum y\log p + (1 - y)\log(1 - p)$, logarithms of at least $2^{-30}$.
         ece: Expected calibration error, $\sum_b \frac{n_b}{n} |\bar p_b - \bar y_b|$ over the diagram's bins (Naeini et
             al., AAAI 2015).
@@ -50,9 +50,9 @@ def reliability(counts: BinnedVoxels, *, bins: int = 16) -> Reliability:
     it by at most 3 %, so that Brier score and NLL come out within about 0.1 %.
 
     Args:
-        counts: Of any voxels: `BinnedVoxels` of a case, ``ReliabilityCounts.every`` of all voxels alike, or
+        counts: Counts of any voxels: `BinnedVoxels` of a case, ``ReliabilityCounts.every`` of all voxels alike, or
             ``ReliabilityCounts.weighted("cases")``.
-        bins: Of the diagram and the ECE: a power of two, at most 64.
+        bins: Number of bins of the diagram and the ECE: a power of two, at most 64.
 
     Raises:
         ValueError: Another number of bins, or there are no voxels.

@@ -31,7 +31,7 @@ class Temperature(Calibration):
     the logarithms.
 
     Args:
-        num_classes: At least 2, background included.
+        num_classes: Number of classes, at least 2, background included.
         class_biases: Without, there is a temperature alone, which leaves argmax as it is.
     """
 
@@ -75,7 +75,7 @@ class Temperature(Calibration):
         0.01 and 100, biases within 20 of 0.
 
         Args:
-            observations: Of volumes that the network was not trained on, every class among them.
+            observations: Observations of volumes that the network was not trained on, every class among them.
 
         Raises:
             ValueError: A class does not occur, another number of classes, or logits that are not finite.

@@ -37,7 +37,7 @@ def coherent_scores(
     """Coherent scores of those thresholds that could be the best for a mixture of both posteriors.
 
     Args:
-        distribution: Of ``n`` levels, at least one.
+        distribution: Distribution of ``n`` levels, at least one.
         metric: ``"dice"`` or ``"iou"``.
         coherence: Weight of the coherent score in the mixture.
         others: Bounds of what each threshold's other score adds to the mixture.
@@ -82,7 +82,7 @@ def coherent_score_of_mask(distribution: Distribution, kept: Int64[Tensor, " lev
     """Expected score of any set of voxels, not only of the most probable ones.
 
     Args:
-        distribution: Of all voxels.
+        distribution: Distribution of all voxels.
         kept: Voxels of the set by level; those at level 0 are in no level set.
         metric: ``"dice"`` or ``"iou"``.
 
@@ -103,7 +103,7 @@ def volume_quantile(distributions: Sequence[Distribution], quantile: float) -> f
 
     Args:
         distributions: One, whose quantile is N(1 - quantile); or several models', each as likely as the others.
-        quantile: In (0, 1).
+        quantile: Probability in (0, 1).
     """
     if len(distributions) == 1:
         (one,) = distributions

@@ -43,22 +43,23 @@ class RankSEGDecoder:
 
     Args:
         metric: ``"dice"`` or ``"iou"``: what the label map will be scored by; one for all, or one per region.
-        solver: Of the independent expectation: ``"exact"``, to quadrature precision; ``"rma"``, the reciprocal moment
-            approximation (Wang and Dai, NeurIPS 2025); ``"ba"``, the blind approximation of the JMLR paper (Dice only).
+        solver: Way to compute the independent expectation: ``"exact"``, to quadrature precision; ``"rma"``, the
+            reciprocal moment approximation (Wang and Dai, NeurIPS 2025); ``"ba"``, the blind approximation of the JMLR
+            paper (Dice only).
         assignment: ``"ascent"`` climbs the mean expected score over regions; on any input it is at least that of
             argmax's label map and of the greedy one. ``"greedy"`` is the published rule, for ``coherence=0``.
-        coherence: In [0, 1]; weight of the coherent expectation against the independent one; one for all, or one per
+        coherence: Weight, in [0, 1], of the coherent expectation against the independent one; one for all, or one per
             region.
         presence: Whether a region is ``"always"`` there (an organ, a crop around a lesion) or ``"maybe"``, so that an
             empty answer can be right; one for all, or one per region.
-        min_peak: In [0, 1]; one for all, or one per region. A region that may be absent and whose highest probability
-            does not exceed it stays empty, unless argmax's or the greedy label map has the highest expected score as it
-            is. By default 0.5 for a region that may be absent, 0 for one that is always there.
+        min_peak: Least peak, in [0, 1]; one for all, or one per region. A region that may be absent and whose highest
+            probability does not exceed it stays empty, unless argmax's or the greedy label map has the highest expected
+            score as it is. By default 0.5 for a region that may be absent, 0 for one that is always there.
         regions: What is scored: label sets, nested or disjoint, such as ``[[1, 2], [2]]`` for kidney with tumour and
             tumour. By default every foreground class for itself. The label map keeps nestedness by construction.
         mode: ``"multiclass"``: classes exclude each other and sum to one. ``"multilabel"``: channels are independent.
-        smooth: At least 0; smoothing of ``"rma"`` as its reference implementation defines it, for ``coherence=0``.
-        empty_score: In [0, 1]; what the benchmark gives when prediction and reference are both empty. An empty
+        smooth: Smoothing, at least 0, of ``"rma"`` as its reference implementation defines it, for ``coherence=0``.
+        empty_score: Score, in [0, 1]: what the benchmark gives when prediction and reference are both empty. An empty
             prediction is chosen where its expected score is the highest: ``empty_score`` times the probability that
             nothing is there, ``1 - max p`` (coherent) or ``prod(1 - p)`` (independent). By default 1 for a region that
             may be absent, 0 for one that is always there.
@@ -165,7 +166,7 @@ class RankSEGDecoder:
 
         Args:
             volumes: One of exclusive classes (multiclass), or one of two classes per channel (multilabel).
-            spatial_shape: Of the label map.
+            spatial_shape: Shape of the label map.
             check: Looks for values that are no probabilities on the way (multiclass).
         """
         pieces = len(volumes[0].grids())
@@ -200,12 +201,12 @@ class RankSEGDecoder:
 
         Args:
             num_classes: Background included (multilabel: channels).
-            spatial_shape: Of the whole volume.
+            spatial_shape: Shape of the whole volume.
             axis: Spatial axis along which slabs follow each other.
             store: ``"memory"``: two bytes a voxel and foreground class on ``device``. ``"disk"``: as many in a
                 temporary file, for volumes larger than memory.
-            folder: Of the temporary file; by default the system's.
-            device: Where slabs are kept and decoded.
+            folder: Folder of the temporary file; by default the system's.
+            device: Device where slabs are kept and decoded.
         """
         return DecodeSession(self, num_classes, spatial_shape, axis=axis, store=store, folder=folder, device=device)
 

@@ -97,7 +97,7 @@ def finalize_ensemble(sessions: Sequence[DecodeSession]) -> Decoded:
     """`decode_ensemble` of members that were collected slab by slab, one session each; closes the sessions.
 
     Args:
-        sessions: Of one volume and one decoder, each filled.
+        sessions: Sessions of one volume and one decoder, each filled.
 
     Raises:
         ValueError: No session, slices are missing, sessions of different volumes, or a decoder that is multilabel or

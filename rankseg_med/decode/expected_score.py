@@ -58,7 +58,7 @@ def score_bounds(distribution: Distribution, metric: Metric, solver: Solver, smo
     """Bounds of the expected scores of keeping every voxel from the most probable down to each level.
 
     Args:
-        distribution: Of ``n`` levels.
+        distribution: Distribution of ``n`` levels.
         metric: ``"dice"`` or ``"iou"``.
         solver: ``"rma"``, whose scores these are, or another.
         smooth: Smoothing of ``"rma"``; the others are defined for 0 only.
@@ -85,7 +85,7 @@ def expected_scores(
     """Expected scores, by quadrature, of keeping every voxel from the most probable down to some levels.
 
     Args:
-        distribution: Of ``n`` levels.
+        distribution: Distribution of ``n`` levels.
         metric: ``"dice"`` or ``"iou"``.
         solver: ``"exact"`` or ``"ba"``.
         which: Ascending places of those levels, from 0 to ``n - 1``.
@@ -119,8 +119,8 @@ def expected_score_of_mask(
     """Expected score of any set of voxels, not only of the most probable ones.
 
     Args:
-        distribution: Of all voxels.
-        kept: Of the voxels of the set; those of its rest have no mass.
+        distribution: Distribution of all voxels.
+        kept: Distribution of the voxels of the set; those of its rest have no mass.
         metric: ``"dice"`` or ``"iou"``.
         solver: ``"rma"``, or anything else for the exact expectation.
         smooth: Smoothing of ``"rma"``.

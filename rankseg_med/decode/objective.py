@@ -28,11 +28,11 @@ class Objective:
     Attributes:
         metric: ``"dice"`` or ``"iou"``.
         solver: ``"exact"``, ``"rma"`` or ``"ba"``; of the independent expectation.
-        coherence: In [0, 1]; weight of the [coherent][rankseg_med.decode.coherent_score] posterior; the rest is that of
-            [independent][rankseg_med.decode.expected_score] voxels.
-        min_peak: In [0, 1]; a region whose highest probability does not exceed it gets no threshold.
+        coherence: Weight, in [0, 1], of the [coherent][rankseg_med.decode.coherent_score] posterior; the rest is that
+            of [independent][rankseg_med.decode.expected_score] voxels.
+        min_peak: Least peak, in [0, 1]; a region whose highest probability does not exceed it gets no threshold.
         smooth: Smoothing of ``"rma"``.
-        empty_score: In [0, 1]; what the benchmark gives when prediction and reference are both empty.
+        empty_score: Score, in [0, 1]: what the benchmark gives when prediction and reference are both empty.
     """
 
     metric: Metric = "dice"
@@ -75,7 +75,7 @@ class Objective:
         """Expected score of a set of voxels.
 
         Args:
-            distribution: Of all voxels.
+            distribution: Distribution of all voxels.
             kept: Those of the set by level.
             mass: Sum of their unrounded probabilities.
         """

@@ -45,7 +45,7 @@ class Piece:
     """What is known of a piece from one reading of it.
 
     Args:
-        scan: Of the volume, as far as it is known before.
+        scan: Scan of the volume, as far as it is known before.
         grid: The piece.
         check: Sees every tile, if given.
 

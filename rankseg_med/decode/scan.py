@@ -36,8 +36,8 @@ class Scan:
         check: Sees every tile, if given, and raises if it was no probability volume.
 
     Attributes:
-        histogram: Of the regions.
-        background: Of class 0, likewise.
+        histogram: Histogram of the regions.
+        background: Histogram of class 0, likewise.
         certain_voxels: How many voxels were not counted.
         lowest_assignable: Lowest probability with which a voxel may be given to a region by choice.
         lowest_uncertain: Lowest probability of a region that makes a voxel counted.

@@ -31,7 +31,7 @@ def on_workers(work: Callable[[], Result], device: torch.device, pieces: int) ->
 
     Args:
         work: Computes without gradients.
-        device: Of the volume.
+        device: Device of the volume.
         pieces: How many the work has; with one there is nothing to spread, and the thread that leads is the only one.
     """
     with _settling:

@@ -79,12 +79,13 @@ def find_cases(
     """Pair stored probabilities with references; headers alone are read.
 
     Args:
-        probabilities: Of cases that the network was not trained on: a file or folder, see `find_probabilities`, or an
-            nnU-Net results folder, of which every fold's validation cases are taken, see `find_validation`.
+        probabilities: Probabilities of cases that the network was not trained on: a file or folder, see
+            `find_probabilities`, or an nnU-Net results folder, of which every fold's validation cases are taken, see
+            `find_validation`.
         references: Folder of label maps, a pattern, one file, or a data list whose labels are meant; see
             `find_references`.
-        images: Where arrays lie, see `find_probabilities`; they are also what pictures show.
-        axes: Of arrays, see `find_probabilities`.
+        images: Images that show where arrays lie, see `find_probabilities`; they are also what pictures show.
+        axes: Order of the axes of arrays, see `find_probabilities`.
         data_root: What a data list's paths are relative to; by default the list's own folder.
         fold: Only the cases of a data list that are held out in this fold; probabilities of its others are passed over.
         patients: CSV file or regular expression that says which cases are of one patient, see `read_patients`; None

@@ -22,7 +22,7 @@ class Network:
     """A trained network; it is built once in each process that needs it.
 
     Attributes:
-        digest: Of its settings and weights.
+        digest: Hash of its settings and weights.
         build: Makes it; picklable.
     """
 
@@ -98,14 +98,14 @@ def find_network_cases(
     """Pair images with references; headers alone are read.
 
     Args:
-        images: Of cases that the network was not trained on, see `find_studies`. Those without a reference are passed
-            over.
+        images: Images of cases that the network was not trained on, see `find_studies`. Those without a reference are
+            passed over.
         references: Label maps, or a data list whose labels are meant; see `find_references`.
         network: What predicts them.
         data_root: What the paths of data lists are relative to; by default each list's own folder.
         fold: Only the cases of data lists that are held out in this fold.
         channels: Images of a study in a folder, see `find_studies`.
-        patients: As of `find_cases`.
+        patients: As for `find_cases`.
 
     Raises:
         StudyError: Either side cannot be used, or a reference has no image.
@@ -129,7 +129,7 @@ def structures_of_config(config: Config, regions: Mapping[str, Sequence[int]] | 
     """The structures of a network's config: given regions, or those of its decoder, or its classes.
 
     Args:
-        config: Of an inference or a decode job.
+        config: Config of an inference or a decode job.
         regions: Name to labels of unions of classes.
 
     Returns:

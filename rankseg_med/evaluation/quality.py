@@ -17,7 +17,7 @@ class Quality:
     Attributes:
         cases: How many.
         bias: Mean of expected less true; above 0 promises too much.
-        mean_absolute_error: Of a case's expected score.
+        mean_absolute_error: Mean absolute error of a case's expected score.
         spearman: Rank correlation; NaN where either side is constant, or below two cases.
         aurc: Area under the risk-coverage curve, see `aurc`.
     """
@@ -33,8 +33,8 @@ def quality_of(expected: Float64[np.ndarray, " cases"], true: Float64[np.ndarray
     """Compare expected scores with true ones.
 
     Args:
-        expected: Of each case, without its reference.
-        true: Of the same cases.
+        expected: Expected score of each case, without its reference.
+        true: True score of the same cases.
 
     Raises:
         ValueError: There is no case, or a score is not finite.
@@ -58,7 +58,7 @@ def risk_coverage(
     The risk of a case is 1 less its score. Cases of equal confidence come in any order: theirs is the mean over all.
 
     Args:
-        confidence: Of each case; only its order counts.
+        confidence: Confidence of each case; only its order counts.
         score: True score, 1 the best.
 
     Raises:

@@ -31,8 +31,8 @@ class Setting:
     """A way from stored probabilities to a label map, cleanup included: what `rankseg-med decode` would write.
 
     Attributes:
-        name: In tables.
-        words: In a sentence, after "use".
+        name: Name in tables.
+        words: Words in a sentence, after "use".
         made_of: Its decoder, calibration and cleanup, for reports.
         build: Makes it; picklable for other processes.
     """

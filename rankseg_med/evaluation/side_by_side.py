@@ -39,10 +39,10 @@ class Change:
 
     Attributes:
         structure: Name of a region, or `MEAN`.
-        group: Of which cases.
+        group: Name of the group of cases.
         setting: Name of the setting.
-        metric: Of `rankseg_med.metrics.METRICS`.
-        result: From argmax (A) to the setting (B).
+        metric: Name in `rankseg_med.metrics.METRICS`.
+        result: Comparison of argmax (A) to the setting (B).
     """
 
     structure: str
@@ -108,10 +108,10 @@ def set_side_by_side(
     A case is decoded, scored and forgotten before the next. One that cannot be is a failure of all settings alike.
 
     Args:
-        cases: At least one.
+        cases: Cases, at least one.
         settings: Argmax among them; names differ.
         regions: What is scored.
-        scoring: By which metrics, ``metric`` among them, and by which policy for empty masks.
+        scoring: Scoring: by which metrics, ``metric`` among them, and by which policy for empty masks.
         metric: What settings are judged by.
         pool: Processes to use, each with one case at a time; None works in this one.
         on_case: Called after each case.

@@ -62,8 +62,8 @@ def tune(
     Args:
         cases: That the network was not trained on.
         task: Structures, and the score to raise.
-        folds: At least 2.
-        seed: Of folds and draws.
+        folds: Number of folds, at least 2.
+        seed: Random seed of folds and draws.
         workers: Processes; the result is the same.
         on_case: Called twice for each case.
 

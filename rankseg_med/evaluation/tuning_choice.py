@@ -43,8 +43,8 @@ def choose(scores: Float64[np.ndarray, "settings cases"], patients: Sequence[str
        point is chosen; of equal ones the one with the highest mean, then the first.
 
     Args:
-        scores: In [0, 1], finite.
-        patients: Of each case; at least two.
+        scores: Scores in [0, 1], finite.
+        patients: Patient of each case; at least two.
         baseline: Number of the setting to beat.
     """
     by_patient = means_by_patient(scores, patients)
@@ -68,10 +68,10 @@ def noise(
     Testing, 1993).
 
     Args:
-        scores: As of `choose`.
-        patients: Of each case.
+        scores: As for `choose`.
+        patients: Patient of each case.
         baseline: Number of the setting to beat.
-        seed: Of the draws.
+        seed: Random seed of the draws.
     """
     by_patient = means_by_patient(scores, patients)
     gains = by_patient - by_patient[baseline]

@@ -62,8 +62,8 @@ class Evidence:
 
     Attributes:
         cases: How many.
-        counts: Of all their voxels.
-        voxels: For a temperature; draws get smaller where there are more cases.
+        counts: Counts of all their voxels.
+        voxels: Drawn voxels, for a temperature; draws get smaller where there are more cases.
     """
 
     cases: int

@@ -54,7 +54,7 @@ def write_tuning(
 
     Args:
         tuning: What came of it.
-        output: Of the overlay; files that are there are replaced.
+        output: Path of the overlay; files that are there are replaced.
         extends: Overlay that comes first, of a network's config; a name or an absolute path.
         region_channels: Label set of each channel, where no ``dataset.json`` says it.
 

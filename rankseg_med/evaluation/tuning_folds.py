@@ -11,8 +11,8 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int = 0) -> list[li
     """Deal patients out at random, as evenly as can be.
 
     Args:
-        patients: Of each case; a patient may have several.
-        folds: At least 2; of fewer patients, as many as there are.
+        patients: Patient of each case; a patient may have several.
+        folds: Number of folds, at least 2; of fewer patients, as many as there are.
         seed: Equal seeds give equal folds, whatever the order of the cases.
 
     Returns:

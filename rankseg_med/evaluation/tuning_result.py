@@ -85,12 +85,12 @@ class Tuning:
 
     Attributes:
         task: What was tuned for.
-        case_ids: Of all cases.
-        patients: Of each case.
+        case_ids: Ids of all cases.
+        patients: Patient of each case.
         folds: Patients of each fold.
-        seed: Of folds and draws.
+        seed: Random seed of folds and draws.
         settings: All that was tried; the first is argmax.
-        scores: Of all cases.
+        scores: Scores of all cases.
         choice: What was chosen, and why.
         held_out: Gain over argmax of each case with what is chosen on the other folds alone.
         presence: Whether every case has each structure.

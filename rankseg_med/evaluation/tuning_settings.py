@@ -29,10 +29,10 @@ class Setting:
 
     Attributes:
         decoder: ``"argmax"`` or the metric that is decoded for.
-        calibration: Of the probabilities before; argmax has none.
+        calibration: Calibration of the probabilities before; argmax has none.
         coherence: See `RankSEGDecoder`; None for argmax.
-        min_peak: Of regions that may be absent; None where there are none, and for argmax.
-        cleanup: Of the label map.
+        min_peak: Least peak of regions that may be absent; None where there are none, and for argmax.
+        cleanup: Cleanup of the label map.
     """
 
     decoder: Literal["argmax", "dice", "iou"]
@@ -93,7 +93,7 @@ def decoder_entry(
     """The ``decoder`` of a config.
 
     Args:
-        setting: Of which the decoder is part.
+        setting: Setting of which the decoder is part.
         presence: Whether each region is always there.
         regions: Label sets, where they are not the classes.
         empty_score: What is given where a region is neither there nor found.
@@ -113,7 +113,7 @@ def cleanup_entry(name: CleanupName, labels: Sequence[int]) -> dict[str, Any] | 
 
     Args:
         name: Which.
-        labels: Of the foreground.
+        labels: Labels of the foreground.
     """
     if name == "none":
         return None

@@ -48,7 +48,7 @@ class Task:
     Attributes:
         structures: What the channels are, and which structures they make.
         score: What settings are chosen by: its mean over structures, of a case.
-        empty_score: In [0, 1]; what a structure scores that is neither there nor found.
+        empty_score: Score, in [0, 1]: what a structure scores that is neither there nor found.
 
     Raises:
         ValueError: Another score, or structures that are neither nested nor disjoint, or not of these channels.

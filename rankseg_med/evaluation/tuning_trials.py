@@ -38,7 +38,7 @@ class Prepared:
     """What cases of a fold are decoded with, learnt from all others.
 
     Attributes:
-        calibrations: By name; without ``"none"``.
+        calibrations: Calibrations by name; without ``"none"``.
         presence: Whether each structure is always there.
     """
 
@@ -53,7 +53,7 @@ class CaseTrials:
     Attributes:
         scores: Dice and IoU with every setting.
         thresholds: Dice and IoU with every fixed threshold.
-        expected: With every setting that has no cleanup, the `ESTIMATES`; NaN where there is none.
+        expected: Estimates with every setting that has no cleanup, the `ESTIMATES`; NaN where there is none.
         counts: Voxels by bin of their calibrated probability, by calibration.
     """
 

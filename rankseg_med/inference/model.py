@@ -33,7 +33,7 @@ class Predicted:
 
     Attributes:
         sessions: One, or one per network of an ensemble that is decoded as such.
-        grid: Of the image.
+        grid: Grid of the image.
     """
 
     sessions: tuple[SlabSession, ...]
@@ -62,10 +62,10 @@ class SegmentationModel:
             networks of the expected score (`decode_ensemble`), at a session's memory per network.
         network_calibrations: None, or one for each network, of its probabilities on the model grid, after windows were
             averaged: as training fits them.
-        calibration: Of what is decoded, on the grid where it is decoded: of the mean over networks, or with ensemble
-            ``"decode"`` of each.
-        store: Where probabilities wait: ``"memory"``, or ``"disk"`` for volumes that memory does not hold.
-        store_folder: Of the temporary file on disk; by default the system's.
+        calibration: Calibration of what is decoded, on the grid where it is decoded: of the mean over networks, or with
+            ensemble ``"decode"`` of each.
+        store: Place where probabilities wait: ``"memory"``, or ``"disk"`` for volumes that memory does not hold.
+        store_folder: Folder of the temporary file on disk; by default the system's.
     """
 
     preprocessing: Compose

@@ -39,7 +39,7 @@ class StreamingInferer:
         roi_size: Of a window, per spatial axis; 0 or less stands for the volume's own size. For 2-D networks one entry
             less than the volume has axes: windows lie in slices across ``axis``.
         sw_batch_size: Windows given to the network at a time.
-        overlap: Of neighbouring windows, in [0, 1); one for all axes, or one each.
+        overlap: Overlap of neighbouring windows, in [0, 1); one for all axes, or one each.
         mode: ``"constant"`` weighs a window's voxels alike, ``"gaussian"`` its centre more.
         sigma_scale: Of the Gaussian, as a share of the window; one for all axes, or one each.
         padding_mode: How a volume smaller than a window is padded, as in ``torch.nn.functional.pad``.
@@ -51,7 +51,7 @@ class StreamingInferer:
         neighbours: 2.5-D, for 2-D networks: so many slices on either side are given as further channels, lowest slice
             first; beyond the volume its outermost slice is repeated.
         sw_device: Where windows are given to the network; by default where the image is.
-        device: Where the band is; by default ``sw_device``.
+        device: Device where the band is; by default ``sw_device``.
 
     Example:
         >>> import torch

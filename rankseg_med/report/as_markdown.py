@@ -17,7 +17,7 @@ def as_markdown(document: Document, folder: Path) -> str:
 
     Args:
         document: What it says.
-        folder: Where it is to lie; pictures are linked from there.
+        folder: Folder where it is to lie; pictures are linked from there.
     """
     blocks = [f"# {_plain(document.title)}", f"**{_plain(document.verdict)}**"]
     for table in document.tables:

@@ -13,7 +13,7 @@ class TextTable:
     Attributes:
         title: Above it.
         headings: One for each column; the first columns are names, and from ``numbers_from`` on they are numbers.
-        rows: As many cells each as there are headings.
+        rows: Rows of as many cells each as there are headings.
         numbers_from: Index of the first column of numbers.
         note: Below it; may be empty.
     """

@@ -27,7 +27,7 @@ class ReliabilityCurve:
     """One line of a diagram, bin by bin; NaN in bins without voxels, which are left out.
 
     Attributes:
-        mean_probability: Of the voxels in each bin.
+        mean_probability: Mean probability of the voxels in each bin.
         frequency: Share of them that is of the structure.
         ece: Expected calibration error, for the legend.
     """
@@ -43,7 +43,7 @@ def save_reliability_diagrams(
     """Save a PNG with a panel for each structure; on the diagonal, probabilities can be taken at their word.
 
     Args:
-        path: Where the PNG goes; an existing file is replaced.
+        path: Path where the PNG goes; an existing file is replaced.
         diagrams: Structure to name to curve; at least one, with at most five curves each.
         title: Text above the panels.
 

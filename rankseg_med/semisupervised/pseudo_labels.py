@@ -63,14 +63,14 @@ class PseudoLabeller:
     Args:
         decoder: ``"rankseg"``: highest expected Dice of independent voxels. ``"argmax"``. ``"threshold"``: see
             `ThresholdDecoder`.
-        threshold: Of ``"threshold"``, in (0, 1].
+        threshold: Threshold of ``"threshold"``, in (0, 1].
         largest_component: What to keep the largest connected component of: labels, each on its own, and groups of
             labels that are one body, such as ``[[1, 2]]``. True: every label on its own. False: no cleanup.
-        min_confidence: In [0, 1]; voxels whose label has a lower probability are ignored. Background that cleanup
-            made of a confident component has a low one, so it is ignored too.
+        min_confidence: Least confidence, in [0, 1]; voxels whose label has a lower probability are ignored. Background
+            that cleanup made of a confident component has a low one, so it is ignored too.
         weight_by_confidence: Whether voxels count by their confidence instead of alike.
         ignore_index: 1 to 255, what ignored voxels hold; no class of its own.
-        empty_score: In [0, 1]; Dice where prediction and truth are both empty. RankSEG decodes for it.
+        empty_score: Score, in [0, 1]: Dice where prediction and truth are both empty. RankSEG decodes for it.
 
     Example:
         >>> foreground = torch.tensor([[0.98] * 60 + [0.45] * 30 + [0.001] * 900])
@@ -124,8 +124,8 @@ class PseudoLabeller:
         """Pseudo-label of a volume that a session holds, with no copy of it in floating point.
 
         Args:
-            session: Of a `RankSEGDecoder` with mode "multiclass", complete; whatever that one would decode, the labels
-                are this labeller's. It stays open.
+            session: Session of a `RankSEGDecoder` with mode "multiclass", complete; whatever that one would decode, the
+                labels are this labeller's. It stays open.
 
         Returns:
             That of `label_volume` on the session's probabilities, which are rounded to 16 bits.

@@ -24,7 +24,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill a folder under a hidden temporary name beside it and give it its own name only once it is complete.
 
     Args:
-        path: Where the folder shall be; nothing, or an empty folder, may be there.
+        path: Path where the folder shall be; nothing, or an empty folder, may be there.
 
     Yields:
         The folder to fill.

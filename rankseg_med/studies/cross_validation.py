@@ -28,8 +28,8 @@ def find_validation(source: Path, images: Path | None = None, axes: Axes | None 
     Args:
         source: Such as ``nnUNet_results/Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres``, after
             ``nnUNetv2_train ... --npz`` of each fold.
-        images: Where the grids are; see `find_probabilities`.
-        axes: Of arrays.
+        images: Images that show where the grids are; see `find_probabilities`.
+        axes: Order of the axes of arrays.
 
     Returns:
         The studies of all folds, sorted by case id; at least one.

@@ -34,7 +34,7 @@ class ProbabilityStudy:
         files: One file with all channels, or one 3-D NIfTI file per channel.
         grid: File on whose grid they lie: the image, a label map of it, or a NIfTI file of probabilities itself. None
             where there is none.
-        axes: Of an array; NIfTI says itself.
+        axes: Order of the axes of an array; NIfTI says itself.
         label: The reference label map, where a data list of the images names one; it is not read.
     """
 
@@ -58,9 +58,10 @@ def find_probabilities(source: Path, images: Path | None = None, axes: Axes | No
             4-D NIfTI file ``(X, Y, Z, channels)``; or a folder of either. A folder may also hold one 3-D NIfTI file per
             channel, named ``<case>_<number>``, ``<case>_class<number>``, ``_channel`` or ``_prob``, from 0.
             In a folder with arrays, NIfTI files only say on which grid arrays of the same name lie.
-        images: Where the grids are: an image, a folder of images or a data list, see `find_studies`; nnU-Net's
-            ``<case>_0000`` is found for ``<case>``. By default the NIfTI file beside an array, and NIfTI's own header.
-        axes: Of arrays, by default ``"CZYX"`` for ``.npz`` (nnU-Net's) and ``"CXYZ"`` for ``.npy``.
+        images: Images that show where the grids are: an image, a folder of images or a data list, see `find_studies`;
+            nnU-Net's ``<case>_0000`` is found for ``<case>``. By default the NIfTI file beside an array, and NIfTI's
+            own header.
+        axes: Order of the axes of arrays, by default ``"CZYX"`` for ``.npz`` (nnU-Net's) and ``"CXYZ"`` for ``.npy``.
 
     Returns:
         The studies, sorted by case id; at least one.

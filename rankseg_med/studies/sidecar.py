@@ -62,7 +62,7 @@ class Sidecar(BaseModel):
         seconds: Wall time of the study.
         stage_seconds: Wall time in each stage of the job.
         error: Why it failed.
-        traceback: Where it failed.
+        traceback: Traceback that says where it failed.
     """
 
     # JSON has no word for what is undefined or infinite; as a string it is not lost.

@@ -56,7 +56,7 @@ class CalibrateProbabilitiesd(MapTransform):
 
     Args:
         keys: Keys of probability volumes ``(classes, *spatial)``; each is replaced.
-        calibration: As for `CalibrateProbabilities`.
+        calibration: Calibration, as for `CalibrateProbabilities`.
         allow_missing_keys: Whether keys may be absent.
 
     Example:

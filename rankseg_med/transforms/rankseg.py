@@ -70,9 +70,9 @@ class RankSEGd(MapTransform):
 
     Args:
         keys: Keys of probability volumes ``(classes, *spatial)``; each is replaced by its label map.
-        metric: As for `RankSEG`.
+        metric: Metric, as for `RankSEG`.
         allow_missing_keys: Whether keys may be absent.
-        options: As for `RankSEG`.
+        options: Options, as for `RankSEG`.
 
     Example:
         >>> import torch

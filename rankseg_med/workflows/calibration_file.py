@@ -18,7 +18,7 @@ class CalibrationFile:
     """A calibration file's content; as text, in digests of settings, it is its hash.
 
     Attributes:
-        path: Where it was read.
+        path: Path where it was read.
         content: What it held.
     """
 

@@ -36,7 +36,7 @@ class Holder(BaseModel):
     Attributes:
         run: Names the run.
         job: Such as ``"predict"``.
-        digest: Of all that its results depend on beside the input.
+        digest: Hash of all that its results depend on beside the input.
         host: Its machine.
         process: Its process there.
         born: When the process was started, see `birth_of`.

@@ -43,10 +43,10 @@ class Decoding:
         output: Folder of the label maps.
         regions: What the channels are, if they are regions by sigmoid; None for exclusive classes by softmax.
         num_channels: How many there must be; None for any number.
-        store: Where probabilities wait: ``"memory"`` (two bytes a voxel and foreground class) or ``"disk"``.
-        store_folder: Of temporary files; by default the system's.
-        device: Where they are decoded.
-        calibration: Of the stored probabilities, or None: decoded as they are.
+        store: Place where probabilities wait: ``"memory"`` (two bytes a voxel and foreground class) or ``"disk"``.
+        store_folder: Folder of temporary files; by default the system's.
+        device: Device where they are decoded.
+        calibration: Calibration of the stored probabilities, or None: decoded as they are.
     """
 
     decoder: RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder
@@ -72,7 +72,7 @@ class Decoding:
         """Build decoder and cleanup as the config says.
 
         Args:
-            config: Of a decode job.
+            config: Config of a decode job.
             output: Folder of the label maps.
             labels: What nnU-Net's ``dataset.json`` says of the channels, where the config does not.
 
@@ -211,7 +211,7 @@ class DecodeJob:
     Attributes:
         build_decoding: Makes decoder and cleanup; picklable for other processes than this one.
         output: Folder of the label maps.
-        digest: Of all settings that label maps depend on.
+        digest: Hash of all settings that label maps depend on.
     """
 
     build_decoding: Callable[[], Decoding]

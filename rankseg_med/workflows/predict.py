@@ -49,7 +49,7 @@ class Prediction:
         """Build networks, preprocessing, decoder and cleanup as the config says, and load the weights.
 
         Args:
-            config: Of an inference job.
+            config: Config of an inference job.
             checkpoints: One, or several of one architecture: an ensemble.
             output: Folder of the label maps.
             sha256: Hash of each checkpoint's content, as it must be loaded; by default any.
@@ -150,7 +150,7 @@ class PredictJob:
     Attributes:
         build_prediction: Makes networks and all that is around them; picklable for other processes than this one.
         output: Folder of the label maps.
-        digest: Of all settings and weights that label maps depend on.
+        digest: Hash of all settings and weights that label maps depend on.
         memory: What the memory of a study depends on.
     """
 

@@ -125,7 +125,7 @@ class PseudoLabelJob:
     Attributes:
         prediction: The job whose first two steps make the probabilities.
         build_labeller: Makes the labeller; picklable for other processes than this one.
-        label_names: Of the classes, the background first.
+        label_names: Names of the classes, the background first.
         exports: What is written beside the pseudo-labels.
     """
 
@@ -149,7 +149,7 @@ class PseudoLabelJob:
 
         Args:
             config: Its decoder, cleanup, grid and ensemble are replaced: the labeller decodes and cleans up.
-            checkpoints: Of the teacher, or of several.
+            checkpoints: Checkpoints of the teacher, or of several.
             output: Folder of the pseudo-labels.
             exports: What is written beside them; by default nothing.
 

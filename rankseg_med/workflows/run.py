@@ -39,7 +39,7 @@ class RunOptions:
         stop: When set, nothing new is started, and what is in hand is finished. The run itself never sets it.
         on_stage: Called when a case enters a stage, with the case, the stage's index and the worker's name.
         shard: Do only this part of the cases.
-        device: Where networks run, for the record.
+        device: Device where networks run, for the record.
         refused: Why some of what was listed is not among the cases, for the record.
     """
 
@@ -68,7 +68,7 @@ def run_job(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions | None 
     Args:
         job: What is done with a case.
         cases: Any number. Those that have one id, or would write one file, fail and are not worked on.
-        options: By default in this process, without retries.
+        options: Options; by default in this process, without retries.
 
     Returns:
         An outcome per case: first those that need no work, the others as they finish. Cases that were not started when

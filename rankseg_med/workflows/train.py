@@ -74,12 +74,12 @@ def train(
     many processes.
 
     Args:
-        config: From `load_config("train", ...)`.
+        config: Config from `load_config("train", ...)`.
         training: Studies with labels.
         validation: Studies with labels; may be empty, then there is no ``best.pt``.
         output: Folder of the run.
         unlabelled: Studies whose labels, if any, are not looked at; for configs with a ``method``, and only those.
-        seed: Of weights, sampling and augmentation.
+        seed: Random seed of weights, sampling and augmentation.
         choice: How the studies were chosen, for the record.
         resume: Go on from ``last.pt``.
         stop: When set, ``last.pt`` is written after the iteration under way, and the run ends. Between the last

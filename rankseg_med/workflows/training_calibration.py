@@ -22,7 +22,7 @@ class CalibrationOnValidation:
     all of them, so they have the same calibration.
 
     Args:
-        calibration: Of the network that is validated.
+        calibration: Calibration of the network that is validated.
     """
 
     def __init__(self, calibration: Calibration) -> None:

@@ -47,11 +47,11 @@ def make_trainer(
     """Trainer of the config's network, by its ``method`` where it has one, and of this process's batches.
 
     Args:
-        config: Of a train job.
+        config: Config of a train job.
         training: Studies with labels.
         unlabelled: Studies without; only for a config with a method.
         output: Folder of the run, for TensorBoard.
-        seed: Of every batch's randomness.
+        seed: Random seed of every batch's randomness.
         iteration: The last that is done, where the trainer goes on; may be in the middle of an epoch.
     """
     datasets = [_dataset(config, training, "")]
@@ -112,7 +112,7 @@ def make_evaluator(
     Processes that train together share the volumes out; the metric, which MONAI gathers, is that of all.
 
     Args:
-        config: Of a train job.
+        config: Config of a train job.
         network: What to validate: the teacher, where there is one; not wrapped for several processes.
         validation: Studies with labels.
         output: Folder of the run, for TensorBoard.

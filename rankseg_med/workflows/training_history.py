@@ -22,7 +22,7 @@ class TrainingProgress:
     """What an epoch came to.
 
     Attributes:
-        epoch: From 1.
+        epoch: Number of the epoch, from 1.
         epochs: How many there will be.
         iteration: The epoch's last, from 1.
         learning_rate: Learning rate of the epoch; of the first parameter group, where there are several.

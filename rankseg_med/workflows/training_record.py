@@ -57,7 +57,7 @@ class Session(BaseModel):
     Attributes:
         started: Time at which it began, ISO 8601 with offset.
         host: Machine and process; the first, of several.
-        device: Where the network ran.
+        device: Device where the network ran.
         epochs: How many the training was to have.
         iteration: After which it began; 0 in the first session.
         versions: Versions of the package and of what it computes with.
@@ -145,7 +145,7 @@ class TrainingRecord(BaseModel):
 
         Args:
             asked: What is to go on.
-            folder: Of the training, for the message.
+            folder: Folder of the training, for the message.
 
         Raises:
             StudyError: That would be another training; it names everything that differs.

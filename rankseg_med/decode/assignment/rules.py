@@ -160,7 +160,7 @@ class GreedyRule:
         masses: ``(classes,)`` expected volumes $m_c$.
         metric: ``"dice"`` or ``"iou"``.
         smooth: $s$.
-        dtype: In which probabilities are compared with thresholds.
+        dtype: Type in which probabilities are compared with thresholds.
     """
 
     def __init__(
