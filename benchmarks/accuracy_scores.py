@@ -29,6 +29,7 @@ from torch import Tensor
 
 from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, make_decoder
 from rankseg_med.evaluation import Task, Tuning, soft_dice, tune
+from rankseg_med.evaluation.tuning_trials import at_threshold
 from rankseg_med.metrics import Scoring, label_regions, score_label_maps
 from rankseg_med.studies import atomic_write
 from rankseg_med.studies.nnunet import NnunetLabels
@@ -44,6 +45,7 @@ DECODERS: dict[str, RankSEGDecoder] = {
     "coherent, maybe": RankSEGDecoder(),
     "coherent, always": RankSEGDecoder(presence="always"),
 }
+_EXPECTED = ("independent_score", "coherent_score", "expected_score")
 _SCORING = Scoring(("dice", "hd95_mm", "surface_dice"))
 
 
@@ -150,12 +152,6 @@ def decoders_of(tuning: Tuning, classes: int) -> dict[str, Callable[[Tensor], De
     return decoders | {"tuned": tuned}
 
 
-def at_threshold(probabilities: Tensor, threshold: float) -> Tensor:
-    """The most probable foreground class where all of them together exceed the threshold."""
-    foreground = probabilities[1:]
-    return torch.where(foreground.sum(0) > threshold, foreground.argmax(0) + 1, 0).to(torch.uint8)
-
-
 def score_case(
     model: Model, case_id: str, decoders: dict[str, Callable[[Tensor], Decoded]], tuning: Tuning
 ) -> Iterator[dict[str, Any]]:
@@ -183,9 +179,6 @@ def score_case(
             else None,
             "soft_dice": soft_dice(probabilities[1:].sum(0).numpy(), labels > 0),
         }
-
-
-_EXPECTED = ("independent_score", "coherent_score", "expected_score")
 
 
 def paint_case(

@@ -8,10 +8,18 @@ from typing import Annotated, Literal
 import typer
 
 from rankseg_med.cli.console import advance, complain, output, progress_bar, say
-from rankseg_med.cli.options import parse_labels, parse_regions, wrong_options
+from rankseg_med.cli.options import (
+    AxesOption,
+    DataRootOption,
+    FoldOption,
+    PatientsOption,
+    RegionChannelsOption,
+    parse_labels,
+    parse_regions,
+    wrong_options,
+)
 from rankseg_med.evaluation import find_cases, run_ab, structures_of
 from rankseg_med.report.as_terminal import as_terminal
-from rankseg_med.studies.probability_files import Axes
 
 EmptyPolicyName = Literal["kits", "default", "nnunet", "lits", "brats"]
 
@@ -48,32 +56,18 @@ def ab_command(
         str | None,
         typer.Option(help="Unions of classes to decode for and score, as in kidney=1+2,tumour=2; instead of --labels."),
     ] = None,
-    region_channels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=LABELS,...",
-            help="What channels are that are regions by sigmoid, such as whole=1+2+3,core=2+3,enhancing=3.",
-        ),
-    ] = None,
+    region_channels: RegionChannelsOption = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Image, folder or data list that says where arrays lie, and that pictures show."),
     ] = None,
-    axes: Annotated[
-        Axes | None, typer.Option(help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.")
-    ] = None,
-    patients: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose cases belong together: CSV with case_id,patient_id, or a regular expression with one group, "
-            "such as '(.+)_scan'."
-        ),
-    ] = None,
+    axes: AxesOption = None,
+    patients: PatientsOption = None,
     empty_policy: Annotated[
         EmptyPolicyName, typer.Option(help="What empty masks score. kits: 1 where both are empty, 0 where one is.")
     ] = "kits",
-    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    fold: FoldOption = None,
+    data_root: DataRootOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode and score; each holds one case.")] = 1,
 ) -> None:
     """Try argmax, RankSEG, the coherent rule and a tuned setting on the same cases, and say which to use.

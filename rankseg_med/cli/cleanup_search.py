@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rankseg_med.cli.console import output, say
+from rankseg_med.cli.options import DataRootOption, FoldOption
 from rankseg_med.workflows.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup
 from rankseg_med.workflows.cleanup_trials import CleanupSearch
 
@@ -32,8 +33,8 @@ def cleanup_search_command(
         typer.Option(min=0, help=f"Smallest volume of a component to try; repeatable. Default: {_DEFAULT_ML}."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that clean and score; each holds one case.")] = 1,
-    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    fold: FoldOption = None,
+    data_root: DataRootOption = None,
 ) -> None:
     """Choose the cleanup steps that raise the mean Dice on validation cases and lower no class, as nnU-Net does."""
     search = search_cleanup(

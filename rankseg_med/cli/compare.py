@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rankseg_med.cli.console import complain, output
+from rankseg_med.cli.options import PatientsOption
 from rankseg_med.workflows.compare import RegionComparison, compare
 
 
@@ -19,13 +20,7 @@ def compare_command(
     run_a: Annotated[Path, typer.Argument(help="Folder that `evaluate --output` wrote: the run compared with.")],
     run_b: Annotated[Path, typer.Argument(help="The same of the run in question.")],
     metric: Annotated[list[str] | None, typer.Option(help="Column of scores.csv; repeatable. Default: dice.")] = None,
-    patients: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose cases belong together: CSV with case_id,patient_id, or a regular expression with one group, "
-            "such as '(.+)_scan'."
-        ),
-    ] = None,
+    patients: PatientsOption = None,
     threshold: Annotated[
         list[float] | None,
         typer.Option(help="Smallest change that is a win or a loss; repeatable. Default: 0 and 0.01, for mm 0 and 1."),

@@ -9,9 +9,9 @@ import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import CalibrationFileOption, known_device, parse_regions
+from rankseg_med.cli.options import AxesOption, CalibrationFileOption, RegionChannelsOption, known_device, parse_regions
 from rankseg_med.studies.nnunet import read_nnunet_labels
-from rankseg_med.studies.probability_files import Axes, list_probabilities
+from rankseg_med.studies.probability_files import list_probabilities
 from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.decode import DecodeJob
 
@@ -37,17 +37,8 @@ def decode_command(
     decoder: DecoderOption = None,
     coherence: CoherenceOption = None,
     presence: PresenceOption = None,
-    region_channels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=LABELS,...",
-            help="What channels are that are regions by sigmoid, such as whole=1+2+3,core=2+3,enhancing=3. "
-            "Default: what nnU-Net's dataset.json says, else exclusive classes by softmax.",
-        ),
-    ] = None,
-    axes: Annotated[
-        Axes | None, typer.Option(help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.")
-    ] = None,
+    region_channels: RegionChannelsOption = None,
+    axes: AxesOption = None,
     calibration: CalibrationFileOption = None,
     store: Annotated[
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")

@@ -12,7 +12,14 @@ from rankseg_med.cli.console import complain, output
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, with_job_options
 from rankseg_med.cli.live import LiveRun
-from rankseg_med.cli.options import parse_labels, parse_regions, wrong_options
+from rankseg_med.cli.options import (
+    DataRootOption,
+    FoldOption,
+    PatientsOption,
+    parse_labels,
+    parse_regions,
+    wrong_options,
+)
 from rankseg_med.report.lits import evaluation_tables
 from rankseg_med.workflows.evaluate import Missing, evaluate
 from rankseg_med.workflows.evaluation_plan import plan_evaluation
@@ -53,16 +60,10 @@ def evaluate_command(
     resample_to_reference: Annotated[
         bool, typer.Option("--resample-to-reference", help="Bring predictions on another grid to the reference's.")
     ] = False,
-    patients: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose cases belong together, for intervals: CSV with case_id,patient_id, or a regular expression "
-            "with one group, such as '(.+)_scan'."
-        ),
-    ] = None,
+    patients: PatientsOption = None,
     output_dir: Annotated[Path | None, typer.Option("--output", help="Folder for scores.csv and summary.json.")] = None,
-    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    fold: FoldOption = None,
+    data_root: DataRootOption = None,
     *,
     options: JobOptions,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from rankseg_med.studies import StudyError
+from rankseg_med.studies.probability_files import Axes
 from rankseg_med.workflows.config import ConfigError, usable_device
 
 CalibrationFileOption: TypeAlias = Annotated[
@@ -17,6 +18,34 @@ CalibrationFileOption: TypeAlias = Annotated[
     typer.Option(
         "--calibration", help="File that calibrates probabilities before they are decoded; in place of the config's."
     ),
+]
+
+AxesOption: TypeAlias = Annotated[
+    Axes | None,
+    typer.Option("--axes", help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy."),
+]
+RegionChannelsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--region-channels",
+        metavar="NAME=LABELS,...",
+        help="What channels are that are regions by sigmoid, such as whole=1+2+3,core=2+3,enhancing=3. "
+        "Default: what nnU-Net's dataset.json says, else exclusive classes by softmax.",
+    ),
+]
+PatientsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--patients",
+        help="Whose cases belong together: CSV with case_id,patient_id, or a regular expression with one group, such "
+        "as '(.+)_scan'.",
+    ),
+]
+FoldOption: TypeAlias = Annotated[
+    int | None, typer.Option("--fold", help="Only this fold's held-out cases of a data list.")
+]
+DataRootOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--data-root", help="What a data list's paths are relative to.")
 ]
 
 

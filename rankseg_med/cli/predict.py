@@ -9,7 +9,7 @@ import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import CalibrationFileOption, known_device
+from rankseg_med.cli.options import CalibrationFileOption, DataRootOption, FoldOption, known_device
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import Device, load_config
@@ -54,8 +54,8 @@ def predict_command(
         int | None,
         typer.Option(min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),
     ] = None,
-    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    fold: FoldOption = None,
+    data_root: DataRootOption = None,
     *,
     options: JobOptions,
 ) -> None:

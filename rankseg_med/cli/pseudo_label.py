@@ -9,7 +9,7 @@ import typer
 
 from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import CalibrationFileOption, known_device
+from rankseg_med.cli.options import CalibrationFileOption, DataRootOption, FoldOption, known_device
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import list_studies
 from rankseg_med.workflows.config import ConfigError, Device, load_config
@@ -51,8 +51,8 @@ def pseudo_label_command(
     device: Annotated[
         Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
     ] = "auto",
-    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out studies of a data list.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    fold: FoldOption = None,
+    data_root: DataRootOption = None,
     *,
     options: JobOptions,
 ) -> None:

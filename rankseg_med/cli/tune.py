@@ -9,7 +9,16 @@ from typing import Annotated, Literal, TypedDict
 import typer
 
 from rankseg_med.cli.console import advance, complain, output, progress_bar, say
-from rankseg_med.cli.options import known_device, parse_labels, parse_regions
+from rankseg_med.cli.options import (
+    AxesOption,
+    DataRootOption,
+    FoldOption,
+    PatientsOption,
+    RegionChannelsOption,
+    known_device,
+    parse_labels,
+    parse_regions,
+)
 from rankseg_med.evaluation import (
     LabelledCase,
     Network,
@@ -24,7 +33,6 @@ from rankseg_med.evaluation import (
 )
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.report.as_terminal import as_terminal
-from rankseg_med.studies.probability_files import Axes
 from rankseg_med.workflows.config import Device, find_config, load_config
 
 _SHOWN = 10
@@ -53,7 +61,7 @@ def tune_command(
         list[str] | None, typer.Option(help="Weights of a network to run, which needs --config; several: their mean.")
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Image, folder or data list that says where arrays lie.")] = None,
-    axes: Annotated[Axes | None, typer.Option(help="Of arrays. Default: CZYX for .npz, CXYZ for .npy.")] = None,
+    axes: AxesOption = None,
     channels: Annotated[
         int | None, typer.Option(min=1, help="Images of a study in a folder: liver_0000, liver_0001, ...")
     ] = None,
@@ -61,20 +69,8 @@ def tune_command(
     regions: Annotated[
         str | None, typer.Option(help="Unions of classes to tune for, as in kidney=1+2,tumour=2; instead of --labels.")
     ] = None,
-    region_channels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=LABELS,...",
-            help="What channels are that are regions by sigmoid. Default: what nnU-Net's dataset.json says.",
-        ),
-    ] = None,
-    patients: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose cases belong together: CSV with case_id,patient_id, or a regular expression with one group, "
-            "such as '(.+)_scan'."
-        ),
-    ] = None,
+    region_channels: RegionChannelsOption = None,
+    patients: PatientsOption = None,
     score: Annotated[Literal["dice", "iou"], typer.Option(help="What to raise: its mean over structures.")] = "dice",
     empty_score: Annotated[
         float, typer.Option(min=0, max=1, help="Score of a structure that is neither there nor found.")
@@ -82,8 +78,8 @@ def tune_command(
     folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation over patients.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds and of draws.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each holds one case, and its own network.")] = 1,
-    fold: Annotated[int | None, typer.Option(help="Only this fold's held-out cases of a data list.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="What a data list's paths are relative to.")] = None,
+    fold: FoldOption = None,
+    data_root: DataRootOption = None,
     device: Annotated[
         Device, typer.Option(callback=known_device, help="Where a network runs: auto, cpu, cuda or cuda:1.")
     ] = "auto",

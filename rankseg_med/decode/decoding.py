@@ -43,6 +43,7 @@ _NEXT_SHARE = 1 / 4
 _LEAST_GAIN = 1e-7
 # ... and what must be left to gain for the ascent to set out.
 _WORTH_CLIMBING = 1e-5
+# Voxels of a volume in which all are counted.
 _SMALL_VOLUME = 1 << 14
 
 
@@ -136,7 +137,12 @@ def _solve(scan: Scan, objectives: Sequence[Objective], assignment: Assignment) 
     thresholds = best(objectives)
     published: tuple[Threshold, ...] = ()
     # One active region by itself leaves nothing to be settled: its threshold is the optimum.
-    is_settled = assignment == "ascent" and len(objectives) == 1 and thresholds[0].active and objectives[0].is_scored
+    is_settled = (
+        assignment == "ascent"
+        and len(objectives) == 1
+        and thresholds[0].active
+        and objectives[0].best_threshold_is_best_mask
+    )
     if _greedy_is_defined(scan.regions, objectives) and not is_settled:
         independent = [_published(objective) for objective in objectives]
         background = best_threshold(scan.background_distribution(), float(scan.background.peak), independent[0])

@@ -94,8 +94,8 @@ class LevelSets(NamedTuple):
     volumes: Float64[Tensor, " m"]
 
 
-# Voxels that are not counted are noted by level up to the highest floor that there is, and half a level below it.
 FAINT_LEVELS = 258
+"""Levels by which voxels that are not counted are noted: from 0 to the highest floor, 256, and one for rounding."""
 
 _TENSORS = ("counts", "mass", "uncounted_mass", "uncounted_squares", "peak")
 

@@ -43,8 +43,8 @@ class Objective:
     empty_score: float = 0.0
 
     @property
-    def is_scored(self) -> bool:
-        """Whether thresholds are chosen by the score that masks get; the blind approximation is not a mask's."""
+    def best_threshold_is_best_mask(self) -> bool:
+        """Whether no mask scores higher than the best threshold; the blind approximation is of thresholds alone."""
         return self.solver != "ba" or self.coherence == 1
 
     def scores_of_thresholds(self, distribution: Distribution) -> Float64[Tensor, " n"]:

@@ -62,8 +62,17 @@ class Case:
         Raises:
             StudyError: The file cannot be used; see `load_label_map`.
         """
-        label_map: Tensor = load_label_map(self.reference_file).as_tensor()[0]
-        return label_map
+        return read_reference(self.reference_file)
+
+
+def read_reference(file: Path) -> UInt8[Tensor, "X Y Z"]:
+    """A label map as a plain tensor.
+
+    Raises:
+        StudyError: The file cannot be used; see `load_label_map`.
+    """
+    label_map: Tensor = load_label_map(file).as_tensor()[0]
+    return label_map
 
 
 def find_cases(

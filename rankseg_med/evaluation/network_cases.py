@@ -10,7 +10,8 @@ from pathlib import Path
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from rankseg_med.studies import Study, StudyError, check_same_grid, find_references, list_studies, load_label_map
+from rankseg_med.evaluation.cases import read_reference
+from rankseg_med.studies import Study, StudyError, check_same_grid, find_references, list_studies
 from rankseg_med.studies.nnunet import NnunetLabels
 from rankseg_med.workflows.config import Config, ConfigError
 from rankseg_med.workflows.patients import read_patients
@@ -81,8 +82,7 @@ class NetworkCase:
         Raises:
             StudyError: The file cannot be used.
         """
-        label_map: Tensor = load_label_map(self.reference_file).as_tensor()[0]
-        return label_map
+        return read_reference(self.reference_file)
 
 
 def find_network_cases(

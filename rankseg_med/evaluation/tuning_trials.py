@@ -159,16 +159,17 @@ def _soft_dice(
     ]
 
 
-def _at_thresholds(probabilities: Float[Tensor, "channels X Y Z"], task: Task) -> Iterator[UInt8[np.ndarray, "X Y Z"]]:
-    """Label map of each fixed threshold of the foreground's probability, its most probable class; or of each channel's.
+def at_threshold(probabilities: Float[Tensor, "classes *spatial"], threshold: float) -> UInt8[Tensor, "*spatial"]:
+    """The most probable foreground class where all of them together exceed a threshold."""
+    classes = (probabilities[1:].argmax(0) + 1).to(torch.uint8)
+    return torch.where(1 - probabilities[0] > threshold, classes, 0).to(torch.uint8)
 
-    With two classes, and of channels, one half is argmax.
-    """
+
+def _at_thresholds(probabilities: Float[Tensor, "channels X Y Z"], task: Task) -> Iterator[UInt8[np.ndarray, "X Y Z"]]:
+    """Label map of each fixed threshold; of independent channels, each by itself."""
     if task.independent:
         for threshold in THRESHOLDS:
             yield task.label_map((probabilities > threshold).to(torch.uint8)).numpy()
         return
-    foreground = 1 - probabilities[0]
-    classes = (probabilities[1:].argmax(0) + 1).to(torch.uint8)
     for threshold in THRESHOLDS:
-        yield torch.where(foreground > threshold, classes, 0).to(torch.uint8).numpy()
+        yield at_threshold(probabilities, threshold).numpy()

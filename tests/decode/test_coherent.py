@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rankseg_med.decode import Objective, ProbabilityHistogram, RankSEGDecoder, decode_ensemble
 from rankseg_med.decode.coherent_score import coherent_score_of_mask
+from rankseg_med.decode.expected_score import expected_scores
 from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask, score_of_level_sets, score_of_top_voxels, score_on_levels
 from tests.decode.test_assignment import KINDS, TOP, adversarial, volume
@@ -80,14 +81,10 @@ def test_the_search_finds_the_best_of_all_thresholds(kind, voxels, coherence, me
     weights = np.diff(np.r_[0, edges])[::-1]
     every = np.array([weights @ score(kept, volumes, metric) for kept in volumes])
     if coherence < 1:
-        independently = Objective(metric).scores_of_thresholds(distribution).numpy()
-        looked_at = np.isfinite(independently)
-        upper = np.where(looked_at, independently, independently[looked_at].max())
-        every = coherence * every + (1 - coherence) * upper
-    assert found.max() <= every.max() + 1e-12
-    if coherence == 1:
-        assert found.max() == pytest.approx(every.max(), abs=1e-12)
-        np.testing.assert_allclose(found[np.isfinite(found)], every[np.isfinite(found)], rtol=0, atol=1e-12)
+        independently = expected_scores(distribution, metric, "exact", torch.arange(len(volumes))).numpy()
+        every = coherence * every + (1 - coherence) * independently
+    assert found.max() == pytest.approx(every.max(), abs=1e-12)
+    np.testing.assert_allclose(found[np.isfinite(found)], every[np.isfinite(found)], rtol=0, atol=1e-12)
 
 
 def score(kept: float, volumes: np.ndarray, metric: str) -> np.ndarray:
