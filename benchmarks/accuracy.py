@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from side_by_side import print_table
 
-from rankseg_med.evaluation import aurc, quality_of
+from rankseg_med.evaluation import quality_of
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 
 DATASETS = ("lung_nodules", "sarcoma_pet", "left_atrium", "hippocampus")
@@ -101,28 +101,26 @@ def painted(decoders: dict[str, list[Row]], named: Callable[[str], bool]) -> dic
     return found
 
 
-def qualities(decoders: dict[str, list[Row]]) -> list[Line]:
+def qualities(scored: Sequence[dict[str, Any]]) -> list[Line]:
     """How well the expected score of a label map foretells the true one, without a reference."""
+    for_dice = [model for model in scored if model["setting"].startswith("dice")]
+    signals = {
+        "coherent, always": (scored, {"independent": 0, "coherent": 1}),
+        "tuned": (for_dice, {"independent": 0, "coherent": 1, "as tuned": 2}),
+    }
     lines: list[Line] = []
-    for name, kinds in {"coherent, always": {"independent": 0, "coherent": 1}, "tuned": {"of the tuned": 2}}.items():
-        rows = decoders[name]
-        if any(row["expected"] is None for row in rows):
+    for name, (models, kinds) in signals.items():
+        if not models:
             continue
+        rows = by_decoder([row for model in models for row in model["rows"]])[name]
         true = values_of(rows, "dice")
-        signals = {kind: np.array([row["expected"][place] for row in rows]) for kind, place in kinds.items()}
-        signals |= {"soft Dice": values_of(rows, "soft_dice"), "a constant": np.full(len(true), true.mean())}
-        for signal, expected in signals.items():
+        foretold = {kind: np.array([row["expected"][place] for row in rows]) for kind, place in kinds.items()}
+        foretold |= {"soft Dice": values_of(rows, "soft_dice"), "a constant": np.full(len(true), true.mean())}
+        for signal, expected in foretold.items():
             quality = quality_of(expected, true)
-            lines.append(
-                (
-                    name,
-                    signal,
-                    f"{_POINT * quality.bias:+.1f}",
-                    f"{_POINT * quality.mean_absolute_error:.1f}",
-                    f"{quality.spearman:.2f}",
-                    f"{_POINT * aurc(expected, true):.1f}",
-                )
-            )
+            numbers = (quality.bias, quality.mean_absolute_error, quality.aurc)
+            bias, error, area = (f"{_POINT * number:.1f}" for number in numbers)
+            lines.append((name, str(len(rows)), signal, bias, error, f"{quality.spearman:.2f}", area))
     return lines
 
 
@@ -156,8 +154,8 @@ def show(console: Console, title: str, scored: Sequence[dict[str, Any]], *, mark
         names += ["marked in lung", "marked beside a nodule"]
     lines = [(name, *(part[name] for part in parts)) for name in decoders]
     print_table(console, f"{title}: where", ("decoder", *names), lines, markdown=markdown)
-    columns = ("label map", "signal", "bias", "mean absolute error", "Spearman", "AURC")
-    print_table(console, f"{title}: quality without a reference", columns, qualities(decoders), markdown=markdown)
+    columns = ("label map", "cases", "signal", "bias", "mean absolute error", "Spearman", "AURC")
+    print_table(console, f"{title}: quality without a reference", columns, qualities(scored), markdown=markdown)
 
 
 def main() -> None:
