@@ -1,7 +1,7 @@
 """Train the networks behind the comparison of decoders and store their probabilities.
 
     OMP_NUM_THREADS=1 python benchmarks/accuracy_networks.py DATA WORK_FOLDER [--dataset lung_nodules]
-        [--only CE_0_fold3]
+        [--only CE_0_fold3 ...]
 
 DATA holds the data sets' folders, each with images/ and labels/, and ct/. Every network of the plan that WORK_FOLDER
 lacks is trained on one thread and stored whole or not at all, so that a run that was stopped can be started again. The
@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--dataset", nargs="+", choices=RECIPES, default=list(RECIPES), help="all in turn by default")
-    parser.add_argument("--only", metavar="NETWORK", help="name of a single network of the plan")
+    parser.add_argument("--only", nargs="+", metavar="NETWORK", help="names of networks of the plan; all by default")
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -286,7 +286,9 @@ def main() -> None:
         cases = load_cases(arguments.data, dataset)
         lung = lung_without_nodule(arguments.data) if dataset == "lung_nodules" else []
         planned = [
-            network for network in plan(arguments.data, dataset, cases) if arguments.only in (None, network.name)
+            network
+            for network in plan(arguments.data, dataset, cases)
+            if arguments.only is None or network.name in arguments.only
         ]
         for number, network in enumerate(planned, start=1):
             folder = arguments.work / dataset / network.name

@@ -28,10 +28,18 @@ FEW, ALL = "supervised_few", "supervised_all"
 PUBLISHED, RANKSEG = "bcp_published", "bcp_rankseg"
 PUBLISHED_CONFIDENT, RANKSEG_CONFIDENT = "bcp_published_confident", "bcp_rankseg_confident"
 PUBLISHED_CALIBRATED, RANKSEG_CALIBRATED = "bcp_published_calibrated", "bcp_rankseg_calibrated"
+RANKSEG_ISOTONIC = "bcp_rankseg_isotonic"
 
 _THRESHOLD = {"pseudo_labeller::decoder": "threshold"}
 _CONFIDENT = {"pseudo_labeller::min_confidence": 0.8}
 _AS_IT_IS = {"teacher::calibration": None}
+_ISOTONIC = {
+    "teacher::calibration": {
+        "_target_": "rankseg_med.calibration.IsotonicCalibration",
+        "num_classes": "@num_classes",
+        "weighting": "cases",
+    }
+}
 ARMS = {
     FEW: Arm("hippocampus"),
     "mean_teacher": Arm("mean_teacher_hippocampus"),
@@ -41,6 +49,7 @@ ARMS = {
     RANKSEG_CONFIDENT: Arm("bcp_hippocampus", overrides=_CONFIDENT | _AS_IT_IS),
     PUBLISHED_CALIBRATED: Arm("bcp_hippocampus", overrides=_THRESHOLD),
     RANKSEG_CALIBRATED: Arm("bcp_hippocampus"),
+    RANKSEG_ISOTONIC: Arm("bcp_hippocampus", overrides=_ISOTONIC),
     ALL: Arm("hippocampus", all_labels=True),
 }
 

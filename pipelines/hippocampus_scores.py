@@ -16,6 +16,7 @@ from hippocampus_arms import (
     RANKSEG,
     RANKSEG_CALIBRATED,
     RANKSEG_CONFIDENT,
+    RANKSEG_ISOTONIC,
 )
 from hippocampus_predictions import predictions
 from monai.bundle import ConfigParser
@@ -62,6 +63,7 @@ def report(work: Path, arms: Sequence[str], seeds: Sequence[int], heading: str) 
         (PUBLISHED, RANKSEG),
         (PUBLISHED, RANKSEG_CALIBRATED),
         (PUBLISHED_CALIBRATED, RANKSEG_CALIBRATED),
+        (RANKSEG_CALIBRATED, RANKSEG_ISOTONIC),
         (PUBLISHED, PUBLISHED_CONFIDENT),
         (PUBLISHED_CONFIDENT, RANKSEG_CONFIDENT),
     ]
