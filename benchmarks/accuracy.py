@@ -25,6 +25,7 @@ from rankseg_med.evaluation import quality_of
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 
 DATASETS = ("lung_nodules", "sarcoma_pet", "left_atrium", "hippocampus")
+IN_SUMMARY = ("best fixed threshold", "independent, always", "coherent, maybe", "coherent, always", "tuned")
 Row = dict[str, Any]
 Line = tuple[str, ...]
 _POINT = 100.0
@@ -124,6 +125,17 @@ def qualities(scored: Sequence[dict[str, Any]]) -> list[Line]:
     return lines
 
 
+def summary(title: str, scored: Sequence[dict[str, Any]]) -> Line:
+    """A model in a line: argmax, then the change by each of the other ways to decode, and the share that gets worse."""
+    decoders = by_decoder([row for model in scored for row in model["rows"]])
+    before = values_of(decoders["argmax"], "dice")
+    cells = []
+    for name in IN_SUMMARY:
+        change = _POINT * (values_of(decoders[name], "dice") - before)
+        cells.append(f"{change.mean():+.2f} ({100 * (change < -1).mean():.1f} %)")
+    return (title, str(len(before)), f"{_POINT * before.mean():.2f}", *cells)
+
+
 def show(console: Console, title: str, scored: Sequence[dict[str, Any]], *, markdown: bool) -> None:
     """Tables of one kind of model."""
     decoders = by_decoder([row for model in scored for row in model["rows"]])
@@ -166,9 +178,13 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
     console = Console(width=180)
+    lines: list[Line] = []
     for dataset in arguments.dataset:
         for kind, scored in read_kinds(arguments.work / dataset / "scores").items():
             show(console, f"{dataset}, {kind}", scored, markdown=arguments.markdown)
+            lines.append(summary(f"{dataset}, {kind}", scored))
+    title = "All: change against argmax, and cases that get worse by more than a point"
+    print_table(console, title, ("network", "cases", "argmax", *IN_SUMMARY), lines, markdown=arguments.markdown)
 
 
 if __name__ == "__main__":
