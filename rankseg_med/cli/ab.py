@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from rankseg_med.cli.console import advance, complain, output, progress_bar, say
+from rankseg_med.cli.network_cases import (
+    ChannelsOption,
+    CheckpointOption,
+    DeviceOption,
+    Pairing,
+    network_cases,
+    refuse_unused,
+)
 from rankseg_med.cli.options import (
     AxesOption,
     DataRootOption,
@@ -18,18 +27,19 @@ from rankseg_med.cli.options import (
     parse_regions,
     wrong_options,
 )
-from rankseg_med.evaluation import find_cases, run_ab, structures_of
+from rankseg_med.evaluation import DecodableCase, find_cases, run_ab, structures_of
 from rankseg_med.report.as_terminal import as_terminal
 
 EmptyPolicyName = Literal["kits", "default", "nnunet", "lits", "brats"]
 
 
 def ab_command(
-    probabilities: Annotated[
+    source: Annotated[
         Path,
         typer.Argument(
-            help="Stored probabilities of cases that neither network nor tuning has seen, as for decode; or an nnU-Net "
-            "results folder: the validation cases of all its folds."
+            metavar="INPUT",
+            help="Cases that neither network nor tuning has seen: stored probabilities, as for decode, or an nnU-Net "
+            "results folder, the validation cases of all its folds; or, with --checkpoint, images.",
         ),
     ],
     references: Annotated[
@@ -38,8 +48,12 @@ def ab_command(
     output_dir: Annotated[Path, typer.Option("--output", help="New folder for ab.html, ab.md, ab.json, scores.")],
     config: Annotated[
         str | None,
-        typer.Option(help="Tuned setting to try as well: config file (trusted: it may hold code) or shipped name."),
+        typer.Option(
+            help="Tuned setting to try as well: config file (trusted: it may hold code) or shipped name. With "
+            "--checkpoint it also says what the network is."
+        ),
     ] = None,
+    checkpoint: CheckpointOption = None,
     presence: Annotated[
         Literal["always", "maybe"],
         typer.Option(help="Whether untuned settings take every structure to be there always, or maybe."),
@@ -62,29 +76,49 @@ def ab_command(
         typer.Option(help="Image, folder or data list that says where arrays lie, and that pictures show."),
     ] = None,
     axes: AxesOption = None,
+    channels: ChannelsOption = None,
     patients: PatientsOption = None,
     empty_policy: Annotated[
         EmptyPolicyName, typer.Option(help="What empty masks score. kits: 1 where both are empty, 0 where one is.")
     ] = "kits",
     fold: FoldOption = None,
     data_root: DataRootOption = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that decode and score; each holds one case.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that decode and score; each holds one case, and its own network.")
+    ] = 1,
+    device: DeviceOption = "auto",
 ) -> None:
     """Try argmax, RankSEG, the coherent rule and a tuned setting on the same cases, and say which to use.
 
     Exit code 0 only if every case was decoded and scored.
     """
-    cases = find_cases(
-        probabilities, references, images=images, axes=axes, data_root=data_root, fold=fold, patients=patients
-    )
-    with wrong_options():
-        structures = structures_of(
-            probabilities,
-            cases[0].study,
-            labels=None if labels is None else parse_labels(labels),
-            regions=None if regions is None else parse_regions(regions),
-            region_channels=None if region_channels is None else parse_regions(region_channels),
+    unions = None if regions is None else parse_regions(regions)
+    cases: Sequence[DecodableCase]
+    pairing = Pairing(data_root=data_root, fold=fold, patients=patients)
+    if checkpoint:
+        of_stored = {"--images": images, "--axes": axes, "--labels": labels, "--region-channels": region_channels}
+        refuse_unused({option: value is not None for option, value in of_stored.items()}, "with a network")
+        cases, structures = network_cases(
+            source,
+            references,
+            config=config,
+            checkpoint=checkpoint,
+            device=device,
+            channels=channels,
+            regions=unions,
+            pairing=pairing,
         )
+    else:
+        refuse_unused({"--channels": channels is not None, "--device": device != "auto"}, "without a network")
+        cases = stored = find_cases(source, references, images=images, axes=axes, **pairing)
+        with wrong_options():
+            structures = structures_of(
+                source,
+                stored[0].study,
+                labels=None if labels is None else parse_labels(labels),
+                regions=unions,
+                region_channels=None if region_channels is None else parse_regions(region_channels),
+            )
     with progress_bar("cases", len(cases)) as bar:
         trial = run_ab(
             cases,

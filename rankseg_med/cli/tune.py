@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 import typer
 
 from rankseg_med.cli.console import advance, complain, output, progress_bar, say
+from rankseg_med.cli.network_cases import (
+    ChannelsOption,
+    CheckpointOption,
+    DeviceOption,
+    Pairing,
+    network_cases,
+    refuse_unused,
+)
 from rankseg_med.cli.options import (
     AxesOption,
     DataRootOption,
     FoldOption,
     PatientsOption,
     RegionChannelsOption,
-    known_device,
     parse_labels,
     parse_regions,
 )
 from rankseg_med.evaluation import (
     LabelledCase,
-    Network,
     Task,
     document_of,
     find_cases,
-    find_network_cases,
     structures_of,
     structures_of_config,
     tune,
     write_tuning,
 )
-from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.report.as_terminal import as_terminal
-from rankseg_med.workflows.config import Device, find_config, load_config
+from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.workflows.config import find_config, load_config
 
 _SHOWN = 10
 
@@ -57,14 +62,10 @@ def tune_command(
         str | None,
         typer.Option(help="Config of the network (trusted: it may hold code) or shipped name; the overlay extends it."),
     ] = None,
-    checkpoint: Annotated[
-        list[str] | None, typer.Option(help="Weights of a network to run, which needs --config; several: their mean.")
-    ] = None,
+    checkpoint: CheckpointOption = None,
     images: Annotated[Path | None, typer.Option(help="Image, folder or data list that says where arrays lie.")] = None,
     axes: AxesOption = None,
-    channels: Annotated[
-        int | None, typer.Option(min=1, help="Images of a study in a folder: liver_0000, liver_0001, ...")
-    ] = None,
+    channels: ChannelsOption = None,
     labels: Annotated[str | None, typer.Option(help="Classes to tune for, as in 1=anterior,2=posterior.")] = None,
     regions: Annotated[
         str | None, typer.Option(help="Unions of classes to tune for, as in kidney=1+2,tumour=2; instead of --labels.")
@@ -80,37 +81,35 @@ def tune_command(
     workers: Annotated[int, typer.Option(min=1, help="Processes; each holds one case, and its own network.")] = 1,
     fold: FoldOption = None,
     data_root: DataRootOption = None,
-    device: Annotated[
-        Device, typer.Option(callback=known_device, help="Where a network runs: auto, cpu, cuda or cuda:1.")
-    ] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Choose calibration, decoder and cleanup by cross-validation over patients, and write an overlay that has them.
 
     Use it with `predict --config` or `decode --config`. Cases are read, or predicted, twice.
     """
     unions = None if regions is None else parse_regions(regions)
-    settings = None if config is None else load_config("inference" if checkpoint else "decode", config, device=device)
-    structures = None if settings is None else structures_of_config(settings, unions)
-    unused = {
-        "--images": images is not None and checkpoint,
-        "--axes": axes is not None and checkpoint,
-        "--channels": channels is not None and not checkpoint,
-        "--device": device != "auto" and not checkpoint,
-        "--labels": labels is not None and structures,
-        "--region-channels": region_channels is not None and structures,
-    }
-    for option in (option for option, is_unused in unused.items() if is_unused):
-        raise typer.BadParameter(
-            f"{option} means nothing {'with' if checkpoint or structures else 'without'} a network"
-        )
+    channels_are_said = {"--labels": labels is not None, "--region-channels": region_channels is not None}
+    structures: NnunetLabels | None
     cases: Sequence[LabelledCase]
-    pairing = _Pairing(data_root=data_root, fold=fold, patients=patients)
+    pairing = Pairing(data_root=data_root, fold=fold, patients=patients)
     if checkpoint:
-        if settings is None or structures is None:
-            raise typer.BadParameter("--checkpoint needs --config, which says what network it is of")
-        network = Network.from_config(settings, [shipped_checkpoint(name) or Path(name) for name in checkpoint])
-        cases = find_network_cases(source, references, network, channels=channels, **pairing)
+        of_stored = {"--images": images is not None, "--axes": axes is not None}
+        refuse_unused(of_stored | channels_are_said, "with a network")
+        cases, structures = network_cases(
+            source,
+            references,
+            config=config,
+            checkpoint=checkpoint,
+            device=device,
+            channels=channels,
+            regions=unions,
+            pairing=pairing,
+        )
     else:
+        refuse_unused({"--channels": channels is not None, "--device": device != "auto"}, "without a network")
+        structures = None if config is None else structures_of_config(load_config("decode", config), unions)
+        if structures is not None:
+            refuse_unused(channels_are_said, "with a network")
         cases = stored = find_cases(source, references, images=images, axes=axes, **pairing)
         structures = structures or structures_of(
             source,
@@ -130,12 +129,6 @@ def tune_command(
     for note in document.notes:
         complain(note)
     say(f"{output_file}: {document.verdict}")
-
-
-class _Pairing(TypedDict):
-    data_root: Path | None
-    fold: int | None
-    patients: str | None
 
 
 def _extended(config: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """What decoding does on cases whose truth is known."""
 
 from rankseg_med.evaluation.ab import Trial, run_ab
-from rankseg_med.evaluation.cases import Case, find_cases
+from rankseg_med.evaluation.cases import Case, DecodableCase, find_cases
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
 from rankseg_med.evaluation.structures import structures_of
@@ -14,6 +14,7 @@ from rankseg_med.evaluation.verdict import Verdict, decide
 
 __all__ = [
     "Case",
+    "DecodableCase",
     "LabelledCase",
     "Network",
     "NetworkCase",

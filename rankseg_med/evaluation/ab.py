@@ -12,7 +12,7 @@ from rankseg_med.decode.decoder import Presence
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.evaluation.ab_document import NAMES, document_of
 from rankseg_med.evaluation.ab_pictures import draw_worst
-from rankseg_med.evaluation.cases import Case
+from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.settings import settings_of
 from rankseg_med.evaluation.side_by_side import SideBySide, set_side_by_side
 from rankseg_med.evaluation.unseen import check_unseen
@@ -47,7 +47,7 @@ class Trial:
 
 
 def run_ab(
-    cases: Sequence[Case],
+    cases: Sequence[DecodableCase],
     structures: NnunetLabels,
     output: Path,
     *,
@@ -66,7 +66,7 @@ def run_ab(
     ``pictures/<case id>.png`` of the worst cases.
 
     Args:
-        cases: What to try on; see `find_cases`.
+        cases: What to try on; see `find_cases` and `find_network_cases`.
         structures: What the channels are, and what is scored; see `structures_of`.
         output: The folder; nothing, or an empty folder, may be there.
         metric: What untuned settings decode for, and what all settings are judged by.

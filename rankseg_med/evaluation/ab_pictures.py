@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Real, UInt8
 
-from rankseg_med.evaluation.cases import Case
+from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.settings import Setting, label_maps
 from rankseg_med.evaluation.side_by_side import SideBySide
 from rankseg_med.metrics.boxes import bounding_box
@@ -19,14 +19,13 @@ from rankseg_med.report.document import Picture
 from rankseg_med.report.overlay import save_overlay
 from rankseg_med.studies import load_image
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.studies.probabilities import grid_of
 from rankseg_med.workflows.case_pool import map_cases
 
 _MARGIN_MM = 20.0
 
 
 def draw_worst(
-    cases: Sequence[Case],
+    cases: Sequence[DecodableCase],
     settings: Sequence[Setting],
     structures: NnunetLabels,
     result: SideBySide,
@@ -59,12 +58,12 @@ def draw_worst(
     return pictures, faults
 
 
-def _draw(case: Case, settings: Sequence[Setting], names: Mapping[int, str], folder: Path) -> Path:
+def _draw(case: DecodableCase, settings: Sequence[Setting], names: Mapping[int, str], folder: Path) -> Path:
     maps = {"reference": case.reference().numpy()}
     maps |= {setting.name: label_map.numpy() for setting, label_map in label_maps(case, settings)}
-    affine = grid_of(case.study).affine
+    affine = case.grid.affine
     grey = _likely_foreground(case) if case.image is None else load_image(case.image)[0].numpy()
-    box = _box(list(maps.values()), case.spacing_mm)
+    box = _box(list(maps.values()), case.grid.spacing_mm)
     window = (0.0, 1.0) if case.image is None else _window(grey[box])
     # Pictures are cut to what is not black.
     shown = np.full_like(grey, window[0])
@@ -84,7 +83,7 @@ def _draw(case: Case, settings: Sequence[Setting], names: Mapping[int, str], fol
     return path
 
 
-def _likely_foreground(case: Case) -> Real[np.ndarray, "X Y Z"]:
+def _likely_foreground(case: DecodableCase) -> Real[np.ndarray, "X Y Z"]:
     """Highest probability of any channel but the first, which is the background of several classes."""
     probabilities = case.probabilities()
     foreground: np.ndarray = probabilities[min(1, len(probabilities) - 1) :].amax(0).numpy()

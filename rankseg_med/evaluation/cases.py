@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
+from rankseg_med.evaluation.tuning_task import LabelledCase
 from rankseg_med.studies import StudyError, find_references, find_studies, load_label_map, read_grid
 from rankseg_med.studies.cross_validation import find_validation, validation_folders
+from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.grid import compare_grids
-from rankseg_med.studies.probabilities import grid_of, open_probabilities
+from rankseg_med.studies.probabilities import ProbabilityVolume, grid_of, open_probabilities
 from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, find_probabilities
 from rankseg_med.workflows.patients import read_patients
+
+
+class DecodableCase(LabelledCase, Protocol):
+    """A case of which a volume can be read slab by slab, and label maps shown."""
+
+    @property
+    def source(self) -> Path:
+        """File that errors name."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels of probabilities and reference lie."""
+
+    @property
+    def image(self) -> Path | None:
+        """What the network saw (of several images the first), where it is known."""
+
+    def opened(self) -> AbstractContextManager[ProbabilityVolume]:
+        """The probabilities, while the context lasts."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +63,18 @@ class Case:
         return self.study.case_id
 
     @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between neighbouring voxels along X, Y and Z; a header is read."""
-        return grid_of(self.study).spacing_mm
+    def source(self) -> Path:
+        """First file of the probabilities."""
+        return self.study.files[0]
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie; a header is read."""
+        return grid_of(self.study)
+
+    def opened(self) -> AbstractContextManager[ProbabilityVolume]:
+        """The probabilities, to be read slab by slab; see `open_probabilities`."""
+        return open_probabilities(self.study)
 
     def probabilities(self) -> Float32[Tensor, "channels X Y Z"]:
         """The probabilities as they are stored, whole; decoders look whether they are any.
@@ -50,7 +82,7 @@ class Case:
         Raises:
             StudyError: The files cannot be used; see `open_probabilities`.
         """
-        with open_probabilities(self.study) as volume:
+        with self.opened() as volume:
             probabilities = torch.empty(volume.shape)
             for slab, values in volume.slabs():
                 probabilities.narrow(1 + volume.axis, slab.start, slab.stop - slab.start).copy_(values)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +12,10 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from rankseg_med.evaluation.cases import read_reference
-from rankseg_med.studies import Study, StudyError, check_same_grid, find_references, list_studies
+from rankseg_med.studies import Study, StudyError, check_same_grid, find_references, list_studies, read_grid
+from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.studies.probabilities import ProbabilityVolume
 from rankseg_med.workflows.config import Config, ConfigError
 from rankseg_med.workflows.patients import read_patients
 from rankseg_med.workflows.predict import Prediction, PredictJob
@@ -41,7 +44,9 @@ class Network:
         config["calibration"] = None
         for key, required in (("grid", "native"), ("ensemble", "mean")):
             if config[key] != required:
-                raise ConfigError(f"{key}: tuning is of {key} {required}, found {config[key]!r}; predict with that too")
+                raise ConfigError(
+                    f"{key}: decodings are compared with {key} {required}, found {config[key]!r}; predict with that too"
+                )
         job = PredictJob.from_config(config, checkpoints, Path())
         return cls(job.digest, job.build_prediction)
 
@@ -66,6 +71,26 @@ class NetworkCase:
     def case_id(self) -> str:
         """Unique within what was found."""
         return self.study.case_id
+
+    @property
+    def image(self) -> Path:
+        """The image, of several the first."""
+        return self.study.image
+
+    @property
+    def source(self) -> Path:
+        """The same."""
+        return self.image
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie; a header is read."""
+        return read_grid(self.image)
+
+    @contextmanager
+    def opened(self) -> Iterator[ProbabilityVolume]:
+        """The probabilities, in main memory."""
+        yield ProbabilityVolume.in_memory(self.probabilities())
 
     def probabilities(self) -> Float32[Tensor, "classes X Y Z"]:
         """Run the network.

@@ -13,9 +13,8 @@ from torch import Tensor
 from rankseg_med.decode import RankSEGDecoder
 from rankseg_med.decode.decoder import Presence
 from rankseg_med.decode.expected_score import Metric
-from rankseg_med.evaluation.cases import Case
+from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.studies.probabilities import grid_of, open_probabilities
 from rankseg_med.studies.region_channels import RegionChannels
 from rankseg_med.workflows.config import Config, load_config
 from rankseg_med.workflows.decode import DecodeJob, Decoding
@@ -88,17 +87,17 @@ def settings_of(
     return settings
 
 
-def label_maps(case: Case, settings: Sequence[Setting]) -> Iterator[tuple[Setting, UInt8[Tensor, "X Y Z"]]]:
-    """Label maps of one case by each setting; its probabilities are unpacked once, and read slab by slab.
+def label_maps(case: DecodableCase, settings: Sequence[Setting]) -> Iterator[tuple[Setting, UInt8[Tensor, "X Y Z"]]]:
+    """Label maps of one case by each setting; its probabilities are unpacked, or predicted, once.
 
     Raises:
         StudyError: The probabilities cannot be used; see `Decoding.load`.
     """
-    affine = grid_of(case.study).affine
-    with one_thread(), open_probabilities(case.study) as volume:
+    affine = case.grid.affine
+    with one_thread(), case.opened() as volume:
         for setting in settings:
             decoding = setting.build()
-            _, decoded = decoding.decode((case.study, decoding.session_of(case.study, volume)))
+            decoded = decoding.finish(decoding.session_of(volume, case.source))
             yield setting, cleaned(decoded.label_map.cpu(), decoding.cleanup, affine)
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from rankseg_med.evaluation.cases import Case
+from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.groups import ALL, Group, groups_of
 from rankseg_med.evaluation.settings import ARGMAX, Setting, label_maps
 from rankseg_med.metrics import (
@@ -94,7 +94,7 @@ class SideBySide:
 
 
 def set_side_by_side(
-    cases: Sequence[Case],
+    cases: Sequence[DecodableCase],
     settings: Sequence[Setting],
     regions: Sequence[Region],
     scoring: Scoring,
@@ -145,11 +145,11 @@ def structures_in(evaluation: Evaluation) -> list[str]:
 
 
 def _score_case(
-    case: Case, settings: Sequence[Setting], regions: Sequence[Region], scoring: Scoring
+    case: DecodableCase, settings: Sequence[Setting], regions: Sequence[Region], scoring: Scoring
 ) -> dict[str, list[RegionScores]]:
     reference = case.reference().numpy()
     return {
-        setting.name: score_label_maps(label_map.numpy(), reference, regions, case.spacing_mm, scoring)
+        setting.name: score_label_maps(label_map.numpy(), reference, regions, case.grid.spacing_mm, scoring)
         for setting, label_map in label_maps(case, settings)
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from rankseg_med.evaluation.cases import Case
+from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.studies import StudyError, check_regular_file
 from rankseg_med.workflows.config import find_config
 from rankseg_med.workflows.patients import read_patients
@@ -18,7 +18,7 @@ class _Record(BaseModel):
     patients: dict[str, str] = {}
 
 
-def check_unseen(overlay: str | Path, cases: Sequence[Case], patients: str | None = None) -> str | None:
+def check_unseen(overlay: str | Path, cases: Sequence[DecodableCase], patients: str | None = None) -> str | None:
     """Refuse cases that an overlay was tuned on, and others of the same patients.
 
     The record of the tuning is ``tuned.record.json`` (or ``tuned.json``) beside ``tuned.yaml``.

@@ -49,6 +49,13 @@ class ProbabilityVolume:
     axis: int
     _parts: tuple[_Part, ...]
 
+    @classmethod
+    def in_memory(cls, probabilities: Float32[Tensor, "channels X Y Z"]) -> ProbabilityVolume:
+        """Those of a tensor in main memory, without copying it."""
+        channels, x, y, z = probabilities.shape
+        part = _Part((channels, x, y, z), 0, lambda slab: probabilities[:, slab].numpy())
+        return cls((channels, x, y, z), 0, (part,))
+
     def slabs(self) -> Iterator[tuple[slice, Float32[Tensor, "channels X Y Z"]]]:
         """Where each slab lies along the axis, and its values as they are stored, some 30 MB at a time."""
         length = self.shape[1 + self.axis]

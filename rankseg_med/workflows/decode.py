@@ -114,11 +114,16 @@ class Decoding:
                 something else than probabilities; the message names them.
         """
         with one_thread(), open_probabilities(study, folder=self.store_folder) as volume:
-            return study, self.session_of(study, volume)
+            return study, self.session_of(volume, study.files[0])
 
-    def session_of(self, study: ProbabilityStudy, volume: ProbabilityVolume) -> SlabSession:
-        """As `load`, of a study's volume that is open already: another decoding may read it next."""
-        self._check_channels(study, volume.shape[0])
+    def session_of(self, volume: ProbabilityVolume, source: Path) -> SlabSession:
+        """As `load`, of a volume that is open already, so that another decoding may read it next.
+
+        Args:
+            volume: Probabilities.
+            source: File that errors name.
+        """
+        self._check_channels(source, volume.shape[0])
         session = self.decoder.open(
             volume.shape[0],
             volume.shape[1:],
@@ -128,7 +133,7 @@ class Decoding:
             device=self.device,
         )
         exclusive = self.regions is not None and volume.shape[0] > 1
-        calibration = self._calibration_of(study, volume.shape[0])
+        calibration = self._calibration_of(source, volume.shape[0])
         for slab, probabilities in volume.slabs():
             try:
                 given = probabilities.to(self.device)
@@ -139,12 +144,12 @@ class Decoding:
                 session.update(slab, given)
             except ValueError as error:
                 session.close()
-                raise StudyError(f"{study.files[0]}: {error}") from error
+                raise StudyError(f"{source}: {error}") from error
             exclusive = exclusive and _sum_to_one(probabilities)
         if exclusive:
             session.close()
             raise StudyError(
-                f"{study.files[0]}: channels that are regions must be independent (sigmoid), but sum to one in every "
+                f"{source}: channels that are regions must be independent (sigmoid), but sum to one in every "
                 "voxel; these look like classes by softmax: leave out the region channels"
             )
         return session
@@ -152,12 +157,16 @@ class Decoding:
     def decode(self, loaded: tuple[ProbabilityStudy, SlabSession]) -> tuple[ProbabilityStudy, Decoded]:
         """Second step: the decisions, and the label map ``(X, Y, Z)``."""
         study, session = loaded
+        return study, self.finish(session)
+
+    def finish(self, session: SlabSession) -> Decoded:
+        """As `decode`, of a session by itself."""
         with one_thread():  # the study before is being written and the next one read
             decoded = session.finalize()
         if self.regions is None:
-            return study, decoded
+            return decoded
         decisions = zip(decoded.decisions, self.regions.regions, strict=False)
-        return study, Decoded(
+        return Decoded(
             self.regions.label_map(decoded.label_map),
             tuple(replace(decision, labels=labels) for decision, labels in decisions),
         )
@@ -183,23 +192,21 @@ class Decoding:
         }
         return Written((path,), details)
 
-    def _calibration_of(self, study: ProbabilityStudy, channels: int) -> Calibration | None:
+    def _calibration_of(self, source: Path, channels: int) -> Calibration | None:
         if self.calibration is None:
             return None
         try:
             return self.calibration.built_for(channels, independent=self.regions is not None)
         except CalibrationError as error:
-            raise StudyError(f"{study.files[0]}: {error}") from error
+            raise StudyError(f"{source}: {error}") from error
 
-    def _check_channels(self, study: ProbabilityStudy, found: int) -> None:
+    def _check_channels(self, source: Path, found: int) -> None:
         if self.num_channels is not None and found != self.num_channels:
             what = "region" if self.regions else "class, background included"
-            raise StudyError(
-                f"{study.files[0]}: must have {self.num_channels} channels, one for each {what}, got {found}"
-            )
+            raise StudyError(f"{source}: must have {self.num_channels} channels, one for each {what}, got {found}")
         if self.regions is None and found < 2:
             raise StudyError(
-                f"{study.files[0]}: must have a channel per class, the background first, got {found} in all; if it is "
+                f"{source}: must have a channel per class, the background first, got {found} in all; if it is "
                 "one foreground channel by sigmoid, say so with the region channels, such as tumour=1"
             )
 

@@ -1,7 +1,9 @@
+import csv
 import json
 
 import pytest
 
+from rankseg_med.studies.phantom import make_phantom, write_phantom
 from tests.evaluation.test_ab import write_case
 
 
@@ -74,3 +76,42 @@ def test_tuned_on_the_same_patient(rankseg_med, folders, tmp_path):
     result = rankseg_med("ab", *folders, "--output", tmp_path / "out", *options)
     assert result.code == 1
     assert "p3_scan (of patient p3); give cases that tuning has not seen" in result.err
+
+
+def test_a_network_is_run_as_predict_runs_it(rankseg_med, tmp_path):
+    for seed in range(2):
+        phantom = make_phantom(seed, shape=(32, 28, 24), spacing_mm=(9.0, 9.0, 10.0))
+        write_phantom(phantom, tmp_path / "images" / f"p{seed}.nii.gz", tmp_path / "labels" / f"p{seed}.nii.gz")
+    overlay, folders = tmp_path / "own.yaml", (tmp_path / "images", tmp_path / "labels")
+    overlay.write_text("extends: demo\ncleanup: null\ndecoder::coherence: 0.5\n")
+    network = ("--config", overlay, "--checkpoint", "demo", "--device", "cpu")
+    result = rankseg_med("ab", *folders, *network, "--output", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "has no record of its tuning" in result.err
+    for setting, options in {"argmax": ("--decoder", "argmax"), "tuned": ()}.items():
+        predicted = tmp_path / f"predicted_{setting}"
+        assert rankseg_med("predict", folders[0], *network, *options, "--output", predicted).code == 0
+        scored = ("--labels", "1=organ,2=tumour", "--output", tmp_path / f"scores_{setting}")
+        assert rankseg_med("evaluate", predicted, folders[1], *scored).code == 0
+        expected = dice_in(tmp_path / f"scores_{setting}" / "scores.csv")
+        assert dice_in(tmp_path / "out" / "scores" / setting / "scores.csv") == expected
+        assert len(expected) == 4
+
+
+def dice_in(scores):
+    with scores.open(newline="") as stream:
+        return {(row["case_id"], row["name"]): float(row["dice"]) for row in csv.DictReader(stream)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--checkpoint", "demo"), "--checkpoint needs --config"),
+        (("--checkpoint", "demo", "--config", "demo", "--labels", "1=organ"), "--labels means nothing with a network"),
+        (("--channels", "2"), "--channels means nothing without a network"),
+    ],
+)
+def test_options_that_mean_nothing(rankseg_med, folders, tmp_path, options, message):
+    result = rankseg_med("ab", *folders, "--output", tmp_path / "out", *options)
+    assert result.code == 2
+    assert message in " ".join(result.err.replace("│", " ").split())

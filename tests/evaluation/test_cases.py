@@ -14,7 +14,7 @@ def test_a_case_reads_what_was_stored(made_cases):
     first, second = find_cases(*made_cases("a", "b"))
     assert (first.case_id, second.case_id) == ("a", "b")
     assert (first.patient, second.patient) == ("a", "b")
-    assert first.spacing_mm == pytest.approx((2, 1.5, 1))
+    assert first.grid.spacing_mm == pytest.approx((2, 1.5, 1))
     for seed, case in enumerate((first, second)):
         torch.testing.assert_close(case.probabilities(), torch.from_numpy(dirichlet(seed)), rtol=0, atol=0)
         np.testing.assert_array_equal(case.reference().numpy(), dirichlet(seed).argmax(0))

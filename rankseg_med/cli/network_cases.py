@@ -1,0 +1,78 @@
+"""Cases that a network predicts as they are asked for: what `tune` and `ab` take in place of stored probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias, TypedDict
+
+import typer
+
+from rankseg_med.cli.options import known_device
+from rankseg_med.evaluation import Network, NetworkCase, find_network_cases, structures_of_config
+from rankseg_med.networks import shipped_checkpoint
+from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.workflows.config import Device, load_config
+
+CheckpointOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--checkpoint", help="Weights of a network to run, which needs --config; several: their mean."),
+]
+ChannelsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--channels", min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),
+]
+DeviceOption: TypeAlias = Annotated[
+    Device,
+    typer.Option("--device", callback=known_device, help="Where a network runs: auto, cpu, cuda or cuda:1."),
+]
+
+
+class Pairing(TypedDict):
+    """How probabilities or images are paired with references."""
+
+    data_root: Path | None
+    fold: int | None
+    patients: str | None
+
+
+def network_cases(
+    images: Path,
+    references: Path,
+    *,
+    config: str | None,
+    checkpoint: Sequence[str],
+    device: Device,
+    channels: int | None,
+    regions: Mapping[str, Sequence[int]] | None,
+    pairing: Pairing,
+) -> tuple[list[NetworkCase], NnunetLabels]:
+    """The cases, and what a network that a config describes finds in them.
+
+    Raises:
+        typer.BadParameter: There is no config.
+        ConfigError: It names no classes, or asks for what cannot be compared; see `Network.from_config`.
+    """
+    if config is None:
+        raise typer.BadParameter("--checkpoint needs --config, which says what network it is of")
+    settings = load_config("inference", config, device=device)
+    structures = structures_of_config(settings, regions)
+    if structures is None:
+        raise typer.BadParameter(f"--config {config} has no label_names, which say what the network finds")
+    network = Network.from_config(settings, [shipped_checkpoint(name) or Path(name) for name in checkpoint])
+    return find_network_cases(images, references, network, channels=channels, **pairing), structures
+
+
+def refuse_unused(given: Mapping[str, bool], when: str) -> None:
+    """Raise for an option that is given and would do nothing.
+
+    Args:
+        given: Option to whether it is given.
+        when: Circumstances, as in "with a network".
+
+    Raises:
+        typer.BadParameter: There is one; the message names it.
+    """
+    for option, is_given in given.items():
+        if is_given:
+            raise typer.BadParameter(f"{option} means nothing {when}")
