@@ -7,88 +7,39 @@ the others are trained on. Folds are dealt by case id with seed 0, as in `data_m
 """
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from data_sets import Case, DataSet
+from recipe_steps import FOLDS, rankseg_med, write_list
 
-from rankseg_med.studies import LabelledEntry, Manifest
-from rankseg_med.workflows.manifest import deal_folds
+from rankseg_med.workflows.config import find_config
 from rankseg_med.workflows.train import RECORD
 
 TEST, VALIDATION = 0, 1
-
-
-@dataclass(frozen=True)
-class Case:
-    """A case with labels, as it lies in a data set's folder."""
-
-    case_id: str
-    image: Path
-    label: Path
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a data set needs.
-
-    Attributes:
-        name: Of the data set.
-        label_names: Of label values from 1 on.
-        config: Shipped config of supervised training; that of copy-paste is named ``bcp_<config>``.
-        preset: Rules of its challenge.
-    """
-
-    name: str
-    label_names: tuple[str, ...]
-    config: str
-    preset: str
-
 
 ARMS = ("supervised", "published", "rankseg")
 """Labels alone; copy-paste with argmax for pseudo-labels; copy-paste with RankSEG, of calibrated probabilities."""
 
 
-def overlay_of(arm: str, recipe: Recipe, base: str | None) -> dict[str, object]:
+def overlay_of(arm: str, data_set: DataSet, base: str | None) -> dict[str, object]:
     """An arm's config: that of the data set, with what makes the arm; ``base`` replaces the shipped config."""
-    shipped = recipe.config if arm == "supervised" else f"bcp_{recipe.config}"
-    overlay: dict[str, object] = {"extends": base or shipped, "label_names": ["background", *recipe.label_names]}
+    shipped = data_set.config if arm == "supervised" else f"bcp_{data_set.config}"
+    extended = str(find_config(base or shipped).resolve())
+    overlay: dict[str, object] = {"extends": extended, "label_names": ["background", *data_set.label_names]}
     if arm == "published":
         overlay |= {"pseudo_labeller::decoder": "argmax", "teacher::calibration": None}
     return overlay
 
 
-def write_lists(cases: Sequence[Case], recipe: Recipe, data: Path, work: Path) -> tuple[Path, Path]:
-    """Data lists of what is trained and validated on, and of the test set, with paths relative to the data."""
-    fold_of = deal_folds([case.case_id for case in cases], folds=5, seed=0)
-    entries = [
-        LabelledEntry(
-            id=case.case_id,
-            image=case.image.relative_to(data).as_posix(),
-            label=case.label.relative_to(data).as_posix(),
-            fold=fold_of[case.case_id],
-        )
-        for case in cases
-    ]
-    labels = dict(enumerate(("background", *recipe.label_names)))
-    named = {str(value): name for value, name in labels.items()}
-    training, test = work / "training.json", work / "test.json"
-    for path, wanted in ((training, set(range(5)) - {TEST}), (test, {TEST})):
-        chosen = [entry for entry in entries if entry.fold in wanted]
-        Manifest(name=recipe.name, labels=named, training=chosen).write(path)
-    return training, test
-
-
-def run_arm(arm: str, recipe: Recipe, lists: tuple[Path, Path], options: argparse.Namespace) -> None:
+def run_arm(arm: str, data_set: DataSet, lists: tuple[Path, Path], options: argparse.Namespace) -> None:
     """Train, predict the test set, score it."""
     folder = options.work / arm / f"seed_{options.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     config, run, finished = folder / "config.yaml", folder / "run", folder / "trained"
     base = options.supervised_config if arm == "supervised" else options.bcp_config
-    config.write_text(yaml.safe_dump(overlay_of(arm, recipe, base)))
+    config.write_text(yaml.safe_dump(overlay_of(arm, data_set, base)))
     training, test = lists
     data = ["--data-root", options.data]
     if not finished.exists():
@@ -99,18 +50,8 @@ def run_arm(arm: str, recipe: Recipe, lists: tuple[Path, Path], options: argpars
         finished.touch()
     model = ["--config", config, "--checkpoint", run / "last.pt", "--decoder", "argmax"]
     rankseg_med("predict", test, *model, *data, "--output", folder / "predictions")
-    scores = [*data, "--preset", recipe.preset, "--output", folder / "scores"]
+    scores = [*data, "--preset", data_set.preset, "--output", folder / "scores"]
     rankseg_med("evaluate", folder / "predictions", test, *scores)
-
-
-def rankseg_med(*arguments: object, processes: int = 1) -> None:
-    """Run one command, showing it; in several processes by torchrun."""
-    launcher = ["-m", "rankseg_med"]
-    if processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), *launcher]
-    command = [*launcher, *map(str, arguments)]
-    print("$ python", *command, flush=True)
-    subprocess.run([sys.executable, *command], check=True)
 
 
 def parser_of(description: str | None, labelled: int) -> argparse.ArgumentParser:
@@ -127,11 +68,13 @@ def parser_of(description: str | None, labelled: int) -> argparse.ArgumentParser
     return parser
 
 
-def run_recipe(recipe: Recipe, cases: Sequence[Case], options: argparse.Namespace) -> None:
+def run_recipe(data_set: DataSet, cases: Sequence[Case], options: argparse.Namespace) -> None:
     """All arms, one after the other."""
-    if len(cases) < 5:
-        raise SystemExit(f"{options.data}: five folds need five cases with labels, found {len(cases)}")
-    print(f"{recipe.name}: {len(cases)} cases with labels")
-    lists = write_lists(cases, recipe, options.data, options.work)
+    training, test = set(range(FOLDS)) - {TEST}, {TEST}
+    lists = (
+        write_list(options.work / "training.json", cases, data_set, options.data, training),
+        write_list(options.work / "test.json", cases, data_set, options.data, test),
+    )
+    print(f"{data_set.name}: {len(cases)} cases with labels")
     for arm in options.arms:
-        run_arm(arm, recipe, lists, options)
+        run_arm(arm, data_set, lists, options)

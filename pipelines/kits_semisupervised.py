@@ -8,33 +8,11 @@ WORK_FOLDER/<arm>/seed_<s>/scores. An arm is 17,000 iterations (configs/kits.yam
 hours on one GPU.
 """
 
-from pathlib import Path
-
-from ct_semisupervised import Case, Recipe, parser_of, run_recipe
-
-RECIPES = {
-    "kits19": Recipe("KiTS19", ("kidney", "tumour"), config="kits", preset="kits19"),
-    "kits23": Recipe("KiTS23", ("kidney", "tumour", "cyst"), config="kits", preset="kits23"),
-}
-
-
-def find_cases(data: Path) -> list[Case]:
-    """Cases that have a segmentation, by number.
-
-    Raises:
-        SystemExit: A case has a segmentation and no image.
-    """
-    cases = []
-    for label in sorted(data.glob("case_*/segmentation.nii.gz")):
-        image = label.with_name("imaging.nii.gz")
-        if not image.is_file():
-            raise SystemExit(f"{label.parent}: has no imaging.nii.gz; run the challenge's download script")
-        cases.append(Case(label.parent.name, image, label))
-    return cases
-
+from ct_semisupervised import parser_of, run_recipe
+from data_sets import KITS, kits_cases
 
 if __name__ == "__main__":
     parser = parser_of(__doc__, labelled=16)
-    parser.add_argument("--challenge", choices=RECIPES, default="kits19", help="since 2021 there are cysts as well")
+    parser.add_argument("--challenge", choices=KITS, default="kits19", help="since 2021 there are cysts as well")
     options = parser.parse_args()
-    run_recipe(RECIPES[options.challenge], find_cases(options.data), options)
+    run_recipe(KITS[options.challenge], kits_cases(options.data), options)

@@ -1,7 +1,6 @@
 """The KiTS recipe on phantoms that lie as KiTS19 and KiTS23 do."""
 
 import csv
-import runpy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from rankseg_med.studies import Manifest
 from rankseg_med.studies.phantom import make_phantom, write_phantom
-from tests.conftest import REPOSITORY
+from tests.pipelines.conftest import semisupervised
 
 
 def write_cases(folder, *, cysts):
@@ -34,7 +33,7 @@ def test_from_the_download_to_scores(run_recipe, tmp_path, challenge, regions):
     data, work = tmp_path / "data", tmp_path / "work"
     write_cases(data, cysts=challenge == "kits23")
     options = (data, work, "--labelled", 2, "--challenge", challenge, "--arms", "rankseg", "--seed", 1)
-    commands = run_recipe("kits_semisupervised.py", *options, config="kits")
+    commands = run_recipe("kits_semisupervised.py", *options, configs=semisupervised("kits"))
     assert [command[0] for command in commands] == ["train", "predict", "evaluate"]
     folder = work / "rankseg" / "seed_1"
     last_layer = list(torch.load(folder / "run" / "last.pt", weights_only=True)["network"].values())[-1]
@@ -46,12 +45,3 @@ def test_from_the_download_to_scores(run_recipe, tmp_path, challenge, regions):
     assert {row["name"] for row in rows} == regions
     listed = [*test, *Manifest.read(work / "training.json").training]
     assert sorted(entry.id for entry in listed) == [f"case_{number:05}" for number in range(6)]
-
-
-def test_a_case_that_was_not_downloaded_is_named(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / "pipelines"))
-    find_cases = runpy.run_path(str(REPOSITORY / "pipelines" / "kits_semisupervised.py"))["find_cases"]
-    (tmp_path / "case_00003").mkdir()
-    (tmp_path / "case_00003" / "segmentation.nii.gz").touch()
-    with pytest.raises(SystemExit, match=r"case_00003: has no imaging\.nii\.gz"):
-        find_cases(tmp_path)
