@@ -43,14 +43,16 @@ def test_labels_of_the_copy_paste_arms():
         if arm.config == "bcp_hippocampus":
             config = config_of(arm, 1000)
             labeller, calibration = config["pseudo_labeller"], config["teacher"]["calibration"]
-            found[name] = (labeller["decoder"], labeller["min_confidence"], calibration is not None)
+            kind = calibration and calibration["_target_"].rpartition(".")[2]
+            found[name] = (labeller["decoder"], labeller["min_confidence"], kind)
     assert found == {
-        "bcp_published": ("threshold", 0.0, False),
-        "bcp_rankseg": ("rankseg", 0.0, False),
-        "bcp_published_confident": ("threshold", 0.8, False),
-        "bcp_rankseg_confident": ("rankseg", 0.8, False),
-        "bcp_published_calibrated": ("threshold", 0.0, True),
-        "bcp_rankseg_calibrated": ("rankseg", 0.0, True),
+        "bcp_published": ("threshold", 0.0, None),
+        "bcp_rankseg": ("rankseg", 0.0, None),
+        "bcp_published_confident": ("threshold", 0.8, None),
+        "bcp_rankseg_confident": ("rankseg", 0.8, None),
+        "bcp_published_calibrated": ("threshold", 0.0, "Temperature"),
+        "bcp_rankseg_calibrated": ("rankseg", 0.0, "Temperature"),
+        "bcp_rankseg_isotonic": ("rankseg", 0.0, "IsotonicCalibration"),
     }
 
 
