@@ -2,18 +2,28 @@
 
 Of five folds the first is the test set, the second tunes the decoding, the others are trained on. The last checkpoint
 is taken, so that the tuning fold, which training validates on, chooses no weights. Test cases are predicted by argmax
-and as tuned, scored by the challenge's rules, and set side by side by `rankseg-med ab`. Every step is a `rankseg-med`
-command, printed as it runs, and resumable: run the script again to go on.
+(without the config's cleanup, as `rankseg-med ab` has it) and as tuned, scored by the challenge's rules, and set side
+by side by `rankseg-med ab`. Every step is a `rankseg-med` command, printed as it runs, and resumable: run the script
+again to go on.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from data_sets import Case, DataSet
 from recipe_steps import FOLDS, overlay_of, rankseg_med, train, write_list
 
+from rankseg_med.studies import atomic_write
+
 TEST, TUNING = 0, 1
+ARGMAX: dict[str, object] = {
+    "decoder": {"_target_": "rankseg_med.decode.make_decoder", "name": "argmax"},
+    "cleanup": None,
+}
+"""What `rankseg-med ab` calls argmax; were the config's cleanup left in, the same name would have two scores."""
+
 _FEWEST_TO_TUNE_ON = 5
 
 
@@ -52,9 +62,14 @@ def run_recipe(data_set: DataSet, cases: Sequence[Case], options: argparse.Names
     compared = [*network, *data, "--regions", regions, "--workers", options.workers]
     if not tuned.exists():
         rankseg_med("tune", lists[TUNING], lists[TUNING], "--config", config, *compared, "--output", tuned)
-    for name, decoding in {"argmax": ["--config", config, "--decoder", "argmax"], "tuned": ["--config", tuned]}.items():
+    plain = work / "argmax" / "argmax.yaml"
+    with atomic_write(plain) as temporary:
+        temporary.write_text(yaml.safe_dump({"extends": str(config.resolve()), **ARGMAX}), encoding="utf-8")
+    for name, decoding in {"argmax": plain, "tuned": tuned}.items():
         predictions = work / name / "predictions"
-        rankseg_med("predict", lists[TEST], *decoding, *network, *data, "--output", predictions)
+        rankseg_med("predict", lists[TEST], "--config", decoding, *network, *data, "--output", predictions)
+        scored = ["--labels", _named(data_set)] if data_set.preset == "nnunet" else []
+        rules = ["--preset", data_set.preset, *scored, *data, "--output", work / name / "scores"]
         rankseg_med("evaluate", predictions, lists[TEST], *rules)
     if not (work / "ab").exists():
         rankseg_med("ab", lists[TEST], lists[TEST], "--config", tuned, *compared, "--output", work / "ab")
