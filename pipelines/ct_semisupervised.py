@@ -10,12 +10,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from data_sets import Case, DataSet
-from recipe_steps import FOLDS, rankseg_med, write_list
-
-from rankseg_med.workflows.config import find_config
-from rankseg_med.workflows.train import RECORD
+from recipe_steps import FOLDS, overlay_of, rankseg_med, train, write_list
 
 TEST, VALIDATION = 0, 1
 
@@ -23,11 +19,10 @@ ARMS = ("supervised", "published", "rankseg")
 """Labels alone; copy-paste with argmax for pseudo-labels; copy-paste with RankSEG, of calibrated probabilities."""
 
 
-def overlay_of(arm: str, data_set: DataSet, base: str | None) -> dict[str, object]:
+def overlay_of_arm(arm: str, data_set: DataSet, base: str | None) -> dict[str, object]:
     """An arm's config: that of the data set, with what makes the arm; ``base`` replaces the shipped config."""
     shipped = data_set.config if arm == "supervised" else f"bcp_{data_set.config}"
-    extended = str(find_config(base or shipped).resolve())
-    overlay: dict[str, object] = {"extends": extended, "label_names": ["background", *data_set.label_names]}
+    overlay = overlay_of(base or shipped, data_set)
     if arm == "published":
         overlay |= {"pseudo_labeller::decoder": "argmax", "teacher::calibration": None}
     return overlay
@@ -36,18 +31,13 @@ def overlay_of(arm: str, data_set: DataSet, base: str | None) -> dict[str, objec
 def run_arm(arm: str, data_set: DataSet, lists: tuple[Path, Path], options: argparse.Namespace) -> None:
     """Train, predict the test set, score it."""
     folder = options.work / arm / f"seed_{options.seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    config, run, finished = folder / "config.yaml", folder / "run", folder / "trained"
+    config, run = folder / "config.yaml", folder / "run"
     base = options.supervised_config if arm == "supervised" else options.bcp_config
-    config.write_text(yaml.safe_dump(overlay_of(arm, data_set, base)))
     training, test = lists
     data = ["--data-root", options.data]
-    if not finished.exists():
-        resume = ["--resume"] if (run / RECORD).exists() else []
-        chosen = ["--labelled", options.labelled, "--fold", VALIDATION, "--seed", options.seed, *resume]
-        paths = ["--config", config, "--manifest", training, *data, "--output", run]
-        rankseg_med("train", *paths, *chosen, processes=options.processes)
-        finished.touch()
+    asked = {"fold": VALIDATION, "seed": options.seed, "labelled": options.labelled}
+    overlay = overlay_of_arm(arm, data_set, base)
+    train(overlay, config, training, options.data, run, **asked, processes=options.processes)
     model = ["--config", config, "--checkpoint", run / "last.pt", "--decoder", "argmax"]
     rankseg_med("predict", test, *model, *data, "--output", folder / "predictions")
     scores = [*data, "--preset", data_set.preset, "--output", folder / "scores"]

@@ -56,7 +56,7 @@ def lits_cases(data: Path) -> list[Case]:
     """``volume-<n>.nii`` with ``segmentation-<n>.nii`` beside them, by number, in the folder or in folders below it.
 
     Raises:
-        SystemExit: A volume has no segmentation, or occurs twice.
+        SystemExit: A volume has no segmentation, or occurs twice; there are none.
     """
     cases: dict[int, Case] = {}
     for image in data.rglob("volume-*.nii*"):
@@ -70,6 +70,10 @@ def lits_cases(data: Path) -> list[Case]:
         if not label.is_file():
             raise SystemExit(f"{image}: has no {label.name} beside it; is the download complete?")
         cases[number] = Case(f"volume-{number}", image, label)
+    if not cases:
+        raise SystemExit(
+            f"{data}: must hold volume-<n>.nii with segmentation-<n>.nii beside it, here or below; has none"
+        )
     return [cases[number] for number in sorted(cases)]
 
 
@@ -77,7 +81,7 @@ def kits_cases(data: Path) -> list[Case]:
     """``case_<nnnnn>/imaging.nii.gz`` with ``segmentation.nii.gz``; cases without one, the test set, are left alone.
 
     Raises:
-        SystemExit: A case has a segmentation and no image.
+        SystemExit: A case has a segmentation and no image; there are none.
     """
     cases = []
     for label in sorted(data.glob("case_*/segmentation.nii.gz")):
@@ -85,6 +89,11 @@ def kits_cases(data: Path) -> list[Case]:
         if not image.is_file():
             raise SystemExit(f"{label.parent}: has no imaging.nii.gz; run the challenge's download script")
         cases.append(Case(label.parent.name, image, label))
+    if not cases:
+        raise SystemExit(
+            f"{data}: must hold case_<nnnnn> folders with imaging.nii.gz and segmentation.nii.gz, has none; give the "
+            "folder data of KiTS19, or dataset of KiTS23"
+        )
     return cases
 
 
@@ -97,7 +106,7 @@ def decathlon_task(data: Path, config: str | None = None) -> tuple[DataSet, list
 
     Raises:
         SystemExit: There is no such folder or list, a listed file is missing, the images have several channels in one
-            file, or the task has no shipped config.
+            file, values of labels are left out, or the task has no shipped config.
     """
     path = data / "dataset.json"
     if not path.is_file():
@@ -112,11 +121,14 @@ def decathlon_task(data: Path, config: str | None = None) -> tuple[DataSet, list
             f"{path}: images of one channel are needed, these have {len(modalities)} in one 4-D file; write each "
             "channel to a file of its own and list them (docs/studies.md)"
         )
-    labels = tuple(listed.labels[str(value)] for value in range(1, len(listed.labels)))
+    values = [str(value) for value in range(1, len(listed.labels))]
+    if not values or not listed.labels.keys() >= set(values):
+        raise SystemExit(f"{path}: labels must be 0 (background), 1, 2, ... without a gap, has {listed.labels}")
     shipped = _DECATHLON_CONFIGS.get(data.resolve().name.partition("_")[0])
     if config is None and shipped is None:
         raise SystemExit(f"{data.resolve().name}: no config is shipped for this task; give one by --config")
     cases = [Case(entry.id, data / entry.images[0], data / entry.label) for entry in listed.training]
     if missing := [file for case in cases for file in (case.image, case.label) if not file.is_file()]:
         raise SystemExit(f"{path}: {len(missing)} listed files are missing, the first {missing[0]}; is all unpacked?")
+    labels = tuple(listed.labels[value] for value in values)
     return DataSet(listed.name, labels, config or shipped or "", preset="nnunet"), cases

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from rankseg_med.studies import Manifest
 from tests.conftest import REPOSITORY
 
 
@@ -13,24 +12,6 @@ from tests.conftest import REPOSITORY
 def data_sets(monkeypatch):
     monkeypatch.syspath_prepend(str(REPOSITORY / "pipelines"))
     return importlib.import_module("data_sets")
-
-
-@pytest.fixture
-def recipe_steps(data_sets):
-    return importlib.import_module("recipe_steps")
-
-
-def test_folds_are_those_of_the_shipped_list(data_sets, recipe_steps, tmp_path):
-    for number in range(131):
-        for kind in ("volume", "segmentation"):
-            (tmp_path / f"{kind}-{number}.nii").touch()
-    cases = data_sets.lits_cases(tmp_path)
-    path = recipe_steps.write_list(tmp_path / "list.json", cases, data_sets.LITS, tmp_path, set(range(5)))
-    shipped = Manifest.read(REPOSITORY / "data_manifests" / "lits.json")
-    listed = Manifest.read(path).training
-    assert sorted(listed, key=lambda entry: entry.id) == sorted(shipped.training, key=lambda entry: entry.id)
-    path = recipe_steps.write_list(tmp_path / "test.json", cases, data_sets.LITS, tmp_path, {0})
-    assert {entry.fold for entry in Manifest.read(path).training} == {0}
 
 
 def test_a_volume_twice_or_without_its_segmentation(data_sets, tmp_path):
@@ -84,6 +65,7 @@ def test_a_decathlon_task_is_what_its_list_says(data_sets, tmp_path):
     [
         ("Task04_Hippocampus", {"files": False}, "2 listed files are missing, the first .*hippocampus_001"),
         ("Task01_BrainTumour", {"modality": ("FLAIR", "T1w")}, "these have 2 in one 4-D file"),
+        ("Task04_Hippocampus", {"labels": ("background",)}, "labels must be 0 .background., 1, 2"),
         ("Task09_Spleen", {}, "no config is shipped for this task; give one by --config"),
     ],
 )
@@ -91,6 +73,17 @@ def test_a_decathlon_task_that_cannot_be_used(data_sets, tmp_path, task, options
     write_task(tmp_path / task, **options)
     with pytest.raises(SystemExit, match=message):
         data_sets.decathlon_task(tmp_path / task)
+
+
+@pytest.mark.parametrize(
+    ("find", "message"),
+    [("lits_cases", r"must hold volume-<n>\.nii"), ("kits_cases", "must hold case_<nnnnn> folders")],
+)
+def test_a_folder_without_cases(data_sets, tmp_path, find, message):
+    (tmp_path / "._volume-1.nii").touch()
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(SystemExit, match=message):
+            getattr(data_sets, find)(folder)
 
 
 def test_a_folder_that_is_no_decathlon_task(data_sets, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -62,10 +63,10 @@ def ids_of(path):
     return {entry.id for entry in Manifest.read(path).training}
 
 
-def scored(path):
+def dice_of(path):
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return {row["case_id"] for row in rows}, {row["name"] for row in rows}
+        rows = csv.DictReader(stream)
+        return {(row["case_id"], row["name"]): float(row["dice"] or "nan") for row in rows}
 
 
 @pytest.mark.slow
@@ -76,11 +77,15 @@ def test_from_the_download_to_a_verdict_and_on_again(run_recipe, tmp_path, scrip
     data.mkdir()
     write(data)
 
-    def run():
-        return run_recipe(script, data, work, *options, configs={"--config": config})
+    def run(*more):
+        return run_recipe(script, data, work, *options, *more, configs={"--config": config})
 
     scoring = ["predict", "evaluate"] * 2
-    assert [command[0] for command in run()] == ["train", "tune", *scoring, "ab"]
+    commands = run()
+    assert [command[0] for command in commands] == ["train", "tune", *scoring, "ab"]
+    assert [option(command, "--config") for command in commands if command[0] in ("predict", "ab")] == [
+        str(work / path) for path in ("argmax/argmax.yaml", "tuned/tuned.yaml", "tuned/tuned.yaml")
+    ]
     test, tuning = (ids_of(work / f"{name}.json") for name in ("test", "tuning"))
     record = json.loads((work / "run" / "training.json").read_text())
     trained = {study["case_id"] for study in record["training"]}
@@ -90,13 +95,25 @@ def test_from_the_download_to_a_verdict_and_on_again(run_recipe, tmp_path, scrip
     assert (set(tuned["cases"]), set(tuned["structures"])) == (tuning, structures)
     verdict = json.loads((work / "ab" / "ab.json").read_text())
     assert (set(verdict["patients"]), set(verdict["structures"])) == (test, structures)
-    assert (work / "ab" / "scores" / "tuned" / "scores.csv").is_file()
     for name in ("argmax", "tuned"):
-        assert scored(work / name / "scores" / "scores.csv") == (test, structures)
+        scores, compared = (dice_of(work / path / "scores.csv") for path in (f"{name}/scores", f"ab/scores/{name}"))
+        assert scores.keys() == compared.keys() == set(product(test, structures))
+        # That no score is where both are empty depends on the preset.
+        assert scores == pytest.approx(
+            {key: compared[key] if scores[key] >= 0 else np.nan for key in scores}, nan_ok=True
+        )
     decoder = yaml.safe_load((work / "tuned" / "tuned.yaml").read_text())["decoder"]
     (case, *_) = sorted(test)
     assert_decoded_by(decoder, json.loads((work / "tuned" / "predictions" / f"{case}.json").read_text()))
     assert [command[0] for command in run()] == scoring, "what is trained, tuned and compared is that"
+    shipped = (work / "config.yaml").read_text()
+    with pytest.raises(SystemExit, match=r"holds results of other settings \(seed: was 0, is now 1\)"):
+        run("--seed", 1)
+    assert (work / "config.yaml").read_text() == shipped
+
+
+def option(command, name):
+    return command[command.index(name) + 1]
 
 
 def assert_decoded_by(decoder, sidecar):
