@@ -23,6 +23,7 @@ from tests.conftest import REPOSITORY
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
 EPOCHS, ITERATIONS = 3, 40
 MODULE = (sys.executable, "-m", "rankseg_med")
+SIGNALS = [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def whole(command, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_one_signal_saves_the_iteration_and_says_how_to_go_on(command, whole, tmp_path, number):
     run = tmp_path / "a run"
     process = start(*MODULE, *command, "--output", run)
@@ -144,7 +145,7 @@ def test_a_second_signal_stops_at_once_and_leaves_a_run_to_go_on_with(command, t
     assert resumed.returncode == 0, messages
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_before_the_first_iteration_there_is_nothing_to_save(command, tmp_path, number):
     run = tmp_path / "run"
     process = start(*MODULE, *command, "--output", run)
