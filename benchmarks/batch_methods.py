@@ -36,12 +36,12 @@ from monai.transforms import (
 )
 from safetensors.torch import save_file
 
+from rankseg_med.configuration.config import load_config
 from rankseg_med.networks import load_weights
+from rankseg_med.runs.run import RunOptions, run_job
+from rankseg_med.runs.spread import IN_PROCESS, InProcesses, OnRay, Spread
 from rankseg_med.studies import Study
-from rankseg_med.workflows.config import load_config
 from rankseg_med.workflows.predict import PredictJob
-from rankseg_med.workflows.run import RunOptions, run_job
-from rankseg_med.workflows.spread import IN_PROCESS, InProcesses, OnRay, Spread
 
 Tick = Callable[[], None]
 Method = Callable[[Sequence[Study], Path, Path, Tick], dict[str, int]]

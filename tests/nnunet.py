@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK
 from scipy.ndimage import gaussian_filter
 
-from rankseg_med.studies.phantom import make_phantom, write_phantom
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 
 GRIDS = {
     "canonical": {},

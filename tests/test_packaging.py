@@ -22,7 +22,7 @@ def test_the_wheel_predicts_by_itself(tmp_path):
         "import rankseg_med, sys\n"
         "from pathlib import Path\n"
         "from rankseg_med.networks import shipped_checkpoint\n"
-        "from rankseg_med.workflows.config import load_config\n"
+        "from rankseg_med.configuration.config import load_config\n"
         "from rankseg_med.workflows.predict import Prediction\n"
         "Prediction.from_config(load_config('inference', 'demo'), [shipped_checkpoint('demo')], Path('out'))\n"
         "print(rankseg_med.__file__)"

@@ -16,13 +16,23 @@ ROOMS = {
     "inference": {"decode", "transforms", "calibration"},
     "semisupervised": {"decode", "cleanup", "losses", "calibration"},
     "report": {"metrics", "studies"},
+    # It knows every part that a config may name.
+    "configuration": {"decode", "losses", "studies", "calibration", "transforms", "inference", "semisupervised"},
+    "runs": {"executors", "studies"},
+    "training": {"configuration", "calibration", "runs", "semisupervised", "studies", "transforms"},
     "workflows": {
-        *("decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"),
-        *("transforms", "inference", "semisupervised", "executors", "report"),
+        *("calibration", "configuration", "decode", "inference", "networks", "runs", "semisupervised", "studies"),
+        "transforms",
     },
-    # The plan has it below workflows, which still holds what is to be runs and configuration.
-    "evaluation": {"decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "workflows"},
-    "cli": {"evaluation", "workflows", "report", "studies", "networks", "executors"},
+    "evaluation": {
+        *("decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "configuration", "runs"),
+        "workflows",
+    },
+    "demo": {"configuration", "decode", "evaluation", "metrics", "networks", "report", "runs", "studies", "workflows"},
+    "cli": {
+        *("configuration", "demo", "evaluation", "executors", "networks", "report", "runs", "studies", "training"),
+        *("decode", "metrics", "workflows"),
+    },
 }
 
 

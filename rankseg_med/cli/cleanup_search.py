@@ -12,8 +12,8 @@ from rich.table import Table
 
 from rankseg_med.cli.console import output, say
 from rankseg_med.cli.options import DataRootOption, FoldOption
-from rankseg_med.workflows.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup
-from rankseg_med.workflows.cleanup_trials import CleanupSearch
+from rankseg_med.evaluation.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup
+from rankseg_med.evaluation.cleanup_trials import CleanupSearch
 
 _DEFAULT_ML = ", ".join(f"{volume:g}" for volume in MINIMUM_VOLUMES_ML)
 

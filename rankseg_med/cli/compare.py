@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rankseg_med.cli.console import complain, output
 from rankseg_med.cli.options import PatientsOption
-from rankseg_med.workflows.compare import RegionComparison, compare
+from rankseg_med.evaluation.compare import RegionComparison, compare
 
 
 def compare_command(

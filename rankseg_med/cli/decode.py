@@ -10,9 +10,9 @@ import typer
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import AxesOption, CalibrationFileOption, RegionChannelsOption, known_device, parse_regions
+from rankseg_med.configuration.config import Device, load_config
 from rankseg_med.studies.nnunet import read_nnunet_labels
 from rankseg_med.studies.probability_files import list_probabilities
-from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.decode import DecodeJob
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from rankseg_med.workflows.config import Config
+from rankseg_med.configuration.config import Config
 
 DecoderOption: TypeAlias = Annotated[
     Literal["dice", "iou", "argmax"] | None,

@@ -9,9 +9,9 @@ import typer
 
 from rankseg_med.cli.console import output, say
 from rankseg_med.cli.options import known_device
+from rankseg_med.configuration.config import Device
+from rankseg_med.demo.demo import run_demo
 from rankseg_med.report.tables import comparison_table
-from rankseg_med.workflows.config import Device
-from rankseg_med.workflows.demo import run_demo
 
 
 def demo_command(

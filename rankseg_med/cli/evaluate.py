@@ -20,10 +20,10 @@ from rankseg_med.cli.options import (
     parse_regions,
     wrong_options,
 )
+from rankseg_med.evaluation.evaluate import Missing, evaluate
+from rankseg_med.evaluation.plan import plan_evaluation
 from rankseg_med.report.lits import evaluation_tables
-from rankseg_med.workflows.evaluate import Missing, evaluate
-from rankseg_med.workflows.evaluation_plan import plan_evaluation
-from rankseg_med.workflows.run import RunOptions
+from rankseg_med.runs.run import RunOptions
 
 
 # Scores are derived: what has changed is scored again unasked, and no GPU is needed.

@@ -15,11 +15,11 @@ from rankseg_med.cli.console import say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import wrong_options
+from rankseg_med.runs.job import CaseT, Job
+from rankseg_med.runs.run import CaseOutcome, RunOptions, run_job
+from rankseg_med.runs.shard import Shard
+from rankseg_med.runs.spread import InProcess, InProcesses, OnRay, Spread
 from rankseg_med.studies import Listing
-from rankseg_med.workflows.job import CaseT, Job
-from rankseg_med.workflows.run import CaseOutcome, RunOptions, run_job
-from rankseg_med.workflows.shard import Shard
-from rankseg_med.workflows.spread import InProcess, InProcesses, OnRay, Spread
 
 Executor = Literal["in-process", "processes", "ray"]
 

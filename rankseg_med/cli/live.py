@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rankseg_med.cli.console import messages
-from rankseg_med.workflows.run import CaseOutcome
+from rankseg_med.runs.run import CaseOutcome
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Annotated, TypeAlias, TypedDict
 import typer
 
 from rankseg_med.cli.options import known_device
+from rankseg_med.configuration.config import Device, load_config
 from rankseg_med.evaluation import Network, NetworkCase, find_network_cases, structures_of_config
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.workflows.config import Device, load_config
 
 CheckpointOption: TypeAlias = Annotated[
     list[str] | None,

@@ -9,9 +9,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from rankseg_med.configuration.config import ConfigError, usable_device
 from rankseg_med.studies import StudyError
 from rankseg_med.studies.probability_files import Axes
-from rankseg_med.workflows.config import ConfigError, usable_device
 
 CalibrationFileOption: TypeAlias = Annotated[
     Path | None,

@@ -10,9 +10,9 @@ import typer
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import CalibrationFileOption, DataRootOption, FoldOption, known_device
+from rankseg_med.configuration.config import Device, load_config
 from rankseg_med.networks import shipped_checkpoint
 from rankseg_med.studies import list_studies
-from rankseg_med.workflows.config import Device, load_config
 from rankseg_med.workflows.predict import PredictJob
 
 

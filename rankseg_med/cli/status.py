@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from rankseg_med.cli.console import output, say
-from rankseg_med.workflows.status import FolderStatus, folder_status
+from rankseg_med.runs.status import FolderStatus, folder_status
 
 
 def status_command(

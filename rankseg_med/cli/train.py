@@ -16,10 +16,10 @@ import typer
 from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.options import known_device
+from rankseg_med.configuration.config import Device, load_config
 from rankseg_med.studies import find_studies
-from rankseg_med.workflows.config import Device, load_config
-from rankseg_med.workflows.train import TrainingProgress, split_studies, train, unlabelled_studies
-from rankseg_med.workflows.training_processes import is_first_process
+from rankseg_med.training.processes import is_first_process
+from rankseg_med.training.train import TrainingProgress, split_studies, train, unlabelled_studies
 
 log = logging.getLogger(__name__)
 

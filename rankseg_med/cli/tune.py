@@ -26,6 +26,7 @@ from rankseg_med.cli.options import (
     parse_labels,
     parse_regions,
 )
+from rankseg_med.configuration.config import find_config, load_config
 from rankseg_med.evaluation import (
     LabelledCase,
     Task,
@@ -38,7 +39,6 @@ from rankseg_med.evaluation import (
 )
 from rankseg_med.report.as_terminal import as_terminal
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.workflows.config import find_config, load_config
 
 _SHOWN = 10
 

@@ -12,7 +12,9 @@ from rankseg_med.decode.decoder import Presence
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.evaluation.ab_document import NAMES, document_of
 from rankseg_med.evaluation.ab_pictures import draw_worst
+from rankseg_med.evaluation.case_pool import open_pool
 from rankseg_med.evaluation.cases import DecodableCase
+from rankseg_med.evaluation.files import write_scores
 from rankseg_med.evaluation.settings import settings_of
 from rankseg_med.evaluation.side_by_side import SideBySide, set_side_by_side
 from rankseg_med.evaluation.unseen import check_unseen
@@ -24,8 +26,6 @@ from rankseg_med.report.document import Document, Picture
 from rankseg_med.studies import write_json
 from rankseg_med.studies.atomic_folder import atomic_folder, check_new_folder
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.workflows.case_pool import open_pool
-from rankseg_med.workflows.evaluation_files import write_scores
 
 _SCORE: dict[Metric, str] = {"dice": "dice", "iou": "jaccard"}
 _SURFACES = ("surface_dice", "hd95_mm", "assd_mm")

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Real, UInt8
 
+from rankseg_med.evaluation.case_pool import map_cases
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.settings import Setting, label_maps
 from rankseg_med.evaluation.side_by_side import SideBySide
@@ -19,7 +20,6 @@ from rankseg_med.report.document import Picture
 from rankseg_med.report.overlay import save_overlay
 from rankseg_med.studies import load_image
 from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.workflows.case_pool import map_cases
 
 _MARGIN_MM = 20.0
 

@@ -10,13 +10,13 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
+from rankseg_med.configuration.config import Config, load_config
 from rankseg_med.decode import RankSEGDecoder
 from rankseg_med.decode.decoder import Presence
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.studies.nnunet import NnunetLabels
 from rankseg_med.studies.region_channels import RegionChannels
-from rankseg_med.workflows.config import Config, load_config
 from rankseg_med.workflows.decode import DecodeJob, Decoding
 from rankseg_med.workflows.finishing import cleaned
 from rankseg_med.workflows.predict import one_thread

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from rankseg_med.evaluation.case_pool import map_cases
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.groups import ALL, Group, groups_of
 from rankseg_med.evaluation.settings import ARGMAX, Setting, label_maps
@@ -23,7 +24,6 @@ from rankseg_med.metrics import (
 )
 from rankseg_med.metrics.paired import CaseDifference
 from rankseg_med.studies import StudyError
-from rankseg_med.workflows.case_pool import map_cases
 
 MEAN = "mean"
 """In the place of a structure: mean over those that have a score with every setting, case by case."""

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from rankseg_med.calibration import Calibration, ReliabilityCounts, save_calibration
+from rankseg_med.configuration.calibration_file import CalibrationFile
+from rankseg_med.evaluation.case_pool import map_cases, open_pool
 from rankseg_med.evaluation.tuning_choice import choose
 from rankseg_med.evaluation.tuning_evidence import Evidence, fit, observe, to_counts
 from rankseg_med.evaluation.tuning_folds import fold_of_patient, patient_folds
@@ -28,8 +30,6 @@ from rankseg_med.evaluation.tuning_settings import (
 from rankseg_med.evaluation.tuning_task import LabelledCase, Task
 from rankseg_med.evaluation.tuning_trials import CaseTrials, Prepared, try_case
 from rankseg_med.studies import StudyError
-from rankseg_med.workflows.calibration_file import CalibrationFile
-from rankseg_med.workflows.case_pool import map_cases, open_pool
 
 FEWEST_PATIENTS = 5
 """With fewer, all gain by chance in more than 5 % of draws."""

@@ -15,9 +15,9 @@ from rankseg_med.evaluation.tuning_result import Tuning
 from rankseg_med.report.as_markdown import as_markdown
 from rankseg_med.report.document import Picture
 from rankseg_med.report.reliability_diagram import ReliabilityCurve, save_reliability_diagrams
+from rankseg_med.runs.provenance import VERSIONS, now
 from rankseg_med.studies import atomic_write
 from rankseg_med.studies.json_file import write_json
-from rankseg_med.workflows.provenance import VERSIONS, now
 
 _TITLE = "Before, and after on cases that were not fitted to; each case counts the same."
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, UInt8
 from monai.transforms import Transform
 from torch import Tensor
 
+from rankseg_med.configuration.calibration_file import CalibrationFile
 from rankseg_med.decode import ArgmaxDecoder, Decoded, make_decoder
 from rankseg_med.evaluation.quality import soft_dice_of_sums
 from rankseg_med.evaluation.tuning_evidence import to_array
@@ -24,7 +25,6 @@ from rankseg_med.evaluation.tuning_settings import (
 from rankseg_med.evaluation.tuning_task import SCORES, LabelledCase, Task
 from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.transforms import KeepLargestComponent
-from rankseg_med.workflows.calibration_file import CalibrationFile
 from rankseg_med.workflows.finishing import cleaned
 from rankseg_med.workflows.predict import one_thread
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from rankseg_med.configuration.config import find_config
 from rankseg_med.evaluation.cases import DecodableCase
+from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.studies import StudyError, check_regular_file
-from rankseg_med.workflows.config import find_config
-from rankseg_med.workflows.patients import read_patients
 
 
 class _Record(BaseModel):

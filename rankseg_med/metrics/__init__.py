@@ -8,13 +8,13 @@ the same numbers as a MONAI metric; it is not imported here because it needs tor
 from rankseg_med.metrics.case import RegionScores, score_label_maps
 from rankseg_med.metrics.catalogue import METRICS
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
-from rankseg_med.metrics.evaluation import Evaluation, MetricSummary, summarise
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
 from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
 from rankseg_med.metrics.paired import PairedComparison, compare_paired
 from rankseg_med.metrics.presets import PRESETS, Preset, find_preset, label_fault
 from rankseg_med.metrics.regions import Region, label_regions
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
+from rankseg_med.metrics.summary import Evaluation, MetricSummary, summarise
 from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
 from rankseg_med.metrics.volume import relative_volume_difference, volume_ml
 

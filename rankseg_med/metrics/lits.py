@@ -33,10 +33,10 @@ from rankseg_med.metrics._checks import check_same_shape, check_spacing
 from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.metrics.case import RegionScores
 from rankseg_med.metrics.empty import EMPTY_POLICIES
-from rankseg_med.metrics.evaluation import Evaluation
 from rankseg_med.metrics.lits_detection import Detection, detect_as_official, detect_one_to_one
 from rankseg_med.metrics.regions import Region
 from rankseg_med.metrics.scoring import Scoring, score_masks
+from rankseg_med.metrics.summary import Evaluation
 from rankseg_med.metrics.volume import volume_ml
 
 UNDEFINED = 9001.0

@@ -17,19 +17,19 @@ from monai.transforms import Transform
 from torch import Tensor
 
 from rankseg_med.calibration import Calibration, CalibrationError
+from rankseg_med.configuration.calibration_file import CalibrationFile, calibration_file_of, record_of
+from rankseg_med.configuration.config import Config, ConfigError, digest_of
 from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, SlabSession
 from rankseg_med.decode.at_half import AtHalfDecoder
 from rankseg_med.decode.session import Store
 from rankseg_med.decode.validation import SUM_TOLERANCE, check_values
+from rankseg_med.runs.job import Written
 from rankseg_med.studies import StudyError, write_label_map
 from rankseg_med.studies.nnunet import NnunetLabels
 from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
 from rankseg_med.studies.probability_files import ProbabilityStudy
 from rankseg_med.studies.region_channels import RegionChannels
-from rankseg_med.workflows.calibration_file import CalibrationFile, calibration_file_of, record_of
-from rankseg_med.workflows.config import Config, ConfigError, digest_of
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
-from rankseg_med.workflows.job import Written
 from rankseg_med.workflows.predict import one_thread
 
 

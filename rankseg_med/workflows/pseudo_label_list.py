@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankseg_med.runs.resume import state_of
 from rankseg_med.studies import LabelledEntry, Manifest, Study, remove_unfinished
 from rankseg_med.workflows.predict import label_map_path
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
-from rankseg_med.workflows.resume import state_of
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from rankseg_med.studies.phantom import make_phantom, write_phantom
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from tests.evaluation.test_ab import write_case
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rankseg_med.calibration import IsotonicCalibration, save_calibration
+from rankseg_med.configuration.devices import available_devices
 from rankseg_med.studies import LabelledEntry, Manifest
-from rankseg_med.workflows.configuration.devices import available_devices
 
 COMMANDS = ("predict", "pseudo-label", "decode", "train")
 

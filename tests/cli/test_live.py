@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rankseg_med.cli import live as module
 from rankseg_med.cli.live import LiveRun
-from rankseg_med.workflows.run import CaseOutcome
+from rankseg_med.runs.run import CaseOutcome
 
 CASES = [SimpleNamespace(case_id=f"liver_{number}") for number in range(4)]
 

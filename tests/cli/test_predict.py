@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.networks import SHIPPED_WEIGHTS
-from rankseg_med.studies.phantom import make_phantom, write_phantom
 
 DEMO = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu")
 

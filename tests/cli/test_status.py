@@ -6,8 +6,8 @@ import subprocess
 import sys
 from threading import Timer
 
+from rankseg_med.runs.plan import record_plan
 from rankseg_med.studies import Sidecar
-from rankseg_med.workflows.run_plan import record_plan
 
 
 def sidecar(case_id: str, status: str, **entries: object) -> Sidecar:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.studies import Sidecar
-from rankseg_med.studies.phantom import make_phantom, write_phantom
 
 STUDIES = 15
 

@@ -10,7 +10,7 @@ import yaml
 
 from rankseg_med.calibration import load_calibration
 from rankseg_med.decode import make_decoder
-from rankseg_med.studies.phantom import make_phantom, write_phantom
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from tests.cli.conftest import Result
 from tests.evaluation.conftest import save_label_map, save_probabilities
 from tests.evaluation.tuning_cases import calibrated_core, made, overconfident

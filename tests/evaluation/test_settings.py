@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from rankseg_med.calibration import Temperature, save_calibration
+from rankseg_med.configuration.config import load_config
 from rankseg_med.decode import RankSEGDecoder
 from rankseg_med.evaluation import find_cases, structures_of
 from rankseg_med.evaluation.settings import label_maps, settings_of
-from rankseg_med.workflows.config import load_config
 from rankseg_med.workflows.decode import DecodeJob
 from tests.evaluation.conftest import dirichlet
 from tests.nnunet import write_output, write_phantoms

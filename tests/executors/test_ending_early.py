@@ -163,7 +163,7 @@ def test_an_interrupt_goes_before_an_error_of_the_iterable(error_delay):
 
 @pytest.fixture
 def has_come_through() -> Iterator[threading.Event]:
-    """Whether Ctrl-C has interrupted the caller, on a busy machine late; here it does so in a shell's background too."""
+    """Whether Ctrl-C has interrupted the caller, late on a busy machine, and in the background of a shell too."""
     event = threading.Event()
 
     def interrupt(*_: object) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.studies import LabelledEntry, Manifest
-from rankseg_med.studies.phantom import make_phantom, write_phantom
 
 CASES = 6
 _PATIENCE_S = 120

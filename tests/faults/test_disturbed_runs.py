@@ -189,7 +189,7 @@ def test_a_full_disk(commands, tmp_path):
     output = tmp_path / "small"
     output.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", output], check=False).returncode:
-        pytest.skip("mounting is not allowed here; tests/workflows/test_run_record.py simulates it")
+        pytest.skip("mounting is not allowed here; tests/runs/test_run_record.py simulates it")
     command = commands("predict")
     try:
         filler = output / "filler"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.studies import Manifest
-from rankseg_med.studies.phantom import make_phantom, write_phantom
 from tests.pipelines.conftest import semisupervised
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.studies import Manifest
-from rankseg_med.studies.phantom import make_phantom, write_phantom
 
 CASES = 25
 """Five in each fold."""

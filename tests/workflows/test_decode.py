@@ -11,16 +11,16 @@ import SimpleITK
 import torch
 
 from rankseg_med.cleanup import keep_largest_component
+from rankseg_med.configuration.config import load_config
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 from rankseg_med.decode.at_half import AtHalfDecoder
+from rankseg_med.runs.run import run_job
 from rankseg_med.studies import StudyError
 from rankseg_med.studies.nnunet import read_nnunet_labels
 from rankseg_med.studies.probability_files import find_probabilities
 from rankseg_med.studies.region_channels import RegionChannels
 from rankseg_med.transforms import KeepLargestComponent, RemoveSmallComponents
-from rankseg_med.workflows.config import load_config
 from rankseg_med.workflows.decode import DecodeJob, Decoding
-from rankseg_med.workflows.run import run_job
 from tests.nnunet import GRIDS, write_output, write_phantoms
 
 

@@ -11,16 +11,16 @@ from monai.transforms import Compose, Orientationd, Spacingd
 from safetensors.torch import load_file, save_file
 
 from rankseg_med.cleanup import keep_largest_component
+from rankseg_med.configuration.config import load_config
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
+from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
+from rankseg_med.runs.run import RunOptions, run_job
+from rankseg_med.runs.spread import InProcess
 from rankseg_med.studies import Sidecar, StudyError, find_studies
-from rankseg_med.studies.phantom import make_phantom, write_phantom
 from rankseg_med.transforms import KeepLargestComponent, LoadStudyd, RemoveSmallComponents
-from rankseg_med.workflows.config import load_config
 from rankseg_med.workflows.predict import Prediction, PredictJob
-from rankseg_med.workflows.run import RunOptions, run_job
-from rankseg_med.workflows.spread import InProcess
 
 
 class BrightIsForeground(torch.nn.Module):

@@ -11,17 +11,17 @@ from monai.transforms import Compose
 from scipy import ndimage
 
 from rankseg_med.calibration import Temperature
+from rankseg_med.configuration.config import ConfigError, load_config
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
+from rankseg_med.runs.run import RunOptions, run_job
 from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
 from rankseg_med.studies import Sidecar, Study, find_studies
 from rankseg_med.transforms import LoadStudyd
-from rankseg_med.workflows.config import ConfigError, load_config
 from rankseg_med.workflows.predict import Prediction, PredictJob
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob, quality
-from rankseg_med.workflows.run import RunOptions, run_job
 
 
 class IntensityIsLogit(torch.nn.Module):

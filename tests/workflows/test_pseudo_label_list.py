@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from monai.data import load_decathlon_datalist
 
+from rankseg_med.runs.job import results_digest
 from rankseg_med.semisupervised import PseudoLabeller
 from rankseg_med.studies import Manifest, OutputFile, Sidecar, Study, find_studies, fingerprint
-from rankseg_med.workflows.job import results_digest
 from rankseg_med.workflows.predict import Prediction, PredictJob
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import write_data_list

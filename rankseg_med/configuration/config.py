@@ -1,0 +1,134 @@
+"""Configs: a base per job, an overlay per data set, both MONAI Bundle YAML."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from rankseg_med.configuration.components import check_components
+from rankseg_med.configuration.devices import check_device_name, usable_device
+from rankseg_med.configuration.error import ConfigError
+from rankseg_med.configuration.files import (
+    base_file,
+    extended_config,
+    find_config,
+    layers_of,
+    read_config_file,
+    shipped_configs,
+)
+from rankseg_med.configuration.labels import check_labels
+from rankseg_med.configuration.layers import Layers, check_use, lay_over
+from rankseg_med.configuration.parser import Config
+from rankseg_med.configuration.references import check_references, is_written_out
+from rankseg_med.configuration.values import check_values
+from rankseg_med.studies import content_digest
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Device",
+    "Job",
+    "digest_of",
+    "extended_config",
+    "find_config",
+    "load_config",
+    "read_config_file",
+    "shipped_configs",
+    "usable_device",
+]
+
+Job = Literal["inference", "train", "decode"]
+Device: TypeAlias = str
+"""``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
+
+_REQUIRED = {
+    "inference": ("label_names", "network_def"),
+    "train": ("label_names", "network_def"),
+    "decode": (),
+}
+# What jobs read as it stands, so that references and expressions are put in place.
+_READ_AS_IT_STANDS = (
+    "label_names",
+    *("epochs", "iterations_per_epoch", "validate_every", "batch_size", "num_workers", "cache_rate"),
+)
+# Where things are worked out, which is no part of the result.
+_NOT_IN_RESULTS = ("device", "store", "store_folder", "bundle_root")
+
+
+def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto") -> Config:
+    """Read a job's base config with an overlay merged over it, and look for what cannot be right.
+
+    Args:
+        job: ``"inference"``, ``"train"`` or ``"decode"``: which shipped base to start from.
+        overlay: Path of a YAML or JSON file, or the name of a shipped config such as ``"demo"``. Its entries replace
+            those of the base; ``inferer::overlap: 0.7`` replaces one nested value. An entry ``extends`` names another
+            overlay that comes first: a shipped one, or a file relative to this one's folder. Trusted files only:
+            expressions that start with ``$`` are run as code. None for the base alone, which is complete for
+            ``"decode"``.
+        device: ``"auto"`` leaves it to the config, which takes CUDA where there is one and it says nothing else.
+
+    Returns:
+        The merged config; `get_parsed_content` builds its entries, and raises `ConfigError` where that fails.
+
+    Raises:
+        ConfigError: No such file or name, not YAML, or a key that stands twice; a key or argument that nothing knows;
+            an id that the job needs is missing; a value, a label or a reference that cannot be right; an entry that
+            the job would pass over although it is meant to change the result; a device that is not there. The message
+            names the file, the entry and, where there is one, the nearest that is known.
+    """
+    path = base_file(job) if overlay is None else find_config(overlay)
+    layers = lay_over(job, [] if overlay is None else layers_of(path))
+    missing = [entry for entry in _REQUIRED[job] if entry not in layers.kept]
+    if missing:
+        raise ConfigError(
+            f"{path}: lacks {', '.join(missing)}; an overlay of {job}.yaml must define what the base does not "
+            "(see configs/demo.yaml)"
+        )
+    try:
+        if device != "auto":
+            # A word that is no device is wrong, even where it is not used; a device that is not there need not be.
+            if is_written_out(layers.everything["device"]):
+                check_device_name(layers.everything["device"])
+            layers.everything["device"] = usable_device(device)
+        return _checked(job, layers)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _checked(job: Job, layers: Layers) -> Config:
+    """What is kept of the layers, after all was looked at that can be without building anything large."""
+    check_use(job, layers)
+    config = Config({key: value for key, value in layers.everything.get().items() if key in layers.kept})
+    # A copy, because macros are put in place there.
+    everything = Config(copy.deepcopy(layers.everything.get()))
+    check_references(everything, layers.kept)
+    everything.get_parsed_content("imports")
+    device = everything.get_parsed_content("device")
+    found = usable_device(device)
+    if isinstance(device, str):
+        config["device"] = found
+    check_components(everything)
+    check_values(everything)
+    check_labels(everything)
+    for key in layers.kept.intersection(_READ_AS_IT_STANDS):
+        config[key] = everything.get_parsed_content(key)
+    return config
+
+
+def digest_of(settings: Mapping[str, Any], files: Sequence[Path] = ()) -> str:
+    """Digest of what outputs depend on: settings, but for where they are worked out, and the content of files.
+
+    Args:
+        settings: Of a config, unresolved.
+        files: Such as weights; their names do not count.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    kept = {name: value for name, value in settings.items() if name not in _NOT_IN_RESULTS}
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256("\0".join([text, *map(content_digest, files)]).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Synthetic studies, and the demonstration on them."""

@@ -1,0 +1,188 @@
+"""Score the label maps of one folder against those of another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from rankseg_med.evaluation.files import write_scores, write_summary
+from rankseg_med.evaluation.patients import read_patients
+from rankseg_med.evaluation.plan import EvaluationPlan
+from rankseg_med.evaluation.scoring_job import CaseScores, Pair, ScoringJob, score_pairs
+from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Scoring, label_regions
+from rankseg_med.metrics.lits import LitsEvaluation, summarise_lits
+from rankseg_med.runs.claims import claimed
+from rankseg_med.runs.run import CaseOutcome, RunOptions
+from rankseg_med.runs.shard import Shard
+from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
+
+Missing: TypeAlias = Literal["fail", "empty", "ignore"]
+"""What becomes of a case without a prediction: a failure, scored as if nothing had been found, or left out."""
+
+
+def evaluate(
+    predictions: Path,
+    references: Path,
+    labels: Mapping[int, str] | EvaluationPlan,
+    *,
+    output: Path | None = None,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    scoring: Scoring = DEFAULT_SCORING,
+    missing: Missing = "fail",
+    resample_to_reference: bool = False,
+    patients: str | None = None,
+    shard: Shard | None = None,
+    run: RunOptions | None = None,
+    on_outcome: Callable[[CaseOutcome[Pair]], None] | None = None,
+) -> Evaluation:
+    """Score predicted label maps against references, case by case.
+
+    Files are paired by case id, see `find_studies`; two single files are paired whatever their names. A case that
+    cannot be scored (no prediction, no reference, several files of its id, unreadable, on another grid, a label that
+    the plan's preset does not know, a crash) becomes a failure of the evaluation with its reason; it neither stops the
+    others nor drops out. Results are in the order of the case ids.
+
+    With ``output``, writes there, each file complete or not at all, see `write_scores` and `write_summary`:
+
+    - ``scores.csv``: one row a case and region with a column for each metric.
+    - ``summary.json``: statistics of every metric and region, failures, warnings, and how it was scored.
+    - ``cases/<case id>.json``: the sidecar of each case with its scores. What was scored before, of the same files
+      and by the same rules, is taken from there; what has changed since is scored again.
+
+    The same evaluation may be started several times at once, and shares the work; another one of the same folder is
+    refused while it lasts, so that all files are of one.
+
+    Args:
+        predictions: folder of label maps, a pattern, or one file; see `find_predictions`.
+        references: folder of label maps, a pattern, one file, or a data list (``.json``, ``.csv``) whose labels are
+            meant; see `find_references`.
+        labels: positive value to name of the labels to score, each as a region of its own; or a plan, see
+            `plan_evaluation`, whose scoring holds.
+        output: folder for the result files, created if it is missing; None writes nothing.
+        data_root: what a data list's paths are relative to; by default the list's own folder.
+        fold: evaluate only the cases of a data list that are held out in this fold; predictions of its other cases
+            are passed over.
+        scoring: which metrics, and by which definitions, for ``labels``.
+        missing: what becomes of references without a prediction; whatever is chosen is in failures or warnings.
+        resample_to_reference: bring predictions on another grid onto that of their reference, each voxel taking the
+            label of the nearest; else another grid is a failure.
+        patients: CSV file or regular expression that says which cases are of one patient, see `read_patients`; None
+            takes cases for independent.
+        shard: only this part of the case ids of both sides: score its cases and write no more than their sidecars.
+            Together, all shards score and report what a run over all does; that gathers what they scored.
+        run: how cases are spread, retried and stopped.
+        on_outcome: called with what became of each case, e.g. to show progress.
+
+    Returns:
+        Scores, failures and warnings of every case on either side; for LiTS a `LitsEvaluation`.
+
+    Raises:
+        StudyError: either side cannot be used (see `find_predictions`, `find_references`), or they have no case in
+            common; or another evaluation works in ``output``.
+        ValueError: a label is not positive, there is none, or a case has no patient.
+        OSError: ``output`` cannot be written to.
+    """
+    plan = labels if isinstance(labels, EvaluationPlan) else EvaluationPlan(label_regions(labels), scoring)
+    predicted, expected, faults = _by_case(predictions, references, data_root, fold)
+    pairs = [
+        Pair(case_id, predicted.get(case_id), expected[case_id])
+        for case_id in sorted(expected)
+        if case_id in predicted or missing == "empty"
+    ]
+    patient_of = None if patients is None else read_patients(patients, [pair.case_id for pair in pairs])
+    unpaired = sorted((predicted.keys() ^ expected.keys()) | faults.keys())
+    if shard is not None:
+        unpaired = shard.of_cases(unpaired)
+    settings = (plan, resample_to_reference, missing, patients, fold, predictions.resolve(), references.resolve())
+    with nullcontext() if output is None else _held(output, repr(settings)):
+        scored, failures = score_pairs(
+            pairs,
+            plan,
+            resample_to_reference=resample_to_reference,
+            output=output,
+            run=replace(run or RunOptions(), shard=shard),
+            on_outcome=on_outcome,
+        )
+        ignored: list[str] = []
+        for case_id in unpaired:
+            if case_id in faults:
+                failures[case_id] = faults[case_id]
+            elif case_id in predicted:
+                failures[case_id] = f"no reference: {references} has none for this case"
+            elif missing == "fail":
+                failures[case_id] = f"no prediction: {predictions} has no file for this case"
+            elif missing == "ignore":
+                ignored.append(f"{case_id}: no prediction; left out, as asked for")
+        evaluation = _gather(plan, scored, dict(sorted(failures.items())), ignored, patient_of)
+        if output is not None and shard is None:
+            scores, summary = output / "scores.csv", output / "summary.json"
+            remove_unfinished([scores, summary])
+            write_scores(evaluation, scores)
+            write_summary(evaluation, summary, plan, resample_to_reference=resample_to_reference)
+    return evaluation
+
+
+@contextmanager
+def _held(output: Path, settings: str) -> Iterator[None]:
+    """Keep other evaluations out of the folder until the scores are written, so that they are all of one."""
+    output.mkdir(parents=True, exist_ok=True)
+    with claimed(output, ScoringJob.name, hashlib.sha256(settings.encode()).hexdigest()):
+        yield
+
+
+def _gather(
+    plan: EvaluationPlan,
+    scored: Mapping[str, CaseScores],
+    failures: Mapping[str, str],
+    ignored: Sequence[str],
+    patients: Mapping[str, str] | None,
+) -> Evaluation:
+    scores = {case_id: case.scores for case_id, case in scored.items()}
+    findings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
+    warnings = [*ignored, *findings]
+    if plan.lits is None:
+        unit: Literal["mm", "voxel"] = "voxel" if plan.unit_spacing else "mm"
+        return Evaluation(plan.regions, scores, failures, warnings, plan.scoring, patients, unit)
+    strict = plan.lits == "strict"
+    lits = [case.lits for case in scored.values() if case.lits is not None]
+    results = summarise_lits(lits, strict=strict) if lits else {}
+    return LitsEvaluation(
+        plan.regions, scores, failures, warnings, plan.scoring, patients, strict=strict, results=results
+    )
+
+
+def _by_case(
+    predictions: Path, references: Path, data_root: Path | None, fold: int | None
+) -> tuple[dict[str, Path], dict[str, Path], dict[str, str]]:
+    """Case id to file on either side, and to the reason why a case has none that can be told."""
+    sides = list_predictions(predictions), list_references(references, data_root=data_root, fold=fold)
+    faults = {
+        fault.case_id or str(side.source): f"{side.source}: {fault.reason}" for side in sides for fault in side.faults
+    }
+    predicted, expected = (
+        {case_id: file for case_id, file in by_case(side.studies).items() if case_id not in faults} for side in sides
+    )
+    if fold is not None:
+        # Predictions of all folds may share a folder; a case that the list does not know at all is still a failure.
+        listed = {study.case_id for study in find_studies(references, data_root=data_root)}
+        other_folds = listed - expected.keys()
+        predicted = {case_id: file for case_id, file in predicted.items() if case_id not in other_folds}
+    elif [*predicted.values(), *expected.values()] == [predictions, references]:
+        expected = dict.fromkeys(predicted, references)
+    if not predicted.keys() & expected.keys():
+        raise StudyError(
+            f"{predictions} and {references} must have at least one case id in common, but the predictions are of "
+            f"{_some(predicted)} and the references of {_some(expected)}; name each prediction after its case, such as "
+            "<case id>.nii.gz"
+        )
+    return predicted, expected, faults
+
+
+def _some(case_ids: Mapping[str, Path]) -> str:
+    shown = ", ".join(sorted(case_ids)[:3]) or "none"
+    return f"{shown}, ... ({len(case_ids)} in all)" if len(case_ids) > 3 else shown

@@ -1,0 +1,72 @@
+"""The files that an evaluation leaves."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+from rankseg_med import __version__
+from rankseg_med.evaluation.plan import EvaluationPlan
+from rankseg_med.metrics import Evaluation
+from rankseg_med.metrics.lits import LitsEvaluation
+from rankseg_med.studies import atomic_write, write_json
+
+
+def write_scores(evaluation: Evaluation, path: Path) -> None:
+    """Write one row a case and region: ``case_id``, ``name``, a column for each metric, and both volumes in ml.
+
+    An undefined score is ``nan``. Without scored cases there is only the heading.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case_id", "name", *evaluation.scoring.metrics, "prediction_volume_ml", "reference_volume_ml"])
+        for case_id, rows in evaluation.scores.items():
+            for row in rows:
+                volumes_ml = (row.prediction_volume_ml, row.reference_volume_ml)
+                writer.writerow([case_id, row.region.name, *row.values.values(), *volumes_ml])
+
+
+def write_summary(
+    evaluation: Evaluation, path: Path, plan: EvaluationPlan, *, resample_to_reference: bool = False
+) -> None:
+    """Write as JSON, for every region and metric, its `MetricSummary` and `Spread`, and how all was scored.
+
+    Beside them: foreground means, failures, warnings, whether intervals draw cases or patients, preset, `Scoring` with
+    its policy for empty masks, whether predictions could be resampled, the results of LiTS, and the version of this
+    package. An undefined number is ``null``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    metrics, patients = evaluation.scoring.metrics, evaluation.patients
+    summary = {
+        "package_version": __version__,
+        "preset": plan.preset,
+        "distance_unit": "voxel" if plan.unit_spacing else "mm",
+        "resampled_to_reference": "nearest voxel" if resample_to_reference else None,
+        "n_scored": len(evaluation.scores),
+        "n_failed": len(evaluation.failures),
+        "n_patients": None if patients is None else len({patients[case_id] for case_id in evaluation.scores}),
+        "interval": f"95 % percentile bootstrap of the mean, {'cases' if patients is None else 'patients'} drawn",
+        "foreground_mean": {metric: evaluation.foreground_mean(metric) for metric in metrics},
+        "regions": {
+            region.name: {
+                "labels": region.labels,
+                "tolerance_mm": region.tolerance_mm,
+                **{metric: _statistics(evaluation, region.name, metric) for metric in metrics},
+            }
+            for region in evaluation.regions
+        },
+        "failures": dict(evaluation.failures),
+        "warnings": list(evaluation.warnings),
+        "scoring": asdict(evaluation.scoring),
+    }
+    if isinstance(evaluation, LitsEvaluation):
+        summary["lits"] = {"mode": "strict" if evaluation.strict else "corrected", **evaluation.results}
+    write_json(summary, path)
+
+
+def _statistics(evaluation: Evaluation, region: str, metric: str) -> dict[str, float]:
+    return asdict(evaluation.summary(region, metric)) | asdict(evaluation.spread(region, metric))

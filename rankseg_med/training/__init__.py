@@ -1,0 +1,1 @@
+"""Supervised and semi-supervised training."""

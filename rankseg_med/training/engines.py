@@ -1,0 +1,208 @@
+"""MONAI's engines as the train config describes them."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import TerminateOnNan
+from monai.bundle import ConfigParser
+from monai.data import CacheDataset, DataLoader
+from monai.data.utils import worker_init_fn
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import LrScheduleHandler, MeanDice, TensorBoardStatsHandler, from_engine
+from monai.inferers import SimpleInferer
+from monai.transforms import AsDiscreted, Compose
+from torch.utils.data import RandomSampler
+
+from rankseg_med.calibration import Calibration
+from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
+from rankseg_med.studies import Study
+from rankseg_med.training.calibration import CalibrationOnValidation
+from rankseg_med.training.panels import ImagePanels
+from rankseg_med.training.processes import across_processes, is_first_process, share_of
+from rankseg_med.training.seeds import SeededBatches
+
+VALIDATION_METRIC = "val_mean_dice"
+
+# A worker that its own process has to terminate, since it hangs, is gone after so many seconds.
+_WORKER_OUTLIVES_S = 60
+
+
+def make_trainer(
+    config: ConfigParser,
+    training: Sequence[Study],
+    unlabelled: Sequence[Study],
+    output: Path,
+    seed: int,
+    *,
+    iteration: int = 0,
+) -> SupervisedTrainer:
+    """Trainer of the config's network, by its ``method`` where it has one, and of this process's batches.
+
+    Args:
+        config: Config of a train job.
+        training: Studies with labels.
+        unlabelled: Studies without; only for a config with a method.
+        output: Folder of the run, for TensorBoard.
+        seed: Random seed of every batch's randomness.
+        iteration: The last that is done, where the trainer goes on; may be in the middle of an epoch.
+    """
+    datasets = [_dataset(config, training, "")]
+    loader: Any = _loader(config, datasets[0], int(config["batch_size"]))
+    method: SemiSupervisedMethod | None = None
+    options: dict[str, Any] = {"loss_function": config.get_parsed_content("loss")}
+    if "method" in config:
+        method = config.get_parsed_content("method")
+        datasets.append(_dataset(config, unlabelled, "unlabelled_"))
+        unlabelled_batch_size = int(config.get_parsed_content("unlabelled_batch_size"))
+        loader = TwoStreams(loader, _loader(config, datasets[1], unlabelled_batch_size))
+        options = {"loss_function": method.loss, "prepare_batch": method}
+    batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))
+    device = config.get_parsed_content("device")
+    scaler = scaler_of(device)
+    tensorboard = output / "tensorboard"
+    trainer = SupervisedTrainer(
+        device=device,
+        max_epochs=int(config["epochs"]),
+        train_data_loader=batches,
+        network=across_processes(config.get_parsed_content("network")),
+        optimizer=config.get_parsed_content("optimizer"),
+        inferer=SimpleInferer(),
+        amp=scaler is not None,
+        decollate=False,
+        train_handlers=[batches, LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False)],
+        **options,
+    )
+    # MONAI's `Trainer.run` would make a new one, which knows nothing of a checkpoint.
+    trainer.scaler = scaler
+    trainer.load_state_dict(
+        {"iteration": iteration, "epoch_length": len(batches), "max_epochs": trainer.state.max_epochs}
+    )
+    if is_first_process():
+        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, method)).attach(trainer)
+        ImagePanels(tensorboard, "train", every=int(config["validate_every"])).attach(trainer)
+    if method is not None:
+        method.attach(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=loss_of))
+    trainer.add_event_handler(Events.TERMINATE, _raise_if_nan)
+    return trainer
+
+
+def scaler_of(device: torch.device) -> torch.amp.GradScaler | None:
+    """What scales the loss where precision is mixed, which is on CUDA; None elsewhere."""
+    return torch.amp.GradScaler(device.type) if device.type == "cuda" else None
+
+
+def make_evaluator(
+    config: ConfigParser,
+    network: torch.nn.Module,
+    validation: Sequence[Study],
+    output: Path,
+    calibration: Calibration | None = None,
+) -> SupervisedEvaluator:
+    """Evaluator of whole volumes by foreground mean Dice of argmax, on the preprocessed grid.
+
+    Processes that train together share the volumes out; the metric, which MONAI gathers, is that of all.
+
+    Args:
+        config: Config of a train job.
+        network: What to validate: the teacher, where there is one; not wrapped for several processes.
+        validation: Studies with labels.
+        output: Folder of the run, for TensorBoard.
+        calibration: Is fitted to the network in every validation. The metric is of the network without it.
+    """
+    num_classes = config.get_parsed_content("num_classes")
+    tensorboard = output / "tensorboard"
+    dataset = _cached(config, share_of(validation), config.get_parsed_content("preprocessing"))
+    evaluator = SupervisedEvaluator(
+        device=config.get_parsed_content("device"),
+        val_data_loader=DataLoader(dataset, batch_size=1),
+        network=network,
+        inferer=config.get_parsed_content("inferer"),
+        postprocessing=Compose(
+            [AsDiscreted("pred", argmax=True, to_onehot=num_classes), AsDiscreted("label", to_onehot=num_classes)]
+        ),
+        key_val_metric={
+            VALIDATION_METRIC: MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
+        },
+    )
+    if calibration is not None:
+        CalibrationOnValidation(calibration).attach(evaluator)
+    if is_first_process():
+        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=lambda _: None).attach(evaluator)
+        ImagePanels(tensorboard, "validation").attach(evaluator)
+    return evaluator
+
+
+def _dataset(config: ConfigParser, studies: Sequence[Study], stream: str) -> CacheDataset:
+    parts = [config.get_parsed_content(f"{stream}{part}") for part in ("preprocessing", "augmentation")]
+    # Flat, because a Compose counts as random itself, and the cache ends at the first random transform.
+    return _cached(config, studies, Compose(parts).flatten())
+
+
+def _cached(config: ConfigParser, studies: Sequence[Study], transforms: Compose) -> CacheDataset:
+    items = []
+    for study in studies:
+        image = list(study.images) if study.more_images else study.image
+        items.append({"image": image} if study.label is None else {"image": image, "label": study.label})
+    return CacheDataset(items, transforms, cache_rate=float(config["cache_rate"]), num_workers=1, progress=False)
+
+
+def _loader(config: ConfigParser, dataset: CacheDataset, batch_size: int) -> DataLoader:
+    # With replacement, so that an epoch is as long on six volumes as on a hundred.
+    samples = batch_size * int(config["iterations_per_epoch"])
+    sampler = RandomSampler(dataset, replacement=True, num_samples=samples)
+    return _Loader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=int(config["num_workers"]),
+        worker_init_fn=_begin_worker,
+    )
+
+
+class _Loader(DataLoader):
+    """Its workers outlive the SIGTERM of a scheduler to all processes.
+
+    The process that trains finishes its iteration, for which it may need them, and then ends them.
+    """
+
+    def __iter__(self) -> Any:  # noqa: ANN401
+        # Workers inherit the mask: none can be met before it knows what to do.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(worker: int) -> None:
+    """As MONAI begins the workers of a loader; SIGTERM ends it a while later only."""
+    worker_init_fn(worker)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_WORKER_OUTLIVES_S))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def loss_of(output: Mapping[str, Any]) -> float:
+    """Loss of the iteration whose output a trainer's state holds."""
+    return float(output["loss"].detach())
+
+
+def _scalars_of(method: SemiSupervisedMethod | None, output: Mapping[str, Any]) -> dict[str, float]:
+    return {"train_loss": loss_of(output), **({} if method is None else method.scalars)}
+
+
+def _raise_if_nan(trainer: Engine) -> None:
+    loss = loss_of(trainer.state.output)
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; "
+            "lower the learning rate (the last finished epoch is in last.pt)"
+        )

@@ -1,0 +1,237 @@
+"""What a training is of: the file ``training.json`` in its folder, which a resumed run is compared with."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rankseg_med.runs.provenance import VERSIONS, host, now
+from rankseg_med.studies import Study, StudyError, atomic_write, fingerprint
+
+RECORD = "training.json"
+
+# Where a training runs, how fast, how long and how often it is validated; and what has done its work.
+_MAY_DIFFER = ("device", "num_workers", "cache_rate", "epochs", "validate_every", "bundle_root", "extends")
+_ABSENT = "(absent)"
+
+
+class RecordedStudy(BaseModel):
+    """A study that takes part.
+
+    Attributes:
+        case_id: Id of the study.
+        files: Its images, then its label map, if that is used.
+        fingerprint: Fingerprint of these files.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    case_id: str
+    files: tuple[str, ...]
+    fingerprint: str
+
+    @classmethod
+    def of(cls, study: Study) -> RecordedStudy:
+        """Look at a study's files.
+
+        Raises:
+            StudyError: One cannot be read.
+        """
+        files = [*study.images, *([] if study.label is None else [study.label])]
+        try:
+            seen = fingerprint(files)
+        except OSError as error:
+            raise StudyError(f"{study.case_id}: {error.filename}: cannot be read ({error.strerror})") from error
+        return cls(case_id=study.case_id, files=tuple(str(file.absolute()) for file in files), fingerprint=seen)
+
+
+class Session(BaseModel):
+    """A part of a training that ran without an interruption.
+
+    Attributes:
+        started: Time at which it began, ISO 8601 with offset.
+        host: Machine and process; the first, of several.
+        device: Device where the network ran.
+        epochs: How many the training was to have.
+        iteration: After which it began; 0 in the first session.
+        versions: Versions of the package and of what it computes with.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    started: str
+    host: str
+    device: str
+    epochs: int
+    iteration: int
+    versions: dict[str, str]
+
+
+class TrainingRecord(BaseModel):
+    """A training: what it learns from and how, and when it ran.
+
+    Attributes:
+        identity: Name of this training and no other; its checkpoints have it too.
+        config: All layers merged, the latest session's; expressions as they were written.
+        seed: Random seed of the run.
+        processes: Number of processes that train together.
+        choice: How the studies were chosen, such as ``{"fold": 0}``, as far as whoever started the run has told.
+        training: Studies with labels.
+        unlabelled: Studies without.
+        validation: Studies that are never trained on.
+        sessions: One for every time that it was started or resumed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    identity: str = Field(default_factory=lambda: uuid4().hex)
+    config: dict[str, Any]
+    seed: int
+    processes: int
+    choice: dict[str, str | int | None] = {}
+    training: list[RecordedStudy]
+    unlabelled: list[RecordedStudy]
+    validation: list[RecordedStudy]
+    sessions: list[Session] = []
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        training: Sequence[Study],
+        unlabelled: Sequence[Study],
+        validation: Sequence[Study],
+        **entries: Any,  # noqa: ANN401 - the other attributes
+    ) -> TrainingRecord:
+        """Describe a training that is asked for.
+
+        Raises:
+            StudyError: A study's file cannot be read.
+        """
+        return cls(
+            config=_plain(config),
+            training=[RecordedStudy.of(study) for study in training],
+            unlabelled=[RecordedStudy.of(study) for study in unlabelled],
+            validation=[RecordedStudy.of(study) for study in validation],
+            **entries,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingRecord:
+        """Read a record.
+
+        Raises:
+            StudyError: The file is none.
+            OSError: It cannot be read.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise StudyError(f"{path}: is not the record of a training ({error.errors()[0]['msg']})") from error
+
+    def write(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        with atomic_write(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def resumed_as(self, asked: TrainingRecord, folder: Path) -> TrainingRecord:
+        """The record of the same training, going on.
+
+        Args:
+            asked: What is to go on.
+            folder: Folder of the training, for the message.
+
+        Raises:
+            StudyError: That would be another training; it names everything that differs.
+        """
+        if differences := self.differences(asked):
+            listed = "".join(f"\n- {difference}" for difference in differences)
+            raise StudyError(
+                f"{folder}: cannot be resumed, since this is not the training that was started there:{listed}\n"
+                "resume with what it was started with, or train anew in another folder"
+            )
+        return asked.model_copy(update={"identity": self.identity, "sessions": self.sessions})
+
+    def in_session(self, device: str, epochs: int, iteration: int) -> TrainingRecord:
+        """The record with one more session, which starts now; see `Session`."""
+        session = Session(
+            started=now(), host=host(), device=device, epochs=epochs, iteration=iteration, versions=VERSIONS
+        )
+        return self.model_copy(update={"sessions": [*self.sessions, session]})
+
+    def differences(self, asked: TrainingRecord) -> list[str]:
+        """What would make another training of this one, a sentence each; empty if nothing would.
+
+        Args:
+            asked: What is to be resumed.
+        """
+        then: dict[str, Any] = {**dict(_leaves(self.config)), "seed": self.seed, "processes": self.processes}
+        wanted: dict[str, Any] = {**dict(_leaves(asked.config)), "seed": asked.seed, "processes": asked.processes}
+        of_studies = [
+            difference
+            for part in ("training", "unlabelled", "validation")
+            for difference in _differences_of_studies(part, getattr(self, part), getattr(asked, part))
+        ]
+        if of_studies:
+            # Why they are others. By itself, that a data list has another name means nothing.
+            then |= {f"--{option}": value for option, value in self.choice.items()}
+            wanted |= {f"--{option}": value for option, value in asked.choice.items()}
+        of_settings = [
+            f"{key}: was {then.get(key, _ABSENT)}, is now {wanted.get(key, _ABSENT)}"
+            for key in {**then, **wanted}
+            if then.get(key, _ABSENT) != wanted.get(key, _ABSENT)
+        ]
+        learnt_from = {study.case_id for study in (*self.training, *self.unlabelled)}
+        leaked = sorted(study.case_id for study in asked.validation if study.case_id in learnt_from)
+        of_leaks = [f"validation studies that were trained on: {', '.join(leaked)}"] if leaked else []
+        return [*of_settings, *of_studies, *of_leaks]
+
+
+def _differences_of_studies(part: str, then: list[RecordedStudy], wanted: list[RecordedStudy]) -> Iterator[str]:
+    """Of one part; studies are the same if their ids and fingerprints are, wherever they lie."""
+    gone, new = (
+        Counter((study.case_id, study.fingerprint) for study in one)
+        - Counter((study.case_id, study.fingerprint) for study in other)
+        for one, other in ((then, wanted), (wanted, then))
+    )
+    gone_ids, new_ids = ({case_id for case_id, _ in studies} for studies in (gone, new))
+    if only_then := sorted(gone_ids - new_ids):
+        yield f"{part} studies no longer there: {', '.join(only_then)}"
+    if only_now := sorted(new_ids - gone_ids):
+        yield f"{part} studies that are new: {', '.join(only_now)}"
+    for study in wanted:
+        if study.case_id in gone_ids and (study.case_id, study.fingerprint) in new:
+            yield f"{part} study {study.case_id}: has changed, or is another one: {', '.join(study.files)}"
+    if not gone and not new and [study.case_id for study in then] != [study.case_id for study in wanted]:
+        yield f"{part} studies are in another order"
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - what JSON can hold
+    """Every entry by its path, as overlays write it: ``("optimizer::lr", 0.01)``."""
+    children: dict[Any, Any] = {}
+    if isinstance(value, dict):
+        children = value
+    elif isinstance(value, list) and any(isinstance(child, dict | list) for child in value):
+        children = dict(enumerate(value))
+    if not children:
+        yield key, value
+    for name, child in children.items():
+        if key or name not in _MAY_DIFFER:
+            yield from _leaves(child, f"{key}::{name}" if key else str(name))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a config can hold anything
+    if isinstance(value, Mapping):
+        return {str(name): _plain(child) for name, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(child) for child in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    # An address would be another one in every process.
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))

@@ -1,0 +1,149 @@
+import json
+import math
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import rankseg_med
+from rankseg_med.evaluation.compare import compare
+from rankseg_med.evaluation.evaluate import evaluate
+from rankseg_med.metrics.paired import CaseDifference, Outcomes, compare_paired
+
+A = """case_id,name,dice,hd95_mm,relative_volume_difference,comment
+p1_a,liver,0.9,10,0.1,x
+p1_a,tumour,0.5,30,0.1,x
+p1_b,liver,0.8,12,0.1,x
+p1_b,tumour,nan,nan,nan,x
+p2_a,liver,0.7,14,0.1,x
+p2_a,tumour,0.1,50,0.1,x
+"""
+# Columns and cases in another order; p2_a failed, and p3_a is new.
+B = """name,case_id,hd95_mm,dice
+liver,p3_a,9,0.5
+tumour,p3_a,9,0.5
+liver,p1_b,12.5,0.85
+tumour,p1_b,80,0.0
+liver,p1_a,8,0.9
+tumour,p1_a,29,0.75
+"""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    folders = []
+    for name, table, failures in (("a", A, {}), ("b", B, {"p2_a": "no prediction"})):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "scores.csv").write_text(table)
+        (folder / "summary.json").write_text(json.dumps({"failures": failures}))
+        folders.append(folder)
+    return folders
+
+
+def test_every_region_and_metric(runs):
+    comparisons = compare(*runs, ["dice", "hd95_mm"])
+    assert [(row.region, row.metric) for row in comparisons] == [
+        ("liver", "dice"),
+        ("liver", "hd95_mm"),
+        ("tumour", "dice"),
+        ("tumour", "hd95_mm"),
+    ]
+    dice, distance, tumour, _ = (row.result for row in comparisons)
+    assert dice == compare_paired(
+        {"p1_a": 0.9, "p1_b": 0.8, "p2_a": 0.7}, {"p1_a": 0.9, "p1_b": 0.85, "p2_a": math.nan, "p3_a": 0.5}
+    )
+    assert dice.unpaired == {"p2_a": "no score in B", "p3_a": "no score in A"}
+    # Distances in mm: less is better, and a change of at most a millimetre is a tie.
+    assert distance.outcomes == (Outcomes(0.0, wins=1, ties=0, losses=1), Outcomes(1.0, wins=1, ties=1, losses=0))
+    assert distance.best == CaseDifference("p1_a", -2.0)
+    assert set(tumour.unpaired) == {"p1_b", "p2_a", "p3_a"}
+
+
+def test_volumetric_overlap_error_is_better_if_less(tmp_path):
+    for run, error in (("a", 0.3), ("b", 0.2)):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "scores.csv").write_text(f"case_id,name,voe\np,liver,{error}\n")
+    (liver,) = compare(tmp_path / "a", tmp_path / "b", ["voe"])
+    assert liver.result.outcomes[0].wins == 1
+
+
+def test_options_reach_the_statistics(runs):
+    (liver, _) = compare(*runs, patients="(p.)_", thresholds=[0.25])
+    assert (liver.result.n_cases, liver.result.n_patients) == (2, 1)
+    assert [row.threshold for row in liver.result.outcomes] == [0.25]
+
+
+def test_without_a_summary_the_table_speaks_alone(runs):
+    (runs[1] / "summary.json").unlink()
+    assert compare(*runs)[0].result.unpaired == {"p2_a": "no score in B", "p3_a": "no score in A"}
+
+
+def test_json(runs, tmp_path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    output = tmp_path / "new" / "comparison.json"
+    compare(*runs, output=output)
+    content = json.loads(output.read_text(), parse_constant=refuse)
+    assert content["package_version"] == rankseg_med.__version__
+    assert (content["run_a"], content["run_b"]) == tuple(map(str, runs))
+    liver, tumour = content["comparisons"]
+    assert (liver["region"], liver["metric"]) == ("liver", "dice")
+    assert liver["result"]["mean_difference"] == pytest.approx(0.025)
+    assert liver["result"]["best"] == {"case_id": "p1_b", "difference": pytest.approx(0.05)}
+    assert tumour["result"]["n_cases"] == 1
+    assert tumour["result"]["interval"] == [None, None]
+    assert [path.name for path in output.parent.iterdir()] == ["comparison.json"]
+
+
+def test_what_evaluate_writes_is_what_it_reads(tmp_path):
+    labels = np.zeros((8, 8, 8), np.uint8)
+    labels[2:6, 2:6, 2:6] = 1
+    for index in range(3):
+        for run, start in (("reference", 2), ("a", 3), ("b", 2 + index % 2)):
+            volume = np.roll(labels, start - 2, axis=0)
+            (tmp_path / run).mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / run / f"case_{index}.nii.gz")
+    for run in "ab":
+        evaluate(tmp_path / run, tmp_path / "reference", {1: "cube"}, output=tmp_path / "scores" / run)
+    comparisons = compare(tmp_path / "scores" / "a", tmp_path / "scores" / "b", ["dice", "hd95_mm"])
+    dice, distance = (row.result for row in comparisons)
+    # A cube of 4 shifted by 1: Dice 3/4, HD95 1 mm. Run b shifts the middle case only.
+    assert (dice.mean_a, dice.mean_b) == pytest.approx((3 / 4, 11 / 12))
+    assert (distance.mean_a, distance.mean_b) == pytest.approx((1, 1 / 3))
+    assert (dice.outcomes[1].wins, dice.outcomes[1].ties) == (distance.outcomes[0].wins, 1) == (2, 1)
+
+
+class TestErrors:
+    def test_no_table(self, runs, tmp_path):
+        with pytest.raises(ValueError, match=r"holds no scores.csv; give a folder that rankseg-med evaluate"):
+            compare(runs[0], tmp_path / "nowhere")
+
+    @pytest.mark.parametrize(
+        ("metric", "message"),
+        [
+            ("assd_mm", "scores.csv: needs the column assd_mm, found case_id, name, dice"),
+            ("relative_volume_difference", "neither more nor less of it is better"),
+            ("comment", "comment of p1_a must be a number, found 'x'"),
+        ],
+    )
+    def test_metrics_that_cannot_be_compared(self, runs, metric, message):
+        with pytest.raises(ValueError, match=message):
+            compare(*runs, [metric])
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ("name,dice\nliver,0.5\n", "needs the columns case_id and name"),
+            ("case_id,name,dice\np,liver,0.5\np,liver,0.6\n", "has liver of p twice"),
+            ("case_id,name,dice\np1_a,liver,0.5\n", r"same regions, found \['liver', 'tumour'\] and \['liver'\]"),
+            ("case_id,name,dice\nz,liver,0.5\nz,tumour,0.5\n", "must have a case in common"),
+            ("case_id,name,dice\np1_a,liver\np1_a,tumour,1\n", "dice of p1_a must be a number, found None"),
+            ("", "needs the columns"),
+        ],
+    )
+    def test_tables_that_cannot_be_compared(self, runs, table, message):
+        (runs[1] / "scores.csv").write_text(table)
+        with pytest.raises(ValueError, match=message):
+            compare(*runs)

@@ -1,0 +1,145 @@
+"""What an earlier run left of a case holds for a later one exactly if it is what that run would write."""
+
+import errno
+import json
+import os
+import re
+from dataclasses import replace
+
+import pytest
+
+from rankseg_med.runs import case_record
+from rankseg_med.runs.run import RunOptions, run_job
+from rankseg_med.studies import Sidecar
+
+
+def statuses(outcomes) -> dict[str, str]:
+    return {outcome.case.case_id: outcome.status for outcome in outcomes}
+
+
+@pytest.mark.parametrize(
+    ("alter", "reason"),
+    [
+        (lambda path: path.write_text("99"), "holds something else|has 2 bytes"),
+        (lambda path: path.write_text("7"), "case_0.txt holds something else than what was written"),
+        (lambda path: path.write_text(""), "case_0.txt has 0 bytes, and had 1 when it was written"),
+        (lambda path: (path.unlink(), path.mkdir()), "case_0.txt"),
+    ],
+    ids=["replaced", "of the same size", "emptied", "a folder"],
+)
+def test_an_output_that_was_altered_is_not_done(doubling, files, alter, reason):
+    cases = files("1", "2")
+    list(run_job(doubling, cases))
+    path = doubling.output / "case_0.txt"
+    alter(path)
+    stale, skipped = run_job(doubling, cases)
+    assert (stale.status, skipped.status) == ("stale", "skipped")
+    assert re.search(reason, stale.reason)
+    if path.is_dir():
+        path.rmdir()
+    else:
+        assert statuses(run_job(doubling, cases, RunOptions(overwrite=True))) == {"case_0": "done", "case_1": "skipped"}
+        assert path.read_text() == "2"
+
+
+def test_what_older_results_were_is_not_taken_for_new_ones(doubling, files):
+    cases = files("1")
+    list(run_job(doubling, cases))
+    newer = replace(doubling)
+    object.__setattr__(newer, "results_version", 2)
+    (outcome,) = run_job(newer, cases)
+    assert (outcome.status, "another version" in outcome.reason) == ("stale", True)
+    assert statuses(run_job(newer, cases, RunOptions(overwrite=True))) == {"case_0": "done"}
+
+
+def damage(path, how: str) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    if how == "folder":
+        path.mkdir()
+    elif how == "pipe":
+        os.mkfifo(path)
+    elif how == "older":  # as the sidecars of version 0.1 had them
+        path.write_text(json.dumps(json.loads(content) | {"outputs": ["case_0.txt"]}))
+    elif how == "of another case":
+        path.write_text(json.dumps(json.loads(content) | {"case_id": "another"}))
+    else:
+        kinds = {
+            "empty": b"",
+            "half": content[: len(content) // 2],
+            "binary": bytes(range(256)),
+            "not UTF-8": content.replace(b"case_0", b"\xff\xfe"),
+            "null": b"null",
+            "a list": b"[]",
+            "deep": b"[" * 100_000,
+            "status": content.replace(b'"done"', b'"perhaps"'),
+            "huge number": content.replace(b'"seconds":', b'"seconds": 1e999999, "x":'),
+        }
+        path.write_bytes(kinds[how])
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["empty", "half", "binary", "not UTF-8", "null", "a list", "deep", "status", "older", "of another case", "pipe"],
+)
+def test_a_damaged_sidecar_is_one_cases_problem(doubling, files, how):
+    cases = files("1", "2")
+    list(run_job(doubling, cases))
+    damage(doubling.output / "case_0.json", how)
+    stale, skipped = run_job(doubling, cases)
+    assert (stale.status, skipped.status) == ("stale", "skipped")
+    assert "case_0.json" in stale.reason
+    assert (doubling.output / "case_0.txt").read_text() == "2"
+    assert statuses(run_job(doubling, cases, RunOptions(overwrite=True))) == {"case_0": "done", "case_1": "skipped"}
+    assert Sidecar.read(doubling.output / "case_0.json").status == "done"
+
+
+def test_a_folder_in_a_sidecars_place_is_one_cases_problem(doubling, files):
+    cases = files("1", "2")
+    list(run_job(doubling, cases))
+    damage(doubling.output / "case_0.json", "folder")
+    for options in (RunOptions(), RunOptions(overwrite=True)):
+        broken, skipped = sorted(run_job(doubling, cases, options), key=lambda outcome: outcome.case.case_id)
+        assert (broken.status in ("stale", "failed"), skipped.status) == (True, "skipped")
+        assert "case_0.json" in broken.reason
+
+
+def test_a_case_whose_start_cannot_be_recorded_fails_alone_and_is_tried_again(doubling, files, monkeypatch):
+    cases = files("1", "2", "3")
+    failures = []
+
+    def full(job, case, fingerprint):
+        if case.case_id == "case_1" and not failures:
+            failures.append(case)
+            raise OSError(errno.ENOSPC, "No space left on device", "case_1.json")
+        return case_record.record_started(job, case, fingerprint)
+
+    monkeypatch.setattr("rankseg_med.runs.run.record_started", full)
+    outcomes = {outcome.case.case_id: outcome for outcome in run_job(doubling, cases)}
+    assert statuses(outcomes.values()) == {"case_0": "done", "case_1": "failed", "case_2": "done"}
+    assert "No space left on device: 'case_1.json'" in outcomes["case_1"].reason
+    failures.clear()
+    again = run_job(doubling, cases, RunOptions(retries=1))
+    assert statuses(again) == {"case_0": "skipped", "case_1": "done", "case_2": "skipped"}
+
+
+def test_an_empty_fingerprint_never_equals_another(doubling, files):
+    """As of a series that could not be read, when it was done and now: nothing says that it is the same."""
+    cases = files("1")
+    list(run_job(doubling, cases))
+    path = doubling.output / "case_0.json"
+    Sidecar.read(path).model_copy(update={"input_fingerprint": ""}).write(doubling.output)
+    cases[0].path.unlink()
+    assert statuses(run_job(doubling, cases)) == {"case_0": "stale"}
+
+
+def test_cases_of_one_id_or_one_output_are_refused_and_the_rest_is_done(doubling, files):
+    first, second, third = files("1", "2", "3")
+    outcomes = list(run_job(doubling, [first, second, replace(third, case_id="case_0")]))
+    assert [(outcome.case.case_id, outcome.status) for outcome in outcomes] == [
+        ("case_0", "failed"),
+        ("case_0", "failed"),
+        ("case_1", "done"),
+    ]
+    assert "would be written for each of 'case_0', 'case_0'" in outcomes[0].reason
+    assert not (doubling.output / "case_0.txt").exists()
