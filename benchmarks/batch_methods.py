@@ -37,9 +37,9 @@ from monai.transforms import (
 from safetensors.torch import save_file
 
 from rankseg_med.configuration.config import load_config
+from rankseg_med.executors import Executor, InProcess, InProcesses, OnRay
 from rankseg_med.networks import load_weights
 from rankseg_med.runs.run import RunOptions, run_job
-from rankseg_med.runs.spread import IN_PROCESS, InProcesses, OnRay, Spread
 from rankseg_med.studies import Study
 from rankseg_med.workflows.predict import PredictJob
 
@@ -115,7 +115,7 @@ def _ours(
     tick: Tick,
     *,
     decoder: str = "dice",
-    spread: Spread = IN_PROCESS,
+    executor: Executor | None = None,
     killed: bool = False,
 ) -> dict[str, int]:
     settings = config()
@@ -123,7 +123,9 @@ def _ours(
     job = PredictJob.from_config(settings, [weights], output)
     killer = _Killer(len(studies))
     seen, retried = set[str](), 0
-    for outcome in run_job(job, studies, RunOptions(spread=spread, retries=_RETRIES if killed else 0)):
+    for outcome in run_job(
+        job, studies, RunOptions(executor=executor or InProcess(), retries=_RETRIES if killed else 0)
+    ):
         if outcome.case.case_id in seen:
             raise RuntimeError(f"{outcome.case.case_id} has two outcomes")
         seen.add(outcome.case.case_id)
@@ -252,10 +254,10 @@ def _nnunet(studies: Sequence[Study], weights: Path, output: Path, tick: Tick) -
 OURS: dict[str, Method] = {
     "ours": _ours,
     "ours, argmax": partial(_ours, decoder="argmax"),
-    "ours, 2 processes": partial(_ours, spread=InProcesses(WORKERS)),
-    "ours, 2 processes, killed": partial(_ours, spread=InProcesses(WORKERS), killed=True),
-    "ours, Ray": partial(_ours, spread=OnRay(workers=WORKERS)),
-    "ours, Ray, killed": partial(_ours, spread=OnRay(workers=WORKERS), killed=True),
+    "ours, 2 processes": partial(_ours, executor=InProcesses(WORKERS)),
+    "ours, 2 processes, killed": partial(_ours, executor=InProcesses(WORKERS), killed=True),
+    "ours, Ray": partial(_ours, executor=OnRay(workers=WORKERS)),
+    "ours, Ray, killed": partial(_ours, executor=OnRay(workers=WORKERS), killed=True),
 }
 PEERS: dict[str, Method] = {"MONAI": _monai, "nnU-Net": _nnunet}
 METHODS = OURS | PEERS

@@ -96,7 +96,7 @@ def evaluate_command(
             run=RunOptions(
                 retries=options.retries,
                 fail_fast=options.fail_fast,
-                spread=options.spread(),
+                executor=options.executor_to_use(),
                 stop=stop,
                 on_stage=live.on_stage,
             ),

@@ -15,13 +15,13 @@ from rankseg_med.cli.console import say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import wrong_options
+from rankseg_med.executors import Executor, InProcess, InProcesses, OnRay
 from rankseg_med.runs.job import CaseT, Job
 from rankseg_med.runs.run import CaseOutcome, RunOptions, run_job
 from rankseg_med.runs.shard import Shard
-from rankseg_med.runs.spread import InProcess, InProcesses, OnRay, Spread
 from rankseg_med.studies import Listing
 
-Executor = Literal["in-process", "processes", "ray"]
+ExecutorName = Literal["in-process", "processes", "ray"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class JobOptions:
         str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the list, K from 1 to N.")
     ] = None
     executor: Annotated[
-        Executor,
+        ExecutorName,
         typer.Option(help="This process, processes of their own, or a Ray cluster, which needs the extra 'ray'."),
     ] = "in-process"
     workers: Annotated[int | None, typer.Option(min=1, help="Processes or Ray actors, each with its own network.")] = (
@@ -66,7 +66,7 @@ class JobOptions:
         with wrong_options():
             return None if self.shard is None else Shard.parse(self.shard)
 
-    def spread(self) -> Spread:
+    def executor_to_use(self) -> Executor:
         """How cases are spread.
 
         Raises:
@@ -118,7 +118,7 @@ def with_job_options(*without: str) -> Callable[[Callable[..., None]], Callable[
             options = JobOptions(**{parameter.name: given.pop(parameter.name) for parameter in shared})
             # Before anything is read: wrong options are found at once.
             options.shard_of()
-            options.spread()
+            options.executor_to_use()
             command(**given, options=options)
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -149,7 +149,7 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
         overwrite=options.overwrite,
         retries=options.retries,
         fail_fast=options.fail_fast,
-        spread=options.spread(),
+        executor=options.executor_to_use(),
         stop=stop,
         on_stage=live.on_stage,
         shard=shard,

@@ -1,22 +1,34 @@
-"""One study after another in this process, each on its own risk."""
+"""Items in this process, one stage busy with one while another is with the next."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from rankseg_med.executors.outcome import Item, Outcome, Result
+from rankseg_med.executors.executor import ItemT, OnStage, StagedWork
+from rankseg_med.executors.outcome import Outcome
 from rankseg_med.executors.overlapped import run_overlapped
 
 
-def run_in_process(
-    job: Callable[[Item], Result],
-    items: Iterable[Item],
-    *,
-    on_stage: Callable[[Item, int, str], None] | None = None,
-) -> Iterator[Outcome[Item, Result]]:
-    """Run a job on each item in order, in the calling thread; an item that raises does not stop the others.
+@dataclass(frozen=True)
+class InProcess:
+    """In this process, loading, computing and writing overlapped; see `run_overlapped`.
 
-    ``on_stage`` is told of every item as it starts, as in ``run_overlapped``. Tracebacks go to the log at debug level.
-    ``KeyboardInterrupt`` and ``SystemExit`` are not caught.
+    Attributes:
+        memory_budget: In bytes; items wait to be loaded while those under way and they are estimated to need more.
     """
-    return run_overlapped((job,), items, on_stage=on_stage)
+
+    memory_budget: int | None = None
+
+    def __call__(
+        self, work: StagedWork[ItemT], items: Iterable[ItemT], on_stage: OnStage | None
+    ) -> Iterator[Outcome[ItemT, Any]]:
+        """An outcome per item, in their order."""
+        return run_overlapped(
+            tuple(work.build()),
+            items,
+            memory_budget=self.memory_budget,
+            memory_needed=work.memory_needed,
+            on_stage=on_stage,
+        )

@@ -9,6 +9,7 @@ import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -19,6 +20,7 @@ import torch
 
 from rankseg_med.executors.crew import Crew, Worker
 from rankseg_med.executors.dispatch import Dispatch
+from rankseg_med.executors.executor import ItemT, OnStage, StagedWork
 from rankseg_med.executors.messages import Message, pack
 from rankseg_med.executors.outcome import Item, Outcome
 from rankseg_med.executors.serving import serve
@@ -94,6 +96,35 @@ def run_in_processes(
         memory_budget=math.inf if memory_budget is None else memory_budget,
         memory_needed=None if memory_budget is None else memory_needed,
     ).outcomes()
+
+
+@dataclass(frozen=True)
+class InProcesses:
+    """In processes of their own, which may end: for lack of memory, or because an item takes too long.
+
+    Attributes:
+        workers: Number of processes, each with all that is built; they share torch's threads out.
+        timeout_s: Seconds that an item may spend in stages.
+        memory_budget: In bytes, of all processes; see `InProcess`.
+    """
+
+    workers: int = 1
+    timeout_s: float | None = None
+    memory_budget: int | None = None
+
+    def __call__(
+        self, work: StagedWork[ItemT], items: Iterable[ItemT], on_stage: OnStage | None
+    ) -> Iterator[Outcome[ItemT, Any]]:
+        """An outcome per item, as each finishes; see `run_in_processes`."""
+        return run_in_processes(
+            work.build,
+            items,
+            workers=self.workers,
+            timeout_s=self.timeout_s,
+            memory_budget=self.memory_budget,
+            memory_needed=work.memory_needed,
+            on_stage=on_stage,
+        )
 
 
 class _Process(Worker):

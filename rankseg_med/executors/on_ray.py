@@ -8,6 +8,7 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock
 from types import ModuleType
@@ -17,6 +18,7 @@ import torch
 
 from rankseg_med.executors.crew import Crew, Worker
 from rankseg_med.executors.dispatch import Dispatch
+from rankseg_med.executors.executor import ItemT, OnStage, StagedWork
 from rankseg_med.executors.messages import Collapsed, Message, pack
 from rankseg_med.executors.outcome import Item, Outcome
 from rankseg_med.executors.serving import serve
@@ -101,6 +103,40 @@ def run_on_ray(
             yield from Dispatch(crew, items, workers=count, timeout_s=timeout_s, on_stage=on_stage).outcomes()
 
     return outcomes()
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """On a Ray cluster; outputs go to a folder that all its nodes share.
+
+    Attributes:
+        address: Of the cluster, such as ``"auto"``; None starts one on this machine for the run.
+        workers: Number of actors, each with all that is built; by default as many as the cluster has room for.
+        gpus_per_worker: May be a fraction.
+        cpus_per_worker: Cores, and torch threads, of each; see `run_on_ray`.
+        timeout_s: Seconds that an item may spend in stages.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    gpus_per_worker: float = 0
+    cpus_per_worker: float | None = None
+    timeout_s: float | None = None
+
+    def __call__(
+        self, work: StagedWork[ItemT], items: Iterable[ItemT], on_stage: OnStage | None
+    ) -> Iterator[Outcome[ItemT, Any]]:
+        """An outcome per item, as each finishes; see `run_on_ray`."""
+        return run_on_ray(
+            work.build,
+            items,
+            address=self.address,
+            workers=self.workers,
+            gpus_per_worker=self.gpus_per_worker,
+            cpus_per_worker=self.cpus_per_worker,
+            timeout_s=self.timeout_s,
+            on_stage=on_stage,
+        )
 
 
 def _import_ray() -> ModuleType:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Generic
 
+from rankseg_med.executors import Executor, InProcess, OnStage
 from rankseg_med.runs.case_record import CaseOutcome, record_end, record_started
 from rankseg_med.runs.claims import Claim, claimed
 from rankseg_med.runs.guards import check_nothing_is_replaced, files_of, refusals
@@ -17,7 +18,6 @@ from rankseg_med.runs.plan import PLAN, record_plan
 from rankseg_med.runs.resume import fingerprint_or_nothing, state_of
 from rankseg_med.runs.run_record import RunRecorder, record_path
 from rankseg_med.runs.shard import Shard
-from rankseg_med.runs.spread import IN_PROCESS, OnStage, Spread
 from rankseg_med.studies import StudyError, remove_unfinished
 
 __all__ = ["CaseOutcome", "RunOptions", "run_job"]
@@ -35,7 +35,7 @@ class RunOptions:
         overwrite: Do again what is stale.
         retries: How often a failed case is tried again in this run, after all others.
         fail_fast: Start nothing new after a failure.
-        spread: How cases are spread.
+        executor: How cases are spread over stages, processes or machines.
         stop: When set, nothing new is started, and what is in hand is finished. The run itself never sets it.
         on_stage: Called when a case enters a stage, with the case, the stage's index and the worker's name.
         shard: Do only this part of the cases.
@@ -46,7 +46,7 @@ class RunOptions:
     overwrite: bool = False
     retries: int = 0
     fail_fast: bool = False
-    spread: Spread = IN_PROCESS
+    executor: Executor = field(default_factory=InProcess)
     stop: Event = field(default_factory=Event)
     on_stage: OnStage | None = None
     shard: Shard | None = None
@@ -169,7 +169,7 @@ class _Run(Generic[CaseT]):
 
     def _round(self, todo: Sequence[CaseT]) -> Iterator[CaseOutcome[CaseT]]:
         """Work on cases; the outcomes of those that are not to be tried again."""
-        for outcome in self._options.spread(self._job, self._draw(todo), self._options.on_stage):
+        for outcome in self._options.executor(self._job, self._draw(todo), self._options.on_stage):
             case_id = outcome.item.case_id
             ended = record_end(self._job, outcome, self._fingerprints[case_id], self._claim, self._attempts[case_id])
             self._claim.give_back(case_id)

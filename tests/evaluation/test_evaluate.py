@@ -10,10 +10,10 @@ import pytest
 import rankseg_med
 from rankseg_med.evaluation.evaluate import evaluate
 from rankseg_med.evaluation.plan import plan_evaluation
+from rankseg_med.executors import InProcesses
 from rankseg_med.metrics import METRICS, EmptyPolicy, EmptyRule, Scoring, label_regions, score_label_maps
 from rankseg_med.runs.run import RunOptions
 from rankseg_med.runs.shard import Shard
-from rankseg_med.runs.spread import InProcesses
 from rankseg_med.studies import StudyError
 
 LABELS = {1: "liver", 2: "tumour"}
@@ -427,7 +427,7 @@ class TestPlans:
 
 def test_processes_give_the_same_in_the_same_order(folders):
     (folders[0] / "b.nii.gz").write_bytes(b"not a NIfTI file")
-    in_processes = RunOptions(spread=InProcesses(workers=2))
+    in_processes = RunOptions(executor=InProcesses(workers=2))
     assert evaluate(*folders, LABELS, run=in_processes) == evaluate(*folders, LABELS)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rankseg_med.executors import Executor, InProcess, InProcesses, OnRay
 from rankseg_med.runs.run import RunOptions, run_job
 from rankseg_med.runs.run_record import RunRecord
-from rankseg_med.runs.spread import IN_PROCESS, InProcesses, OnRay, Spread
 from rankseg_med.studies import Sidecar
 from tests.runs.conftest import Doubling, File
 
@@ -23,9 +23,9 @@ _context = get_context("forkserver")
 _context.set_forkserver_preload(["rankseg_med.runs.run_record", "tests.runs.conftest"])
 
 
-def _run(job: Doubling, cases: list[File], spread: Spread) -> None:
+def _run(job: Doubling, cases: list[File], executor: Executor) -> None:
     os.setpgid(0, 0)
-    for _ in run_job(job, cases, RunOptions(spread=spread)):
+    for _ in run_job(job, cases, RunOptions(executor=executor)):
         pass
 
 
@@ -57,10 +57,10 @@ def _leftovers(folder: Path) -> list[str]:
 
 
 @pytest.fixture(params=["in process", *(pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "ray"))])
-def spread(request) -> Iterator[Spread]:
+def executor(request) -> Iterator[Executor]:
     """How cases are spread."""
     if request.param == "in process":
-        yield IN_PROCESS
+        yield InProcess()
     elif request.param == "processes":
         yield InProcesses(workers=2)
     else:
@@ -72,13 +72,13 @@ def spread(request) -> Iterator[Spread]:
         cluster.shutdown()
 
 
-def test_killed_and_resumed(doubling, files, spread):
+def test_killed_and_resumed(doubling, files, executor):
     numbers = random.Random(0)
     cases = files(*map(str, range(_CASES)))
     job = Doubling(doubling.output, seconds=0.01)
     done: dict[str, int] = {}
     for _ in range(_KILLS):
-        process = _context.Process(target=_run, args=(job, cases, spread))
+        process = _context.Process(target=_run, args=(job, cases, executor))
         process.start()
         # No further case: while it starts, reads what is done, and does its first cases.
         further = numbers.choice([0, 0, 1, 2, 5, 10, 20])
@@ -90,7 +90,7 @@ def test_killed_and_resumed(doubling, files, spread):
         assert done.items() <= now.items(), "what was done must stay as it was"
         done = now
     assert done, "kills must come late enough for something to be done"
-    last = _context.Process(target=_run, args=(job, cases, spread))
+    last = _context.Process(target=_run, args=(job, cases, executor))
     last.start()
     last.join()
     assert last.exitcode == 0

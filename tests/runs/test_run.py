@@ -8,8 +8,8 @@ from threading import Event
 
 import pytest
 
+from rankseg_med.executors import InProcesses
 from rankseg_med.runs.run import RunOptions, run_job
-from rankseg_med.runs.spread import InProcesses
 from rankseg_med.studies import Sidecar, StudyError
 
 
@@ -227,7 +227,9 @@ def in_processes():
 @pytest.mark.slow
 def test_cases_that_hang_or_kill_their_process_fail_alone(doubling, files, in_processes):
     cases = files("1", "hang", "2", "die", "raise", "3")
-    outcomes = {outcome.case.case_id: outcome for outcome in run_job(doubling, cases, RunOptions(spread=in_processes))}
+    outcomes = {
+        outcome.case.case_id: outcome for outcome in run_job(doubling, cases, RunOptions(executor=in_processes))
+    }
     assert statuses(outcomes.values()) == {
         "case_0": "done",
         "case_1": "failed",

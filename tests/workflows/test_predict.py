@@ -14,10 +14,10 @@ from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.configuration.config import load_config
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
 from rankseg_med.demo.phantom import make_phantom, write_phantom
+from rankseg_med.executors import InProcess
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
 from rankseg_med.runs.run import RunOptions, run_job
-from rankseg_med.runs.spread import InProcess
 from rankseg_med.studies import Sidecar, StudyError, find_studies
 from rankseg_med.transforms import KeepLargestComponent, LoadStudyd, RemoveSmallComponents
 from rankseg_med.workflows.predict import Prediction, PredictJob
@@ -182,7 +182,7 @@ def test_the_job_of_a_config_knows_what_label_maps_depend_on(tmp_path):
 
 def test_a_memory_budget_admits_one_study_after_another(phantoms, prediction):
     """Smaller than any study needs: each runs alone."""
-    outcomes = list(predict(find_studies(phantoms / "images"), prediction, spread=InProcess(memory_budget=1)))
+    outcomes = list(predict(find_studies(phantoms / "images"), prediction, executor=InProcess(memory_budget=1)))
     assert [outcome.error for outcome in outcomes] == [None, None, None]
 
 
@@ -191,7 +191,7 @@ def test_a_study_whose_header_cannot_be_read_fails_alone_under_a_budget(phantoms
     images.mkdir()
     (images / "a_bad.nii.gz").write_bytes(b"not a NIfTI file")
     (images / "b_good.nii.gz").write_bytes((phantoms / "images" / "ras.nii.gz").read_bytes())
-    failed, succeeded = predict(find_studies(images), prediction, spread=InProcess(memory_budget=10**9))
+    failed, succeeded = predict(find_studies(images), prediction, executor=InProcess(memory_budget=10**9))
     assert "a_bad.nii.gz" in str(failed.error)
     assert succeeded.error is None
 
