@@ -22,7 +22,7 @@ from rich.console import Console
 from side_by_side import print_table
 
 from rankseg_med.evaluation import quality_of
-from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
+from rankseg_med.metrics import bootstrap_interval, totals_by_unit
 
 DATASETS = ("lung_nodules", "sarcoma_pet", "left_atrium", "hippocampus")
 IN_SUMMARY = ("best fixed threshold", "independent, always", "coherent, maybe", "coherent, always", "tuned")

@@ -27,13 +27,11 @@ from monai.transforms import Compose
 from rankseg import RankSEG as PublishedRankSEG
 from torch import Tensor
 
-from rankseg_med.configuration.config import Config
+from rankseg_med.configuration import Config
 from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, make_decoder
-from rankseg_med.evaluation import Task, Tuning, soft_dice, tune
-from rankseg_med.evaluation.tuning_trials import at_threshold
+from rankseg_med.evaluation import Task, Tuning, at_threshold, soft_dice, tune
 from rankseg_med.metrics import Scoring, label_regions, score_label_maps
-from rankseg_med.studies import atomic_write
-from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.studies import NnunetLabels, atomic_write
 
 ENSEMBLE = (("CE", 0), ("DiceCE", 0), ("DiceCE", 1))
 """Loss and seed of the three members whose mean probability is decoded."""

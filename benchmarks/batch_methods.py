@@ -36,12 +36,12 @@ from monai.transforms import (
 )
 from safetensors.torch import save_file
 
-from rankseg_med.configuration.config import load_config
+from rankseg_med.configuration import load_config
 from rankseg_med.executors import Executor, InProcess, InProcesses, OnRay
 from rankseg_med.networks import load_weights
-from rankseg_med.runs.run import RunOptions, run_job
+from rankseg_med.runs import RunOptions, run_job
 from rankseg_med.studies import Study
-from rankseg_med.workflows.predict import PredictJob
+from rankseg_med.workflows import PredictJob
 
 Tick = Callable[[], None]
 Method = Callable[[Sequence[Study], Path, Path, Tick], dict[str, int]]

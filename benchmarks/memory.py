@@ -45,7 +45,7 @@ from rankseg_med.executors import run_overlapped
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.studies import Study
 from rankseg_med.transforms import AxisSpacingd, KeepLargestComponent, LoadStudyd
-from rankseg_med.workflows.predict import Prediction
+from rankseg_med.workflows import Prediction
 
 CLASSES = 3
 SPACING_MM = (0.8, 0.8, 1.25)

@@ -31,8 +31,7 @@ from scipy import ndimage
 from side_by_side import peak_bytes, print_table, start_peak
 
 from rankseg_med.cleanup import keep_largest_component
-from rankseg_med.metrics import surface_distances
-from rankseg_med.metrics.boxes import bounding_box
+from rankseg_med.metrics import bounding_box, surface_distances
 
 Masks: TypeAlias = np.ndarray
 """Prediction and reference, `(2, X, Y, Z)` boolean."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankseg_med.metrics.presets import PRESETS
+from rankseg_med.metrics import PRESETS
 from rankseg_med.studies import Manifest, StudyError
 
 _DECATHLON_CONFIGS = {"Task03": "lits", "Task04": "hippocampus"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from rankseg_med.configuration.config import load_config
+from rankseg_med.configuration import load_config
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from monai.bundle import ConfigParser
 from pseudo_label_quality import LABELLERS
 
 from rankseg_med.cleanup import keep_largest_component
-from rankseg_med.decode import make_decoder
-from rankseg_med.decode.decoder import DecoderName
+from rankseg_med.decode import DecoderName, make_decoder
 from rankseg_med.metrics import Scoring, compare_paired, label_regions, score_label_maps
 from rankseg_med.studies import Study
 

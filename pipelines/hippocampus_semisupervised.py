@@ -30,7 +30,7 @@ from monai.bundle import ConfigParser
 from pseudo_label_quality import pseudo_label_quality
 
 from rankseg_med.studies import Study, atomic_write, find_studies
-from rankseg_med.training.train import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
+from rankseg_med.training import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
 
 JUDGED_EVERY = 500
 """Iterations between looks at the teacher's pseudo-labels."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankseg_med.studies import LabelledEntry, Manifest
-from rankseg_med.workflows.manifest import deal_folds
+from rankseg_med.workflows import deal_folds
 
 _HIPPOCAMPUS = """
 1 3-4 6-8 11 14-15 17 19-20 23-26 33-42 44-46 48-53 56-58 60 64-65 67-68 70 74-75 77 83-84 87-99 101-102 104-109 114

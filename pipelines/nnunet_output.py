@@ -16,14 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rankseg_med.configuration.config import load_config
-from rankseg_med.evaluation.evaluate import evaluate
-from rankseg_med.evaluation.plan import plan_evaluation
-from rankseg_med.report.tables import comparison_table
-from rankseg_med.runs.run import run_job
-from rankseg_med.studies.nnunet import NnunetLabels, read_nnunet_labels
-from rankseg_med.studies.probability_files import find_probabilities
-from rankseg_med.workflows.decode import DecodeJob
+from rankseg_med.configuration import load_config
+from rankseg_med.evaluation import evaluate, plan_evaluation
+from rankseg_med.report import comparison_table
+from rankseg_med.runs import run_job
+from rankseg_med.studies import NnunetLabels, find_probabilities, read_nnunet_labels
+from rankseg_med.workflows import DecodeJob
 
 DECODERS = {"argmax": "argmax", "dice": "RankSEG Dice"}
 

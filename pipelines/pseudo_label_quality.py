@@ -9,8 +9,7 @@ from hippocampus_predictions import predictions
 from monai.bundle import ConfigParser
 
 from rankseg_med.metrics import Scoring, label_regions, score_label_maps
-from rankseg_med.semisupervised import PseudoLabeller
-from rankseg_med.semisupervised.pseudo_labels import PseudoDecoder
+from rankseg_med.semisupervised import PseudoDecoder, PseudoLabeller
 from rankseg_med.studies import Study
 
 LABELLERS: tuple[PseudoDecoder, ...] = ("threshold", "argmax", "rankseg")

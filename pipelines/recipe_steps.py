@@ -10,11 +10,10 @@ from typing import Any
 import yaml
 from data_sets import Case, DataSet
 
-from rankseg_med.configuration.config import ConfigError, find_config, load_config
+from rankseg_med.configuration import ConfigError, find_config, load_config
 from rankseg_med.studies import LabelledEntry, Manifest, atomic_write, write_json
-from rankseg_med.training.checkpoint import finished_epochs, read_checkpoint
-from rankseg_med.training.train import LAST, RECORD
-from rankseg_med.workflows.manifest import deal_folds
+from rankseg_med.training import LAST, RECORD, finished_epochs, read_checkpoint
+from rankseg_med.workflows import deal_folds
 
 FOLDS = 5
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from rankseg_med.configuration.config import load_config
-from rankseg_med.demo.phantom import make_phantom, write_phantom
+from rankseg_med.configuration import load_config
+from rankseg_med.demo import make_phantom, write_phantom
 from rankseg_med.studies import atomic_write, find_studies
-from rankseg_med.training.train import LAST, split_studies, train
-from rankseg_med.workflows.manifest import build_manifest
+from rankseg_med.training import LAST, split_studies, train
+from rankseg_med.workflows import build_manifest
 
 
 def write_phantoms(folder: Path, count: int) -> None:

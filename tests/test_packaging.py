@@ -32,3 +32,13 @@ def test_the_wheel_predicts_by_itself(tmp_path):
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
     )
     assert printed.stdout.startswith(str(tmp_path / "site"))
+
+
+def test_the_face_of_the_package_is_whole_and_costs_nothing_before_it_is_used():
+    program = (
+        "import sys, rankseg_med\n"
+        "assert not {'torch', 'monai', 'numpy'} & sys.modules.keys()\n"
+        "assert len(rankseg_med.__all__) > 12\n"
+        "for name in rankseg_med.__all__: getattr(rankseg_med, name)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)

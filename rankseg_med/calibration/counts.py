@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float64, Integer
 from torch import Tensor
 
 from rankseg_med.calibration.bins import BINS, bin_of
-from rankseg_med.decode.regions import Regions
+from rankseg_med.decode import Regions
 
 Weighting = Literal["cases", "voxels"]
 """Whether every case counts the same, or every voxel."""

@@ -13,9 +13,10 @@ from rankseg_med.calibration.counts import Weighting
 from rankseg_med.calibration.isotonic import IsotonicCalibration
 from rankseg_med.calibration.monotone_map import MonotoneMap
 from rankseg_med.calibration.temperature import Temperature
+from rankseg_med.errors import InputError
 
 
-class CalibrationError(ValueError):
+class CalibrationError(InputError):
     """A calibration file that cannot be used; the message says why."""
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankseg_med.decode.regions import Regions
+from rankseg_med.decode import Regions
 
 
 @dataclass(frozen=True)

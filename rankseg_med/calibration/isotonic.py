@@ -14,7 +14,7 @@ from rankseg_med.calibration.calibration import Calibration
 from rankseg_med.calibration.counts import BinnedVoxels, ReliabilityCounts, Weighting, check_weighting
 from rankseg_med.calibration.hierarchy import hierarchy_of, shared_out
 from rankseg_med.calibration.monotone_map import IDENTITY, MonotoneMap, apply_map
-from rankseg_med.decode.regions import Regions
+from rankseg_med.decode import Regions
 
 # One for each bin, and both ends.
 _MOST_KNOTS = BINS + 2

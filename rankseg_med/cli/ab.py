@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,8 +27,9 @@ from rankseg_med.cli.options import (
     parse_regions,
     wrong_options,
 )
-from rankseg_med.evaluation import DecodableCase, find_cases, run_ab, structures_of
-from rankseg_med.report.as_terminal import as_terminal
+
+if TYPE_CHECKING:
+    from rankseg_med.evaluation import DecodableCase
 
 EmptyPolicyName = Literal["kits", "default", "nnunet", "lits", "brats"]
 
@@ -92,6 +93,9 @@ def ab_command(
 
     Exit code 0 only if every case was decoded and scored.
     """
+    from rankseg_med.evaluation import find_cases, run_ab, structures_of
+    from rankseg_med.report import as_terminal
+
     unions = None if regions is None else parse_regions(regions)
     cases: Sequence[DecodableCase]
     pairing = Pairing(data_root=data_root, fold=fold, patients=patients)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -12,10 +12,9 @@ from rich.table import Table
 
 from rankseg_med.cli.console import output, say
 from rankseg_med.cli.options import DataRootOption, FoldOption
-from rankseg_med.evaluation.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup
-from rankseg_med.evaluation.cleanup_trials import CleanupSearch
 
-_DEFAULT_ML = ", ".join(f"{volume:g}" for volume in MINIMUM_VOLUMES_ML)
+if TYPE_CHECKING:
+    from rankseg_med.evaluation import CleanupSearch
 
 
 def cleanup_search_command(
@@ -30,13 +29,17 @@ def cleanup_search_command(
     output_file: Annotated[Path, typer.Option("--output", help="Config overlay to write, with the cleanup chosen.")],
     minimum_ml: Annotated[
         list[float] | None,
-        typer.Option(min=0, help=f"Smallest volume of a component to try; repeatable. Default: {_DEFAULT_ML}."),
+        typer.Option(
+            min=0, help="Smallest volume of a component to try; repeatable. Default: 0.03, 0.1, 0.5, 2 and 10."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that clean and score; each holds one case.")] = 1,
     fold: FoldOption = None,
     data_root: DataRootOption = None,
 ) -> None:
     """Choose the cleanup steps that raise the mean Dice on validation cases and lower no class, as nnU-Net does."""
+    from rankseg_med.evaluation import MINIMUM_VOLUMES_ML, search_cleanup
+
     search = search_cleanup(
         predictions,
         references,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,7 +13,9 @@ from rich.table import Table
 
 from rankseg_med.cli.console import complain, output
 from rankseg_med.cli.options import PatientsOption
-from rankseg_med.evaluation.compare import RegionComparison, compare
+
+if TYPE_CHECKING:
+    from rankseg_med.evaluation import RegionComparison
 
 
 def compare_command(
@@ -28,6 +30,8 @@ def compare_command(
     output_file: Annotated[Path | None, typer.Option("--output", help="JSON file for the results.")] = None,
 ) -> None:
     """Compare two evaluations of the same cases: mean difference with bootstrap interval, tests, wins and losses."""
+    from rankseg_med.evaluation import compare
+
     comparisons = compare(
         run_a, run_b, metric or ("dice",), patients=patients, thresholds=threshold, output=output_file
     )

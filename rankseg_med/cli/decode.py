@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import AxesOption, CalibrationFileOption, RegionChannelsOption, known_device, parse_regions
-from rankseg_med.configuration.config import Device, load_config
-from rankseg_med.studies.nnunet import read_nnunet_labels
-from rankseg_med.studies.probability_files import list_probabilities
-from rankseg_med.workflows.decode import DecodeJob
+
+if TYPE_CHECKING:
+    pass
 
 
 @with_job_options()
@@ -44,7 +43,7 @@ def decode_command(
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
     device: Annotated[
-        Device,
+        str,
         typer.Option(
             callback=known_device,
             help="Where they are decoded: cpu, cuda, cuda:1. Default: as the config says, or cpu.",
@@ -59,6 +58,10 @@ def decode_command(
     same settings, is skipped: run the same command again to go on after an interruption. Exit code 0 only if every
     study is done; one that fails is recorded and the others go on.
     """
+    from rankseg_med.configuration import load_config
+    from rankseg_med.studies import list_probabilities, read_nnunet_labels
+    from rankseg_med.workflows import DecodeJob
+
     studies = list_probabilities(source, images, axes)
     settings = load_config("decode", config, device=device)
     set_decoder(settings, decoder, coherence, presence)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from rankseg_med.configuration.config import Config
+if TYPE_CHECKING:
+    from rankseg_med.configuration import Config
+
 
 DecoderOption: TypeAlias = Annotated[
     Literal["dice", "iou", "argmax"] | None,

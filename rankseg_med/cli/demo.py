@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rankseg_med.cli.console import output, say
 from rankseg_med.cli.options import known_device
-from rankseg_med.configuration.config import Device
-from rankseg_med.demo.demo import run_demo
-from rankseg_med.report.tables import comparison_table
+
+if TYPE_CHECKING:
+    pass
 
 
 def demo_command(
     output_dir: Annotated[Path, typer.Option("--output", help="Folder for everything the demo writes.")],
     device: Annotated[
-        Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+        str, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
     ] = "auto",
 ) -> None:
     """Segment three synthetic CT studies with a shipped network, decoded by argmax and by RankSEG, and score both."""
+    from rankseg_med.demo import run_demo
+    from rankseg_med.report import comparison_table
+
     evaluations = run_demo(output_dir, device=device)
     output.print(comparison_table(evaluations))
     say(

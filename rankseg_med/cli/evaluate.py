@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,10 +20,9 @@ from rankseg_med.cli.options import (
     parse_regions,
     wrong_options,
 )
-from rankseg_med.evaluation.evaluate import Missing, evaluate
-from rankseg_med.evaluation.plan import plan_evaluation
-from rankseg_med.report.lits import evaluation_tables
-from rankseg_med.runs.run import RunOptions
+
+if TYPE_CHECKING:
+    pass
 
 
 # Scores are derived: what has changed is scored again unasked, and no GPU is needed.
@@ -55,7 +54,8 @@ def evaluate_command(
         typer.Option(help="Metrics to compute, as in dice,hd95_mm,lesion_f1; default: the preset's, or all."),
     ] = None,
     missing: Annotated[
-        Missing, typer.Option(help="References without a prediction: failures, scored as empty, or left out.")
+        Literal["fail", "empty", "ignore"],
+        typer.Option(help="References without a prediction: failures, scored as empty, or left out."),
     ] = "fail",
     resample_to_reference: Annotated[
         bool, typer.Option("--resample-to-reference", help="Bring predictions on another grid to the reference's.")
@@ -71,6 +71,10 @@ def evaluate_command(
 
     Exit code 0 only if every case on either side was scored, or left out as asked for.
     """
+    from rankseg_med.evaluation import evaluate, plan_evaluation
+    from rankseg_med.report import evaluation_tables
+    from rankseg_med.runs import RunOptions
+
     with wrong_options():
         plan = plan_evaluation(
             preset=preset,

@@ -1,4 +1,4 @@
-"""Ctrl-C once finishes what is in hand; twice stops at once."""
+"""Ctrl-C once finishes what is in hand; twice stops at once. Imports next to nothing, for the program's entry."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, current_thread, main_thread
 from types import FrameType
 
-from rankseg_med.cli.console import complain
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 @contextmanager
@@ -29,6 +30,8 @@ def stopped_by_signals(stop: Event, in_hand: Event | None = None) -> Iterator[No
         if stop.is_set() or not (in_hand is None or in_hand.is_set()):
             raise KeyboardInterrupt
         stop.set()
+        from rankseg_med.cli.console import complain
+
         complain("stopping: what is in hand is finished; once more to stop at once")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -37,3 +40,22 @@ def stopped_by_signals(stop: Event, in_hand: Event | None = None) -> Iterator[No
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ended_at_once_by_interrupts() -> Iterator[None]:
+    """Leave without a word on Ctrl-C; an exception would be swallowed or printed by whatever is being imported."""
+    # Where Ctrl-C is ignored, as in the background of a script, it stays so; threads cannot say what becomes of it.
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, leave_interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def leave_interrupted(number: int, frame: FrameType | None) -> None:
+    """End the process at once."""
+    os._exit(INTERRUPTED)

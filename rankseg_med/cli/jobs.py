@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from threading import Event
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -15,11 +15,11 @@ from rankseg_med.cli.console import say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import wrong_options
-from rankseg_med.executors import Executor, InProcess, InProcesses, OnRay
-from rankseg_med.runs.job import CaseT, Job
-from rankseg_med.runs.run import CaseOutcome, RunOptions, run_job
-from rankseg_med.runs.shard import Shard
-from rankseg_med.studies import Listing
+
+if TYPE_CHECKING:
+    from rankseg_med.executors import Executor
+    from rankseg_med.runs import CaseOutcome, CaseT, Job, Shard
+    from rankseg_med.studies import Listing
 
 ExecutorName = Literal["in-process", "processes", "ray"]
 
@@ -63,6 +63,8 @@ class JobOptions:
         Raises:
             typer.BadParameter: It is no part.
         """
+        from rankseg_med.runs import Shard
+
         with wrong_options():
             return None if self.shard is None else Shard.parse(self.shard)
 
@@ -72,6 +74,8 @@ class JobOptions:
         Raises:
             typer.BadParameter: An option that the executor has no use for, or a number that means nothing.
         """
+        from rankseg_med.executors import InProcess, InProcesses, OnRay
+
         for option, number in {"--study-timeout": self.study_timeout, "--memory-gb": self.memory_gb}.items():
             if number is not None and not 0 < number < math.inf:
                 raise typer.BadParameter(f"{option} must be a positive number, found {number}")
@@ -138,6 +142,8 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
         typer.Exit: With 130 if the run was stopped by a signal before all cases were worked on, else with 1 if a case
             failed, is stale, or was not started, or if what was listed has faults.
     """
+    from rankseg_med.runs import RunOptions, run_job
+
     stop, shard = Event(), options.shard_of()
     title = job.name if shard is None else f"{job.name} {shard}"
     mine = listing.studies if shard is None else shard.of_cases(listing.studies)

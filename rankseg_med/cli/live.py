@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from threading import Lock
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.align import Align
 from rich.console import Group, RenderableType
@@ -19,7 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rankseg_med.cli.console import messages
-from rankseg_med.runs.run import CaseOutcome
+
+if TYPE_CHECKING:
+    from rankseg_med.runs import CaseOutcome
 
 log = logging.getLogger(__name__)
 

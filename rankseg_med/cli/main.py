@@ -9,26 +9,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
-from types import FrameType
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+from rankseg_med.cli.interrupts import INTERRUPTED, ended_at_once_by_interrupts, leave_interrupted
 
 
 def main() -> None:
-    """Run the program; errors that the user can mend are one line on standard error and exit code 1."""
-    with _ended_at_once_by_interrupts():
-        # PyTorch and MONAI take seconds.
+    """Run the program; errors that the user can mend are one line on standard error and exit code 1.
+
+    Any other is the program's own, and shows as one, with its traceback.
+    """
+    with ended_at_once_by_interrupts():
         import logging
 
         from rankseg_med.cli.app import app
         from rankseg_med.cli.console import complain
+        from rankseg_med.errors import RanksegMedError
     try:
         with _interrupts_that_come_through():
             app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (RanksegMedError, OSError) as error:
         logging.getLogger("rankseg_med").debug("stopped", exc_info=True)
         complain(f"error: {error}")
         sys.exit(1)
@@ -42,25 +43,7 @@ def program() -> None:
         main()
     finally:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, _leave)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    os._exit(INTERRUPTED)
-
-
-@contextmanager
-def _ended_at_once_by_interrupts() -> Iterator[None]:
-    """Leave without a word on Ctrl-C; an exception would be swallowed or printed by whatever is being imported."""
-    # Where Ctrl-C is ignored, as in the background of a script, it stays so.
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, leave_interrupted)
 
 
 @contextmanager

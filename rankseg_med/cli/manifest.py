@@ -9,8 +9,6 @@ import typer
 
 from rankseg_med.cli.console import complain, say
 from rankseg_med.cli.options import parse_labels
-from rankseg_med.workflows.manifest import build_manifest
-from rankseg_med.workflows.manifest_check import check_manifest
 
 
 def manifest_command(
@@ -39,6 +37,8 @@ def manifest_command(
     name: Annotated[str | None, typer.Option(help="Of the data set. Default: the data list's file name.")] = None,
 ) -> None:
     """Write a Decathlon-style data list after checking every pair of image and label map, or --check one."""
+    from rankseg_med.workflows import build_manifest, check_manifest
+
     if check is not None:
         if images is not None or output_file is not None:
             raise typer.BadParameter("--check writes no list; give it alone, without folders and --output")

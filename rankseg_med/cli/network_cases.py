@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypedDict
 
 import typer
 
 from rankseg_med.cli.options import known_device
-from rankseg_med.configuration.config import Device, load_config
-from rankseg_med.evaluation import Network, NetworkCase, find_network_cases, structures_of_config
-from rankseg_med.networks import shipped_checkpoint
-from rankseg_med.studies.nnunet import NnunetLabels
+
+if TYPE_CHECKING:
+    from rankseg_med.evaluation import NetworkCase
+    from rankseg_med.studies import NnunetLabels
 
 CheckpointOption: TypeAlias = Annotated[
     list[str] | None,
@@ -23,7 +23,7 @@ ChannelsOption: TypeAlias = Annotated[
     typer.Option("--channels", min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),
 ]
 DeviceOption: TypeAlias = Annotated[
-    Device,
+    str,
     typer.Option("--device", callback=known_device, help="Where a network runs: auto, cpu, cuda or cuda:1."),
 ]
 
@@ -42,7 +42,7 @@ def network_cases(
     *,
     config: str | None,
     checkpoint: Sequence[str],
-    device: Device,
+    device: str,
     channels: int | None,
     regions: Mapping[str, Sequence[int]] | None,
     pairing: Pairing,
@@ -53,6 +53,10 @@ def network_cases(
         typer.BadParameter: There is no config.
         ConfigError: It names no classes, or asks for what cannot be compared; see `Network.from_config`.
     """
+    from rankseg_med.configuration import load_config
+    from rankseg_med.evaluation import Network, find_network_cases, structures_of_config
+    from rankseg_med.networks import shipped_checkpoint
+
     if config is None:
         raise typer.BadParameter("--checkpoint needs --config, which says what network it is of")
     settings = load_config("inference", config, device=device)

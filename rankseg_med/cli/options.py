@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from rankseg_med.configuration.config import ConfigError, usable_device
-from rankseg_med.studies import StudyError
-from rankseg_med.studies.probability_files import Axes
+from rankseg_med.cli.interrupts import ended_at_once_by_interrupts
 
 CalibrationFileOption: TypeAlias = Annotated[
     Path | None,
@@ -21,7 +19,7 @@ CalibrationFileOption: TypeAlias = Annotated[
 ]
 
 AxesOption: TypeAlias = Annotated[
-    Axes | None,
+    Literal["CZYX", "CXYZ"] | None,
     typer.Option("--axes", help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy."),
 ]
 RegionChannelsOption: TypeAlias = Annotated[
@@ -57,6 +55,8 @@ def known_device(name: str) -> str:
     """
     if name == "auto":
         return name
+    with ended_at_once_by_interrupts():
+        from rankseg_med.configuration import ConfigError, usable_device
     try:
         return str(usable_device(name))
     except ConfigError as error:
@@ -66,6 +66,8 @@ def known_device(name: str) -> str:
 @contextmanager
 def wrong_options() -> Iterator[None]:
     """What the package says of settings that come from options alone is a wrong use of the command: exit code 2."""
+    from rankseg_med.studies import StudyError
+
     try:
         yield
     except StudyError:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import CalibrationFileOption, DataRootOption, FoldOption, known_device
-from rankseg_med.configuration.config import Device, load_config
-from rankseg_med.networks import shipped_checkpoint
-from rankseg_med.studies import list_studies
-from rankseg_med.workflows.predict import PredictJob
+
+if TYPE_CHECKING:
+    pass
 
 
 @with_job_options()
@@ -48,7 +47,7 @@ def predict_command(
         Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
     ] = None,
     device: Annotated[
-        Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+        str, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
     ] = "auto",
     channels: Annotated[
         int | None,
@@ -65,6 +64,11 @@ def predict_command(
     again to go on after an interruption. Exit code 0 only if every study is done; one that fails is recorded and the
     others go on.
     """
+    from rankseg_med.configuration import load_config
+    from rankseg_med.networks import shipped_checkpoint
+    from rankseg_med.studies import list_studies
+    from rankseg_med.workflows import PredictJob
+
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
     settings = load_config("inference", config, device=device)
     set_decoder(settings, decoder, coherence, presence)

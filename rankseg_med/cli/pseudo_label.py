@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import CalibrationFileOption, DataRootOption, FoldOption, known_device
-from rankseg_med.configuration.config import ConfigError, Device, load_config
-from rankseg_med.networks import shipped_checkpoint
-from rankseg_med.studies import list_studies
-from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
-from rankseg_med.workflows.pseudo_label_list import PseudoLabelList, write_data_list
+
+if TYPE_CHECKING:
+    from rankseg_med.workflows import PseudoLabelList
 
 
 @with_job_options()
@@ -49,7 +47,7 @@ def pseudo_label_command(
     calibration: CalibrationFileOption = None,
     store: Annotated[Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait.")] = None,
     device: Annotated[
-        Device, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+        str, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
     ] = "auto",
     fold: FoldOption = None,
     data_root: DataRootOption = None,
@@ -62,6 +60,11 @@ def pseudo_label_command(
     are done are skipped, as by predict. The data list, data_list/pseudo_labels.json in the output folder, has all that
     the folder holds of these studies, also what other shards did. Labels that the studies may have are not looked at.
     """
+    from rankseg_med.configuration import ConfigError, load_config
+    from rankseg_med.networks import shipped_checkpoint
+    from rankseg_med.studies import list_studies
+    from rankseg_med.workflows import Exports, PseudoLabelJob, write_data_list
+
     listing = list_studies(source, data_root=data_root, fold=fold)
     settings = load_config("inference", config, device=device)
     overrides = {"decoder": decoder, "min_confidence": min_confidence}

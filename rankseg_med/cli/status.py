@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from rankseg_med.cli.console import output, say
-from rankseg_med.runs.status import FolderStatus, folder_status
+
+if TYPE_CHECKING:
+    from rankseg_med.runs import FolderStatus
 
 
 def status_command(
@@ -27,6 +29,8 @@ def status_command(
     Studies are counted against all that any run or shard over the folder was given. Exit code 0 if every one of them is
     done, else 1.
     """
+    from rankseg_med.runs import folder_status
+
     status = folder_status(folder)
     _print(status, as_json=as_json)
     while watch and not status.is_complete:

@@ -8,18 +8,16 @@ import shlex
 import sys
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.options import known_device
-from rankseg_med.configuration.config import Device, load_config
-from rankseg_med.studies import find_studies
-from rankseg_med.training.processes import is_first_process
-from rankseg_med.training.train import TrainingProgress, split_studies, train, unlabelled_studies
+
+if TYPE_CHECKING:
+    from rankseg_med.training import TrainingProgress
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +38,7 @@ def train_command(
     seed: Annotated[int, typer.Option(help="Of weights, sampling, augmentation and the choice of studies.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the config's.")] = None,
     device: Annotated[
-        Device, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
+        str, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
     ] = "auto",
     data_root: Annotated[Path | None, typer.Option(help="What the data list's paths are relative to.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder.")] = False,
@@ -54,6 +52,10 @@ def train_command(
     Ctrl-C or SIGTERM saves last.pt after the iteration under way and prints the line to go on with; a second one stops
     at once.
     """
+    from rankseg_med.configuration import load_config
+    from rankseg_med.studies import find_studies
+    from rankseg_med.training import is_first_process, split_studies, train, unlabelled_studies
+
     settings = load_config("train", config, device=device)
     if epochs is not None:
         settings["epochs"] = epochs
@@ -105,6 +107,8 @@ def train_command(
 
 def _line_to_resume_with() -> str:
     """The command that was given, with ``--resume``."""
+    import torch
+
     if torch.distributed.is_torchelastic_launched():
         nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
         where = ["--standalone"] if nodes == "1" else ["--nnodes", nodes]

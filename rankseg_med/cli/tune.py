@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,19 +26,10 @@ from rankseg_med.cli.options import (
     parse_labels,
     parse_regions,
 )
-from rankseg_med.configuration.config import find_config, load_config
-from rankseg_med.evaluation import (
-    LabelledCase,
-    Task,
-    document_of,
-    find_cases,
-    structures_of,
-    structures_of_config,
-    tune,
-    write_tuning,
-)
-from rankseg_med.report.as_terminal import as_terminal
-from rankseg_med.studies.nnunet import NnunetLabels
+
+if TYPE_CHECKING:
+    from rankseg_med.evaluation import LabelledCase
+    from rankseg_med.studies import NnunetLabels
 
 _SHOWN = 10
 
@@ -87,6 +78,18 @@ def tune_command(
 
     Use it with `predict --config` or `decode --config`. Cases are read, or predicted, twice.
     """
+    from rankseg_med.configuration import load_config
+    from rankseg_med.evaluation import (
+        Task,
+        document_of,
+        find_cases,
+        structures_of,
+        structures_of_config,
+        tune,
+        write_tuning,
+    )
+    from rankseg_med.report import as_terminal
+
     unions = None if regions is None else parse_regions(regions)
     channels_are_said = {"--labels": labels is not None, "--region-channels": region_channels is not None}
     structures: NnunetLabels | None
@@ -133,6 +136,8 @@ def tune_command(
 
 def _extended(config: str | None) -> str | None:
     """As another overlay names it, wherever that lies: a shipped name, or an absolute path."""
+    from rankseg_med.configuration import find_config
+
     if config is None or (path := find_config(config)) != Path(config):
         return config
     return str(path.resolve())

@@ -1,1 +1,31 @@
 """What makes a config: its files, what may stand in them, and how entries are built."""
+
+from rankseg_med.configuration.calibration_file import CalibrationFile, calibration_file_of, record_of
+from rankseg_med.configuration.config import (
+    Config,
+    ConfigError,
+    Device,
+    digest_of,
+    extended_config,
+    find_config,
+    load_config,
+    read_config_file,
+    shipped_configs,
+    usable_device,
+)
+
+__all__ = [
+    "CalibrationFile",
+    "Config",
+    "ConfigError",
+    "Device",
+    "calibration_file_of",
+    "digest_of",
+    "extended_config",
+    "find_config",
+    "load_config",
+    "read_config_file",
+    "record_of",
+    "shipped_configs",
+    "usable_device",
+]

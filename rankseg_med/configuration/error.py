@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from textwrap import shorten
 
+from rankseg_med.errors import InputError
+
 # Characters of another library's message, some of which carry whole tracebacks; --verbose shows all.
 _LONGEST = 300
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A config that cannot be used; the message says why, in one line."""
 
 

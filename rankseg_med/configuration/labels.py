@@ -11,8 +11,7 @@ from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import is_plain, references_in
 from rankseg_med.decode import RankSEGDecoder, make_decoder
 from rankseg_med.semisupervised import PseudoLabeller
-from rankseg_med.studies import StudyError
-from rankseg_med.studies.region_channels import RegionChannels
+from rankseg_med.studies import RegionChannels, StudyError
 from rankseg_med.transforms import FillLabelHoles, KeepLargestComponent, KeepTouching, RemoveSmallComponents
 
 _REGION_CHANNELS = "region_channels"

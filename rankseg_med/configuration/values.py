@@ -12,8 +12,8 @@ from rankseg_med.configuration.devices import usable_device
 from rankseg_med.configuration.error import ConfigError, meant
 from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import is_plain
-from rankseg_med.decode.session import Store
-from rankseg_med.inference.model import Ensemble, Grid
+from rankseg_med.decode import Store
+from rankseg_med.inference import Ensemble, Grid
 
 
 @dataclass(frozen=True)

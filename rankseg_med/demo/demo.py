@@ -10,16 +10,16 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from rankseg_med.configuration.config import Device, digest_of, load_config
+from rankseg_med.configuration import Device, digest_of, load_config
 from rankseg_med.decode import make_decoder
 from rankseg_med.demo.phantom import make_phantom, write_phantom
-from rankseg_med.evaluation.evaluate import evaluate
+from rankseg_med.evaluation import evaluate
 from rankseg_med.metrics import Evaluation
 from rankseg_med.networks import SHIPPED_WEIGHTS
-from rankseg_med.report.overlay import save_overlay
-from rankseg_med.runs.run import RunOptions, run_job
+from rankseg_med.report import save_overlay
+from rankseg_med.runs import RunOptions, run_job
 from rankseg_med.studies import Study, find_studies
-from rankseg_med.workflows.predict import Prediction, PredictJob
+from rankseg_med.workflows import Prediction, PredictJob
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from nibabel import orientations
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies import atomic_write
 
 Points = Float32[np.ndarray, "3 *grid"]  # RAS+ positions in mm
 Values = Float32[np.ndarray, "*grid"]

@@ -2,7 +2,12 @@
 
 from rankseg_med.evaluation.ab import Trial, run_ab
 from rankseg_med.evaluation.cases import Case, DecodableCase, find_cases
+from rankseg_med.evaluation.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup
+from rankseg_med.evaluation.cleanup_trials import CleanupSearch
+from rankseg_med.evaluation.comparison import RegionComparison, compare
+from rankseg_med.evaluation.evaluation import Missing, evaluate
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
+from rankseg_med.evaluation.plan import plan_evaluation
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
 from rankseg_med.evaluation.structures import structures_of
 from rankseg_med.evaluation.tuning import tune
@@ -10,28 +15,38 @@ from rankseg_med.evaluation.tuning_document import document_of
 from rankseg_med.evaluation.tuning_files import TuningFiles, write_tuning
 from rankseg_med.evaluation.tuning_result import Tuning
 from rankseg_med.evaluation.tuning_task import LabelledCase, Task
+from rankseg_med.evaluation.tuning_trials import at_threshold
 from rankseg_med.evaluation.verdict import Verdict, decide
 
 __all__ = [
+    "MINIMUM_VOLUMES_ML",
     "Case",
+    "CleanupSearch",
     "DecodableCase",
     "LabelledCase",
+    "Missing",
     "Network",
     "NetworkCase",
     "Quality",
+    "RegionComparison",
     "Task",
     "Trial",
     "Tuning",
     "TuningFiles",
     "Verdict",
+    "at_threshold",
     "aurc",
+    "compare",
     "decide",
     "document_of",
+    "evaluate",
     "find_cases",
     "find_network_cases",
+    "plan_evaluation",
     "quality_of",
     "risk_coverage",
     "run_ab",
+    "search_cleanup",
     "soft_dice",
     "structures_of",
     "structures_of_config",

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rankseg_med import __version__
-from rankseg_med.decode.decoder import Presence
-from rankseg_med.decode.expected_score import Metric
+from rankseg_med.decode import Metric, Presence
 from rankseg_med.evaluation.ab_document import NAMES, document_of
 from rankseg_med.evaluation.ab_pictures import draw_worst
 from rankseg_med.evaluation.case_pool import open_pool
@@ -20,12 +19,8 @@ from rankseg_med.evaluation.side_by_side import SideBySide, set_side_by_side
 from rankseg_med.evaluation.unseen import check_unseen
 from rankseg_med.evaluation.verdict import Verdict, decide
 from rankseg_med.metrics import EmptyPolicy, Region, Scoring
-from rankseg_med.report.as_html import as_html
-from rankseg_med.report.as_markdown import as_markdown
-from rankseg_med.report.document import Document, Picture
-from rankseg_med.studies import write_json
-from rankseg_med.studies.atomic_folder import atomic_folder, check_new_folder
-from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.report import Document, Picture, as_html, as_markdown
+from rankseg_med.studies import NnunetLabels, atomic_folder, check_new_folder, write_json
 
 _SCORE: dict[Metric, str] = {"dice": "dice", "iou": "jaccard"}
 _SURFACES = ("surface_dice", "hd95_mm", "assd_mm")

@@ -10,7 +10,7 @@ from rankseg_med.evaluation.settings import ARGMAX
 from rankseg_med.evaluation.side_by_side import MEAN, POINTS, WORST, SideBySide
 from rankseg_med.evaluation.verdict import Verdict, worse
 from rankseg_med.metrics import PairedComparison
-from rankseg_med.report.document import Document, Picture, TextTable
+from rankseg_med.report import Document, Picture, TextTable
 
 NAMES = {
     "dice": "Dice",

@@ -15,11 +15,9 @@ from rankseg_med.evaluation.case_pool import map_cases
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.settings import Setting, label_maps
 from rankseg_med.evaluation.side_by_side import SideBySide
-from rankseg_med.metrics.boxes import bounding_box
-from rankseg_med.report.document import Picture
-from rankseg_med.report.overlay import save_overlay
-from rankseg_med.studies import load_image
-from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.metrics import bounding_box
+from rankseg_med.report import Picture, save_overlay
+from rankseg_med.studies import NnunetLabels, load_image
 
 _MARGIN_MM = 20.0
 

@@ -14,12 +14,23 @@ from torch import Tensor
 
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.evaluation.tuning_task import LabelledCase
-from rankseg_med.studies import StudyError, find_references, find_studies, load_label_map, read_grid
-from rankseg_med.studies.cross_validation import find_validation, validation_folders
-from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.grid import compare_grids
-from rankseg_med.studies.probabilities import ProbabilityVolume, grid_of, open_probabilities
-from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, find_probabilities
+from rankseg_med.studies import (
+    Axes,
+    Grid,
+    ProbabilityStudy,
+    ProbabilityVolume,
+    StudyError,
+    compare_grids,
+    find_probabilities,
+    find_references,
+    find_studies,
+    find_validation,
+    grid_of,
+    load_label_map,
+    open_probabilities,
+    read_grid,
+    validation_folders,
+)
 
 
 class DecodableCase(LabelledCase, Protocol):

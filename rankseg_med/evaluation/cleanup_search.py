@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from rankseg_med import __version__
-from rankseg_med.configuration.config import (
+from rankseg_med.configuration import (
     Config,
     ConfigError,
     extended_config,
@@ -26,8 +26,7 @@ from rankseg_med.configuration.config import (
 )
 from rankseg_med.evaluation.case_pool import map_cases, open_pool
 from rankseg_med.evaluation.cleanup_trials import CleanupSearch, Step, try_all
-from rankseg_med.metrics import dice, summarise
-from rankseg_med.metrics.boxes import bounding_box
+from rankseg_med.metrics import bounding_box, dice, summarise
 from rankseg_med.studies import (
     StudyError,
     atomic_write,

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.evaluation.plan import EvaluationPlan
-from rankseg_med.metrics import Evaluation
-from rankseg_med.metrics.lits import LitsEvaluation
+from rankseg_med.metrics import Evaluation, LitsEvaluation
 from rankseg_med.studies import atomic_write, write_json
 
 

@@ -11,14 +11,21 @@ from pathlib import Path
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from rankseg_med.configuration.config import Config, ConfigError
+from rankseg_med.configuration import Config, ConfigError
 from rankseg_med.evaluation.cases import read_reference
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.studies import Study, StudyError, check_same_grid, find_references, list_studies, read_grid
-from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.studies.probabilities import ProbabilityVolume
-from rankseg_med.workflows.predict import Prediction, PredictJob
+from rankseg_med.studies import (
+    Grid,
+    NnunetLabels,
+    ProbabilityVolume,
+    Study,
+    StudyError,
+    check_same_grid,
+    find_references,
+    list_studies,
+    read_grid,
+)
+from rankseg_med.workflows import Prediction, PredictJob
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from rankseg_med.errors import InputError
 from rankseg_med.studies import check_regular_file
 
 
@@ -29,7 +30,7 @@ def read_patients(source: str, case_ids: Collection[str]) -> dict[str, str]:
     patients = _in_table(Path(source)) if source.lower().endswith(".csv") else _by_pattern(source, case_ids)
     strangers = sorted(case_id for case_id in case_ids if not patients.get(case_id))
     if strangers:
-        raise ValueError(f"patients {source!r}: gives no patient for {', '.join(strangers)}")
+        raise InputError(f"patients {source!r}: gives no patient for {', '.join(strangers)}")
     return {case_id: patients[case_id] for case_id in case_ids}
 
 
@@ -40,19 +41,19 @@ def _in_table(path: Path) -> dict[str, str]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             table = csv.DictReader(stream)
             if not {"case_id", "patient_id"} <= set(table.fieldnames or ()):
-                raise ValueError(f"{path}: needs the columns case_id and patient_id, found {table.fieldnames}")
+                raise InputError(f"{path}: needs the columns case_id and patient_id, found {table.fieldnames}")
             return {row["case_id"]: row["patient_id"] for row in table}
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: must be CSV in UTF-8 ({error}); save it so") from error
+        raise InputError(f"{path}: must be CSV in UTF-8 ({error}); save it so") from error
 
 
 def _by_pattern(text: str, case_ids: Collection[str]) -> dict[str, str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise ValueError(f"patients {text!r}: is neither a .csv file nor a regular expression ({error})") from error
+        raise InputError(f"patients {text!r}: is neither a .csv file nor a regular expression ({error})") from error
     if pattern.groups != 1:
-        raise ValueError(
+        raise InputError(
             f"patients {text!r}: needs exactly one group, which is the patient, such as (.+)_scan; "
             f"found {pattern.groups}"
         )

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rankseg_med.metrics import DEFAULT_SCORING, Region, Scoring, label_regions
-from rankseg_med.metrics.presets import Preset, find_preset
+from rankseg_med.errors import InputError
+from rankseg_med.metrics import DEFAULT_SCORING, Preset, Region, Scoring, find_preset, label_regions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class EvaluationPlan:
     def __post_init__(self) -> None:
         names = [region.name for region in self.regions]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"There must be at least one region to score, and their names must differ, got {names}.")
+            raise InputError(f"There must be at least one region to score, and their names must differ, got {names}.")
 
 
 def plan_evaluation(
@@ -63,15 +63,15 @@ def plan_evaluation(
             not go with the preset.
     """
     if labels is not None and regions is not None:
-        raise ValueError("Labels and regions both say what to score; give one of them.")
+        raise InputError("Labels and regions both say what to score; give one of them.")
     chosen = Preset("", "", DEFAULT_SCORING) if preset is None else find_preset(preset)
     if preset == "lits" and not (labels is None and regions is None and metrics is None):
-        raise ValueError(
+        raise InputError(
             "LiTS scores label 1 as liver and 2 as tumour by metrics of its own; leave out labels, regions and "
             "metrics, or the preset."
         )
     if strict and preset != "lits":
-        raise ValueError(f"Only the preset lits has a strict mode, got the preset {preset}.")
+        raise InputError(f"Only the preset lits has a strict mode, got the preset {preset}.")
     if regions is not None:
         structures = tuple(Region(name, tuple(values)) for name, values in regions.items())
     elif labels is not None:
@@ -79,7 +79,7 @@ def plan_evaluation(
     elif chosen.regions is not None:
         structures = chosen.regions
     else:
-        raise ValueError("An evaluation needs labels or regions to score, or a preset that has them (not nnunet, bcp).")
+        raise InputError("An evaluation needs labels or regions to score, or a preset that has them (not nnunet, bcp).")
     lits: Literal["strict", "corrected"] | None = ("strict" if strict else "corrected") if preset == "lits" else None
     scoring = chosen.scoring if metrics is None else replace(chosen.scoring, metrics=tuple(metrics))
     # The script of LiTS has a meaning for every value.

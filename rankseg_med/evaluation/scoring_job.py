@@ -16,12 +16,10 @@ from jaxtyping import UInt8
 from pydantic import TypeAdapter
 from scipy import ndimage
 
-from rankseg_med.configuration.config import digest_of
+from rankseg_med.configuration import digest_of
 from rankseg_med.evaluation.plan import EvaluationPlan
-from rankseg_med.metrics import RegionScores, label_fault, score_label_maps
-from rankseg_med.metrics.lits import LitsCase, score_lits_case
-from rankseg_med.runs.job import Written
-from rankseg_med.runs.run import CaseOutcome, RunOptions, run_job
+from rankseg_med.metrics import LitsCase, RegionScores, label_fault, score_label_maps, score_lits_case
+from rankseg_med.runs import CaseOutcome, RunOptions, Written, run_job
 from rankseg_med.studies import (
     GridError,
     StudyError,

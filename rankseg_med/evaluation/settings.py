@@ -10,16 +10,12 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from rankseg_med.configuration.config import Config, load_config
-from rankseg_med.decode import RankSEGDecoder
-from rankseg_med.decode.decoder import Presence
-from rankseg_med.decode.expected_score import Metric
+from rankseg_med.configuration import Config, load_config
+from rankseg_med.decode import Metric, Presence, RankSEGDecoder
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation.cases import DecodableCase
-from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.studies.region_channels import RegionChannels
-from rankseg_med.workflows.decode import DecodeJob, Decoding
-from rankseg_med.workflows.finishing import cleaned
-from rankseg_med.workflows.predict import one_thread
+from rankseg_med.studies import NnunetLabels, RegionChannels
+from rankseg_med.workflows import DecodeJob, Decoding, cleaned, one_thread
 
 ARGMAX = "argmax"
 """Name of the setting that all others are compared with."""
@@ -79,7 +75,7 @@ def settings_of(
         config = load_config("decode", overlay)
         tuned = _setting("tuned", "the tuned setting", config, structures)
         if _label_sets(tuned.build().regions) != _label_sets(structures.regions):
-            raise ValueError(
+            raise InputError(
                 f"{overlay}: takes the channels for regions by sigmoid that are not those of the probabilities; "
                 "say what they are with the region channels"
             )

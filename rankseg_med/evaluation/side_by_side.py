@@ -13,6 +13,7 @@ from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.groups import ALL, Group, groups_of
 from rankseg_med.evaluation.settings import ARGMAX, Setting, label_maps
 from rankseg_med.metrics import (
+    CaseDifference,
     Evaluation,
     PairedComparison,
     Region,
@@ -22,7 +23,6 @@ from rankseg_med.metrics import (
     score_label_maps,
     summarise,
 )
-from rankseg_med.metrics.paired import CaseDifference
 from rankseg_med.studies import StudyError
 
 MEAN = "mean"

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rankseg_med.studies import StudyError
-from rankseg_med.studies.nnunet import NnunetLabels, read_nnunet_labels
-from rankseg_med.studies.probabilities import count_channels
-from rankseg_med.studies.probability_files import ProbabilityStudy
-from rankseg_med.studies.region_channels import RegionChannels
+from rankseg_med.errors import InputError
+from rankseg_med.studies import (
+    NnunetLabels,
+    ProbabilityStudy,
+    RegionChannels,
+    StudyError,
+    count_channels,
+    read_nnunet_labels,
+)
 
 
 def structures_of(
@@ -38,7 +42,7 @@ def structures_of(
         ValueError: It is said twice what there is, or ``dataset.json`` contradicts it.
     """
     if sum(given is not None for given in (labels, regions, region_channels)) > 1:
-        raise ValueError("labels, regions and region channels all say what there is; give one of them")
+        raise InputError("labels, regions and region channels all say what there is; give one of them")
     channels = count_channels(study)
     if region_channels is not None:
         names = {name: tuple(values) for name, values in region_channels.items()}
@@ -47,7 +51,7 @@ def structures_of(
     if said is not None and labels is None and regions is None:
         return said
     if said is not None and said.regions is not None:
-        raise ValueError("dataset.json says that the channels are regions by sigmoid; leave out labels and regions")
+        raise InputError("dataset.json says that the channels are regions by sigmoid; leave out labels and regions")
     if labels is not None:
         names = {name: (label,) for label, name in labels.items()}
     elif regions is not None:

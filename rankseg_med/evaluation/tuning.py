@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from rankseg_med.calibration import Calibration, ReliabilityCounts, save_calibration
-from rankseg_med.configuration.calibration_file import CalibrationFile
+from rankseg_med.configuration import CalibrationFile
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation.case_pool import map_cases, open_pool
 from rankseg_med.evaluation.tuning_choice import choose
 from rankseg_med.evaluation.tuning_evidence import Evidence, fit, observe, to_counts
@@ -75,7 +76,7 @@ def tune(
     patients = [case.patient for case in cases]
     count = len(set(patients))
     if count < FEWEST_PATIENTS:
-        raise ValueError(
+        raise InputError(
             f"tuning needs at least {FEWEST_PATIENTS} patients, since with fewer not even all gaining is beyond "
             f"chance; found {count} in {len(cases)} cases"
         )
@@ -141,7 +142,7 @@ def _without(evidence: Sequence[Evidence], fold: int) -> Evidence:
 def _check_structures(every: Evidence, task: Task) -> None:
     lacking = [name for name, number in zip(task.names, every.cases_with, strict=True) if not number]
     if lacking:
-        raise ValueError(f"no case has {', '.join(lacking)}, so nothing can be said of it; add cases, or leave it out")
+        raise InputError(f"no case has {', '.join(lacking)}, so nothing can be said of it; add cases, or leave it out")
 
 
 def _fit_all(

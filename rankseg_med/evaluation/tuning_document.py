@@ -11,7 +11,7 @@ from rankseg_med.evaluation.tuning_choice import WORSE_BY, means_by_patient
 from rankseg_med.evaluation.tuning_result import Tried, Tuning
 from rankseg_med.evaluation.tuning_settings import THRESHOLDS
 from rankseg_med.evaluation.tuning_task import SCORES
-from rankseg_med.report.document import Document, Picture, TextTable
+from rankseg_med.report import Document, Picture, TextTable
 
 
 def document_of(tuning: Tuning, pictures: Sequence[Picture] = (), *, best: int | None = None) -> Document:

@@ -17,9 +17,10 @@ from rankseg_med.calibration import (
     Temperature,
     draw_voxels,
 )
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation.tuning_settings import CalibrationName
 from rankseg_med.evaluation.tuning_task import LabelledCase, Task
-from rankseg_med.workflows.predict import one_thread
+from rankseg_med.workflows import one_thread
 
 _VOXELS_OF_A_CLASS = 1 << 18
 """Drawn of all cases together, for a temperature."""
@@ -105,7 +106,7 @@ def fit(name: CalibrationName, evidence: Evidence, task: Task) -> Calibration:
     calibration: Calibration
     if name == "temperature":
         if task.independent:
-            raise ValueError("a temperature is of exclusive classes, and these channels are regions by sigmoid")
+            raise InputError("a temperature is of exclusive classes, and these channels are regions by sigmoid")
         calibration = Temperature(channels, class_biases=False)
         calibration.fit(LabelledVoxels.joined(evidence.voxels))
     else:

@@ -12,12 +12,9 @@ import yaml
 from rankseg_med.calibration import Reliability, save_calibration
 from rankseg_med.evaluation.tuning_document import document_of
 from rankseg_med.evaluation.tuning_result import Tuning
-from rankseg_med.report.as_markdown import as_markdown
-from rankseg_med.report.document import Picture
-from rankseg_med.report.reliability_diagram import ReliabilityCurve, save_reliability_diagrams
-from rankseg_med.runs.provenance import VERSIONS, now
-from rankseg_med.studies import atomic_write
-from rankseg_med.studies.json_file import write_json
+from rankseg_med.report import Picture, ReliabilityCurve, as_markdown, save_reliability_diagrams
+from rankseg_med.runs import VERSIONS, now
+from rankseg_med.studies import atomic_write, write_json
 
 _TITLE = "Before, and after on cases that were not fitted to; each case counts the same."
 

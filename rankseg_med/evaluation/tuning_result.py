@@ -23,7 +23,7 @@ from rankseg_med.evaluation.tuning_settings import (
 )
 from rankseg_med.evaluation.tuning_task import SCORES, Task
 from rankseg_med.evaluation.tuning_trials import ESTIMATES
-from rankseg_med.metrics.bootstrap import bootstrap_interval
+from rankseg_med.metrics import bootstrap_interval
 
 LEVEL = 0.05
 """Chance from which on a note says that a gain may be noise."""

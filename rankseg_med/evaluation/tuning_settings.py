@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
-from rankseg_med.decode.expected_score import Metric
+from rankseg_med.decode import Metric
 
 CalibrationName: TypeAlias = Literal["none", "temperature", "isotonic by cases", "isotonic by voxels"]
 """Isotonic maps are fitted with every case counting the same, or every voxel: independent voxels ask for the former,

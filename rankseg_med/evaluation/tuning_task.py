@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
 from rankseg_med.calibration import BinnedVoxels
-from rankseg_med.decode.expected_score import Metric
-from rankseg_med.decode.regions import Regions
+from rankseg_med.decode import Metric, Regions
+from rankseg_med.errors import InputError
 from rankseg_med.metrics import EmptyPolicy, EmptyRule, Region, Scoring, score_label_maps
-from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.studies import NnunetLabels
 
 SCORES: tuple[Metric, ...] = ("dice", "iou")
 """What every label map is scored by, in this order."""
@@ -60,9 +60,9 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
-            raise ValueError(f"score must be {' or '.join(SCORES)}, found {self.score!r}")
+            raise InputError(f"score must be {' or '.join(SCORES)}, found {self.score!r}")
         if not 0 <= self.empty_score <= 1:
-            raise ValueError(f"empty_score must lie in [0, 1], found {self.empty_score}")
+            raise InputError(f"empty_score must lie in [0, 1], found {self.empty_score}")
         if not self.independent:
             Regions.of(self.structures.channels, self.regions)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, UInt8
 from monai.transforms import Transform
 from torch import Tensor
 
-from rankseg_med.configuration.calibration_file import CalibrationFile
+from rankseg_med.configuration import CalibrationFile
 from rankseg_med.decode import ArgmaxDecoder, Decoded, make_decoder
 from rankseg_med.evaluation.quality import soft_dice_of_sums
 from rankseg_med.evaluation.tuning_evidence import to_array
@@ -23,10 +23,9 @@ from rankseg_med.evaluation.tuning_settings import (
     decoder_entry,
 )
 from rankseg_med.evaluation.tuning_task import SCORES, LabelledCase, Task
-from rankseg_med.metrics.boxes import bounding_box
+from rankseg_med.metrics import bounding_box
 from rankseg_med.transforms import KeepLargestComponent
-from rankseg_med.workflows.finishing import cleaned
-from rankseg_med.workflows.predict import one_thread
+from rankseg_med.workflows import cleaned, one_thread
 
 ESTIMATES = ("independent", "coherent", "tuned", "soft Dice")
 """What is expected of a label map without a reference: its score by either posterior and by the decoder's mixture of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from rankseg_med.configuration.config import find_config
+from rankseg_med.configuration import find_config
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.studies import StudyError, check_regular_file

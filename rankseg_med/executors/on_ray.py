@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from rankseg_med.errors import InputError
 from rankseg_med.executors.crew import Crew, Worker
 from rankseg_med.executors.dispatch import Dispatch
 from rankseg_med.executors.executor import ItemT, OnStage, StagedWork
@@ -73,12 +74,12 @@ def run_on_ray(
         WorkerDied: While iterating: workers die, one after another, before they take an item.
     """
     if workers is not None and workers < 1:
-        raise ValueError(f"at least one worker is needed, got workers={workers}")
+        raise InputError(f"at least one worker is needed, got workers={workers}")
     if timeout_s is not None and not timeout_s > 0:
-        raise ValueError(f"timeout_s has to be positive, or None for no limit, got {timeout_s}")
+        raise InputError(f"timeout_s has to be positive, or None for no limit, got {timeout_s}")
     shares = [gpus_per_worker, 1 if cpus_per_worker is None else cpus_per_worker]
     if min(shares) < 0 or not any(shares):
-        raise ValueError(
+        raise InputError(
             f"a worker needs a share of the cluster, got cpus_per_worker={cpus_per_worker} and "
             f"gpus_per_worker={gpus_per_worker}; give at least one of them, as a positive number"
         )
@@ -93,7 +94,7 @@ def run_on_ray(
                 threads = max(1, torch.get_num_threads() // workers) if is_own else _share(ray, workers)
             room = _room(ray, cpus, gpus_per_worker)
             if workers is None and not room:
-                raise ValueError(
+                raise InputError(
                     f"a worker is to have {cpus:g} CPUs and {gpus_per_worker:g} GPUs, but no machine of the "
                     f"cluster has them: it has {ray.cluster_resources()}; ask for less, or give the number of workers "
                     "if the cluster grows when asked"

@@ -15,13 +15,20 @@ from monai.transforms import Compose
 from torch import Tensor
 
 from rankseg_med.calibration import Calibration
-from rankseg_med.decode import ArgmaxDecoder, Decoded, DecodeSession, RankSEGDecoder, SlabSession, finalize_ensemble
-from rankseg_med.decode.session import Store
+from rankseg_med.decode import (
+    ArgmaxDecoder,
+    Decoded,
+    DecodeSession,
+    RankSEGDecoder,
+    SlabSession,
+    Store,
+    finalize_ensemble,
+)
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.native_grid import NativeGrid
 from rankseg_med.inference.slab import Slab
 from rankseg_med.inference.streaming import StreamingInferer
-from rankseg_med.transforms.errors import own_errors_of_transforms
+from rankseg_med.transforms import own_errors_of_transforms
 
 Grid = Literal["native", "model"]
 Ensemble = Literal["mean", "decode"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.slab import Slab
 from rankseg_med.inference.undoing import AxisOrigin, Grid
-from rankseg_med.transforms.axis_taps import resample_slices
+from rankseg_med.transforms import resample_slices
 
 # Values (classes times voxels) handed on at a time.
 _SLAB_VALUES = 1 << 22

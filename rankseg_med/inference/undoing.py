@@ -15,8 +15,7 @@ from monai.utils import TraceKeys
 from torch import Tensor
 
 from rankseg_med.inference.errors import InferenceError
-from rankseg_med.transforms.axis_taps import AxisTaps, Beyond
-from rankseg_med.transforms.spacing import axis_coordinates
+from rankseg_med.transforms import AxisTaps, Beyond, axis_coordinates
 
 _BEYOND: dict[str, Beyond] = {"border": "border", "nearest": "border", "zeros": "zeros", "constant": "zeros"}
 

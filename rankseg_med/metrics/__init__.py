@@ -5,12 +5,15 @@ masks. What lies beneath, such as `dice` and `surface_distances`, can be used by
 the same numbers as a MONAI metric; it is not imported here because it needs torch.
 """
 
+from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
+from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.metrics.case import RegionScores, score_label_maps
 from rankseg_med.metrics.catalogue import METRICS
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
+from rankseg_med.metrics.lits import LitsCase, LitsEvaluation, score_lits_case, summarise_lits
 from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
-from rankseg_med.metrics.paired import PairedComparison, compare_paired
+from rankseg_med.metrics.paired import CaseDifference, PairedComparison, compare_paired
 from rankseg_med.metrics.presets import PRESETS, Preset, find_preset, label_fault
 from rankseg_med.metrics.regions import Region, label_regions
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
@@ -24,10 +27,13 @@ __all__ = [
     "EMPTY_POLICIES",
     "METRICS",
     "PRESETS",
+    "CaseDifference",
     "EmptyPolicy",
     "EmptyRule",
     "Evaluation",
     "LesionScores",
+    "LitsCase",
+    "LitsEvaluation",
     "MetricSummary",
     "PairedComparison",
     "Preset",
@@ -36,6 +42,8 @@ __all__ = [
     "Scoring",
     "Surface",
     "SurfaceDistances",
+    "bootstrap_interval",
+    "bounding_box",
     "compare_paired",
     "dice",
     "find_preset",
@@ -46,9 +54,12 @@ __all__ = [
     "relative_volume_difference",
     "score_label_maps",
     "score_lesions",
+    "score_lits_case",
     "score_masks",
     "sensitivity",
     "summarise",
+    "summarise_lits",
     "surface_distances",
+    "totals_by_unit",
     "volume_ml",
 ]

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool
 
+from rankseg_med.errors import InputError
 from rankseg_med.metrics.empty import Kind
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
 from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
@@ -114,7 +115,7 @@ def find_metric(name: str) -> Metric:
         return named[name]
     percentile = re.fullmatch(r"hd(\d+(?:\.\d+)?)_mm", name)
     if percentile is None or not 0 <= float(percentile[1]) <= 100:
-        raise ValueError(
+        raise InputError(
             f"The metrics are {', '.join(named)}, and the Hausdorff distance at any percentile up to 100, such as "
             f"'hd99_mm'; got {name!r}."
         )

@@ -11,6 +11,8 @@ import math
 from dataclasses import astuple, dataclass
 from typing import Literal, TypeAlias
 
+from rankseg_med.errors import InputError
+
 Kind: TypeAlias = Literal["overlap", "distance", "surface_dice", "volume"]
 """Kinds of metrics, which share a rule for empty masks."""
 
@@ -39,7 +41,7 @@ class EmptyRule:
     def __post_init__(self) -> None:
         for score in astuple(self):
             if not (score in ("skip", "worst") if isinstance(score, str) else math.isfinite(score)):
-                raise ValueError(f"An empty mask scores a finite number, 'skip' (for NaN) or 'worst', got {score!r}.")
+                raise InputError(f"An empty mask scores a finite number, 'skip' (for NaN) or 'worst', got {score!r}.")
 
 
 _WORST_UNLESS_BOTH = EmptyRule(both_empty="skip", prediction_empty="worst", reference_empty="worst")
@@ -80,7 +82,7 @@ class EmptyPolicy:
 
     def __post_init__(self) -> None:
         if "worst" in astuple(self.volume):
-            raise ValueError(
+            raise InputError(
                 "The relative volume difference has no worst value, since it is infinite without a reference. "
                 "Let the rule for volume say a number or 'skip'."
             )
@@ -93,7 +95,7 @@ class EmptyPolicy:
             ValueError: there is none of that name.
         """
         if name not in EMPTY_POLICIES:
-            raise ValueError(f"The policies for empty masks are {', '.join(EMPTY_POLICIES)}, got {name!r}.")
+            raise InputError(f"The policies for empty masks are {', '.join(EMPTY_POLICIES)}, got {name!r}.")
         return EMPTY_POLICIES[name]
 
     def score(self, kind: Kind, *, prediction_empty: bool, reference_empty: bool, image_diagonal_mm: float) -> float:

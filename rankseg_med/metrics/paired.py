@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
+from rankseg_med.errors import InputError
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 
 
@@ -114,7 +115,7 @@ def compare_paired(
         ValueError: a score is infinite, a compared case has no patient, or an option is out of its range.
     """
     if not 0 < confidence < 1 or resamples < 1 or not all(threshold >= 0 for threshold in thresholds):
-        raise ValueError(
+        raise InputError(
             "confidence must be in (0, 1), resamples positive and thresholds not negative, got "
             f"{confidence}, {resamples} and {tuple(thresholds)}."
         )
@@ -156,7 +157,7 @@ def _pair(scores_a: Mapping[str, float], scores_b: Mapping[str, float]) -> tuple
     for case_id in sorted(scores_a.keys() | scores_b.keys()):
         sides = {"A": scores_a.get(case_id, math.nan), "B": scores_b.get(case_id, math.nan)}
         if any(math.isinf(score) for score in sides.values()):
-            raise ValueError(
+            raise InputError(
                 f"Scores must be finite, or NaN where there is none, got {sides} for {case_id}. "
                 "Give a missed structure a finite worst score, such as the image diagonal."
             )
@@ -176,7 +177,7 @@ def _by_patient(
         return totals_by_unit(differences, None)
     strangers = [case_id for case_id in case_ids if case_id not in patients]
     if strangers:
-        raise ValueError(f"Every compared case needs a patient, but these have none: {', '.join(strangers)}.")
+        raise InputError(f"Every compared case needs a patient, but these have none: {', '.join(strangers)}.")
     return totals_by_unit(differences, [patients[case_id] for case_id in case_ids])
 
 

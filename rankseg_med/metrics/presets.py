@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from rankseg_med.errors import InputError
 from rankseg_med.metrics.empty import EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.lits import LITS_REGIONS, LITS_SCORING
 from rankseg_med.metrics.regions import Region
@@ -134,8 +135,8 @@ def find_preset(name: str) -> Preset:
         return PRESETS[name]
     choices = [f"{preset.name}: {preset.description}" for preset in PRESETS.values() if preset.challenge == name]
     if choices:
-        raise ValueError("\n- ".join([f"The preset {name} does not say what the labels mean; give one of:", *choices]))
-    raise ValueError(f"The presets are {', '.join(PRESETS)}, got {name!r}.")
+        raise InputError("\n- ".join([f"The preset {name} does not say what the labels mean; give one of:", *choices]))
+    raise InputError(f"The presets are {', '.join(PRESETS)}, got {name!r}.")
 
 
 def label_fault(preset: Preset, labels: Collection[int]) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from rankseg_med.errors import InputError
 from rankseg_med.metrics._checks import check_tolerance
 
 
@@ -30,9 +31,9 @@ class Region:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError(f"A region must have a name, got an empty one for labels {self.labels}.")
+            raise InputError(f"A region must have a name, got an empty one for labels {self.labels}.")
         if not self.labels or min(self.labels) < 1 or len(set(self.labels)) < len(self.labels):
-            raise ValueError(
+            raise InputError(
                 f"Region {self.name!r} must have at least one label, each a positive value (0 is background) and named "
                 f"once, got {self.labels}."
             )

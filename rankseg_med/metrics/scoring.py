@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Bool
 
+from rankseg_med.errors import InputError
 from rankseg_med.metrics._checks import check_masks, check_spacing, check_tolerance
 from rankseg_med.metrics.catalogue import METRICS, MaskPair, find_metric
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EmptyPolicy
@@ -33,11 +34,11 @@ class Scoring:
 
     def __post_init__(self) -> None:
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
-            raise ValueError(f"Scoring needs at least one metric, and each once, got {self.metrics}.")
+            raise InputError(f"Scoring needs at least one metric, and each once, got {self.metrics}.")
         for name in self.metrics:
             find_metric(name)
         if self.surface not in get_args(Surface):
-            raise ValueError(f"surface must be one of {', '.join(get_args(Surface))}, got {self.surface!r}.")
+            raise InputError(f"surface must be one of {', '.join(get_args(Surface))}, got {self.surface!r}.")
 
 
 DEFAULT_SCORING = Scoring()

@@ -16,13 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from rankseg_med.errors import InputError
+
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
 # Where training programs put the network's weights beside optimizer and epoch: ours, MONAI's, and common practice.
 _NESTING_KEYS = ("network", "model", "state_dict", "net")
 _NAMED_IN_MESSAGE = 3
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint that cannot be used; the message says why."""
 
 

@@ -4,8 +4,7 @@ import math
 
 from rich.table import Table
 
-from rankseg_med.metrics import Evaluation
-from rankseg_med.metrics.lits import LitsEvaluation
+from rankseg_med.metrics import Evaluation, LitsEvaluation
 from rankseg_med.report.tables import evaluation_table
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy import ndimage
 
-from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies import atomic_write
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; without their black.
 _PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")

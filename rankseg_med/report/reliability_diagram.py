@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies import atomic_write
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _COLOURS = ("#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7")

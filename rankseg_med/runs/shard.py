@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from rankseg_med.errors import InputError
+
 _Case = TypeVar("_Case")
 
 
@@ -26,7 +28,7 @@ class Shard:
         """
         match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise ValueError(
+            raise InputError(
                 f"a shard is given as K/N with K from 1 to N, such as 2/8 for the second of eight parts, found {text!r}"
             )
         return cls(int(match[1]), int(match[2]))

@@ -15,15 +15,17 @@ from rankseg_med.semisupervised.copy_paste import copy_paste_mask, paste
 from rankseg_med.semisupervised.ignoring_loss import IgnoringDiceCELoss
 from rankseg_med.semisupervised.mean_teacher import MeanTeacher, sigmoid_ramp_up
 from rankseg_med.semisupervised.method import SemiSupervisedMethod
-from rankseg_med.semisupervised.pseudo_labels import PseudoLabel, PseudoLabeller
+from rankseg_med.semisupervised.pseudo_labels import PseudoDecoder, PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.teacher import Teacher
 from rankseg_med.semisupervised.threshold_decoder import ThresholdDecoder
 from rankseg_med.semisupervised.two_streams import Stream, TwoStreams
+from rankseg_med.semisupervised.voxel_runs import voxel_runs
 
 __all__ = [
     "BidirectionalCopyPaste",
     "IgnoringDiceCELoss",
     "MeanTeacher",
+    "PseudoDecoder",
     "PseudoLabel",
     "PseudoLabeller",
     "SemiSupervisedMethod",
@@ -34,4 +36,5 @@ __all__ = [
     "copy_paste_mask",
     "paste",
     "sigmoid_ramp_up",
+    "voxel_runs",
 ]

@@ -14,17 +14,18 @@ from torch import Tensor
 from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.decode import (
     ArgmaxDecoder,
+    Blocks,
     Decision,
     Decoded,
     DecodeSession,
+    KeptVoxels,
     Objective,
     ProbabilityHistogram,
     RankSEGDecoder,
+    Regions,
+    TensorBlocks,
+    highest,
 )
-from rankseg_med.decode.assignment.rules import highest
-from rankseg_med.decode.blocks import Blocks, TensorBlocks
-from rankseg_med.decode.kept import KeptVoxels
-from rankseg_med.decode.regions import Regions
 from rankseg_med.semisupervised.threshold_decoder import ThresholdDecoder
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
 

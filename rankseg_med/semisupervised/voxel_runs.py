@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Blocks
+from rankseg_med.decode import Blocks
 
 
 def voxel_runs(blocks: Blocks) -> Iterator[tuple[slice, Float[Tensor, "classes n"]]]:

@@ -1,12 +1,15 @@
 """A study on disk: data lists, images in (NIfTI, NRRD, MetaImage, DICOM), label maps out, geometry, atomic writes."""
 
 from rankseg_med.studies.atomic import atomic_write, naming_the_file, remove_unfinished
+from rankseg_med.studies.atomic_folder import atomic_folder, check_new_folder
 from rankseg_med.studies.companions import files_read
+from rankseg_med.studies.cross_validation import find_validation, validation_folders
 from rankseg_med.studies.errors import DataListError, GridError, StudyError
 from rankseg_med.studies.faults import Fault, Listing
 from rankseg_med.studies.fingerprint import content_digest, fingerprint
+from rankseg_med.studies.fractions import write_fractions
 from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.grid import check_same_grid
+from rankseg_med.studies.grid import check_same_grid, compare_grids
 from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_image, load_images, load_label_map
 from rankseg_med.studies.json_file import write_json
@@ -14,15 +17,20 @@ from rankseg_med.studies.label_map import write_label_map
 from rankseg_med.studies.listing import find_studies, list_studies, survey_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id
+from rankseg_med.studies.nnunet import NnunetLabels, read_nnunet_labels
+from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
+from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, find_probabilities, list_probabilities
 from rankseg_med.studies.processes import birth_of, is_running
 from rankseg_med.studies.reading import check_regular_file
 from rankseg_med.studies.references import by_case, find_predictions, find_references, list_predictions, list_references
+from rankseg_med.studies.region_channels import RegionChannels
 from rankseg_med.studies.resampling import resample_label_map
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus
 from rankseg_med.studies.source import open_image, read_grid
 from rankseg_med.studies.study import Study
 
 __all__ = [
+    "Axes",
     "DataListError",
     "Fault",
     "Grid",
@@ -31,25 +39,37 @@ __all__ = [
     "LabelledEntry",
     "Listing",
     "Manifest",
+    "NnunetLabels",
     "OutputFile",
+    "ProbabilityStudy",
+    "ProbabilityVolume",
+    "RegionChannels",
     "Sidecar",
     "SidecarStatus",
     "Study",
     "StudyError",
+    "atomic_folder",
     "atomic_write",
     "birth_of",
     "by_case",
     "case_id",
+    "check_new_folder",
     "check_regular_file",
     "check_same_grid",
+    "compare_grids",
     "content_digest",
+    "count_channels",
     "files_read",
     "find_predictions",
+    "find_probabilities",
     "find_references",
     "find_studies",
+    "find_validation",
     "fingerprint",
+    "grid_of",
     "is_running",
     "list_predictions",
+    "list_probabilities",
     "list_references",
     "list_studies",
     "load_image",
@@ -58,10 +78,14 @@ __all__ = [
     "naming_the_file",
     "open_image",
     "open_nifti",
+    "open_probabilities",
     "read_grid",
+    "read_nnunet_labels",
     "remove_unfinished",
     "resample_label_map",
     "survey_studies",
+    "validation_folders",
+    "write_fractions",
     "write_json",
     "write_label_map",
 ]

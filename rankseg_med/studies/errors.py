@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rankseg_med.errors import InputError
 
-class StudyError(ValueError):
+
+class StudyError(InputError):
     """A study that cannot be used; the message names the file, what was required, what came and the likely fix."""
 
 

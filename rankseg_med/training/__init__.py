@@ -1,1 +1,17 @@
 """Supervised and semi-supervised training."""
+
+from rankseg_med.training.checkpoint import finished_epochs, read_checkpoint
+from rankseg_med.training.processes import is_first_process
+from rankseg_med.training.training import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
+
+__all__ = [
+    "LAST",
+    "RECORD",
+    "TrainingProgress",
+    "finished_epochs",
+    "is_first_process",
+    "read_checkpoint",
+    "split_studies",
+    "train",
+    "unlabelled_studies",
+]

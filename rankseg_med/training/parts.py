@@ -9,6 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.engines import SupervisedTrainer
 
+from rankseg_med.errors import InputError
 from rankseg_med.semisupervised import SemiSupervisedMethod
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.training.checkpoint import BEST, best_checkpoint
@@ -36,7 +37,7 @@ class Identity:
             ValueError: It is of another training.
         """
         if state["identity"] != self.identity:
-            raise ValueError(f"training {state['identity']} where the folder is of {self.identity}")
+            raise InputError(f"training {state['identity']} where the folder is of {self.identity}")
 
 
 def parts_of(config: ConfigParser, validation: Sequence[Study], output: Path, identity: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rankseg_med.runs.provenance import VERSIONS, host, now
+from rankseg_med.runs import VERSIONS, host, now
 from rankseg_med.studies import Study, StudyError, atomic_write, fingerprint
 
 RECORD = "training.json"

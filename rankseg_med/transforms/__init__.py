@@ -1,11 +1,13 @@
 """MONAI array and dictionary transforms over the other rooms."""
 
+from rankseg_med.transforms.axis_taps import AxisTaps, Beyond, resample_slices
 from rankseg_med.transforms.calibrate import (
     CalibrateProbabilities,
     CalibrateProbabilitiesD,
     CalibrateProbabilitiesd,
     CalibrateProbabilitiesDict,
 )
+from rankseg_med.transforms.errors import own_errors_of_transforms
 from rankseg_med.transforms.holes import FillLabelHoles, FillLabelHolesD, FillLabelHolesd, FillLabelHolesDict
 from rankseg_med.transforms.largest_component import (
     KeepLargestComponent,
@@ -21,7 +23,14 @@ from rankseg_med.transforms.small_components import (
     RemoveSmallComponentsd,
     RemoveSmallComponentsDict,
 )
-from rankseg_med.transforms.spacing import AxisSpacing, AxisSpacingD, AxisSpacingd, AxisSpacingDict, spacing_made_by
+from rankseg_med.transforms.spacing import (
+    AxisSpacing,
+    AxisSpacingD,
+    AxisSpacingd,
+    AxisSpacingDict,
+    axis_coordinates,
+    spacing_made_by,
+)
 from rankseg_med.transforms.touching import KeepTouching, KeepTouchingD, KeepTouchingd, KeepTouchingDict
 
 __all__ = [
@@ -29,6 +38,8 @@ __all__ = [
     "AxisSpacingD",
     "AxisSpacingDict",
     "AxisSpacingd",
+    "AxisTaps",
+    "Beyond",
     "CalibrateProbabilities",
     "CalibrateProbabilitiesD",
     "CalibrateProbabilitiesDict",
@@ -56,5 +67,8 @@ __all__ = [
     "RemoveSmallComponentsD",
     "RemoveSmallComponentsDict",
     "RemoveSmallComponentsd",
+    "axis_coordinates",
+    "own_errors_of_transforms",
+    "resample_slices",
     "spacing_made_by",
 ]

@@ -14,9 +14,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from monai.utils.enums import TransformBackends
 
-from rankseg_med.decode import make_decoder
-from rankseg_med.decode.decoder import DecoderName
-from rankseg_med.decode.expected_score import Metric
+from rankseg_med.decode import DecoderName, Metric, make_decoder
 
 DECISIONS = "rankseg_decisions"
 """Key of a MetaTensor's metadata under which the decisions behind a label map travel, one dictionary a region."""

@@ -1,1 +1,25 @@
 """One job over many studies."""
+
+from rankseg_med.workflows.decode import DecodeJob, Decoding
+from rankseg_med.workflows.finishing import cleaned
+from rankseg_med.workflows.manifest import build_manifest, deal_folds
+from rankseg_med.workflows.manifest_check import check_manifest
+from rankseg_med.workflows.predict import Prediction, PredictJob, one_thread
+from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
+from rankseg_med.workflows.pseudo_label_list import PseudoLabelList, write_data_list
+
+__all__ = [
+    "DecodeJob",
+    "Decoding",
+    "Exports",
+    "PredictJob",
+    "Prediction",
+    "PseudoLabelJob",
+    "PseudoLabelList",
+    "build_manifest",
+    "check_manifest",
+    "cleaned",
+    "deal_folds",
+    "one_thread",
+    "write_data_list",
+]

@@ -17,18 +17,30 @@ from monai.transforms import Transform
 from torch import Tensor
 
 from rankseg_med.calibration import Calibration, CalibrationError
-from rankseg_med.configuration.calibration_file import CalibrationFile, calibration_file_of, record_of
-from rankseg_med.configuration.config import Config, ConfigError, digest_of
-from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, SlabSession
-from rankseg_med.decode.at_half import AtHalfDecoder
-from rankseg_med.decode.session import Store
-from rankseg_med.decode.validation import SUM_TOLERANCE, check_values
-from rankseg_med.runs.job import Written
-from rankseg_med.studies import StudyError, write_label_map
-from rankseg_med.studies.nnunet import NnunetLabels
-from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
-from rankseg_med.studies.probability_files import ProbabilityStudy
-from rankseg_med.studies.region_channels import RegionChannels
+from rankseg_med.configuration import CalibrationFile, Config, ConfigError, calibration_file_of, digest_of, record_of
+from rankseg_med.decode import (
+    SUM_TOLERANCE,
+    ArgmaxDecoder,
+    AtHalfDecoder,
+    Decoded,
+    RankSEGDecoder,
+    SlabSession,
+    Store,
+    check_values,
+)
+from rankseg_med.errors import InputError
+from rankseg_med.runs import Written
+from rankseg_med.studies import (
+    NnunetLabels,
+    ProbabilityStudy,
+    ProbabilityVolume,
+    RegionChannels,
+    StudyError,
+    count_channels,
+    grid_of,
+    open_probabilities,
+    write_label_map,
+)
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.predict import one_thread
 
@@ -62,7 +74,7 @@ class Decoding:
     def __post_init__(self) -> None:
         independent = getattr(self.decoder, "mode", None) == "multilabel" or isinstance(self.decoder, AtHalfDecoder)
         if independent != (self.regions is not None):
-            raise ValueError(
+            raise InputError(
                 "channels that are regions need a decoder with mode 'multilabel', exclusive classes one with mode "
                 f"'multiclass'; found regions {self.regions} and {self.decoder!r}"
             )
@@ -276,7 +288,7 @@ def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDec
     if isinstance(decoder, ArgmaxDecoder):
         return AtHalfDecoder()
     if decoder.regions is not None:
-        raise ValueError(
+        raise InputError(
             "regions of a decoder are unions of exclusive classes; leave them out for channels that are regions already"
         )
     return RankSEGDecoder(**{**vars(decoder), "mode": "multilabel"})

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from rankseg_med.errors import InputError
 from rankseg_med.studies import (
     LabelledEntry,
     Manifest,
@@ -122,7 +123,7 @@ def deal_folds(cases: list[str], folds: int, seed: int) -> dict[str, int]:
         ValueError: if `folds` is less than 2 or more than there are cases.
     """
     if not 2 <= folds <= len(cases):
-        raise ValueError(f"folds must be at least 2 and at most the number of cases, {len(cases)}, got {folds}")
+        raise InputError(f"folds must be at least 2 and at most the number of cases, {len(cases)}, got {folds}")
     shuffled = sorted(cases)
     random.Random(seed).shuffle(shuffled)
     return {case: position % folds for position, case in enumerate(shuffled)}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankseg_med.studies import Grid, Study, StudyError, read_grid, survey_studies
-from rankseg_med.studies.grid import compare_grids
+from rankseg_med.studies import Grid, Study, StudyError, compare_grids, read_grid, survey_studies
 
 
 @dataclass(frozen=True)

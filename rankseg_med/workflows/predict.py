@@ -16,11 +16,10 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from rankseg_med.calibration import Calibration
-from rankseg_med.configuration.calibration_file import calibration_file_of, record_of
-from rankseg_med.configuration.config import Config, digest_of
+from rankseg_med.configuration import Config, calibration_file_of, digest_of, record_of
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
-from rankseg_med.runs.job import Written
+from rankseg_med.runs import Written
 from rankseg_med.studies import Study, content_digest, read_grid, write_label_map
 from rankseg_med.workflows.finishing import cleaned, volumes_ml
 from rankseg_med.workflows.prediction_memory import PredictionMemory

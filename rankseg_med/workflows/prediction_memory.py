@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import nibabel as nib
 from monai.bundle import ConfigParser
 
-from rankseg_med.decode.session import Store
-from rankseg_med.inference.model import Ensemble
-from rankseg_med.inference.model import Grid as DecodedGrid
+from rankseg_med.decode import Store
+from rankseg_med.inference import Ensemble
+from rankseg_med.inference import Grid as DecodedGrid
 from rankseg_med.studies import Grid
 from rankseg_med.transforms import spacing_made_by
 

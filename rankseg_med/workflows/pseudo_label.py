@@ -15,15 +15,12 @@ from jaxtyping import Float
 from monai.bundle import ConfigParser
 from torch import Tensor
 
-from rankseg_med.configuration.calibration_file import calibration_file_of
-from rankseg_med.configuration.config import Config, ConfigError
+from rankseg_med.configuration import Config, ConfigError, calibration_file_of
 from rankseg_med.decode import DecodeSession
 from rankseg_med.inference import Predicted
-from rankseg_med.runs.job import Written
-from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
-from rankseg_med.semisupervised.voxel_runs import voxel_runs
-from rankseg_med.studies import Study, read_grid, write_label_map
-from rankseg_med.studies.fractions import write_fractions
+from rankseg_med.runs import Written
+from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller, voxel_runs
+from rankseg_med.studies import Study, read_grid, write_fractions, write_label_map
 from rankseg_med.workflows.predict import PredictJob, label_map_path, one_thread
 
 # Confidence, weight and decoding beside what waits to be decoded: 13 were measured, of 84 million voxels.

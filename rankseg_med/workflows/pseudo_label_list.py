@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankseg_med.runs.resume import state_of
+from rankseg_med.errors import InputError
+from rankseg_med.runs import state_of
 from rankseg_med.studies import LabelledEntry, Manifest, Study, remove_unfinished
 from rankseg_med.workflows.predict import label_map_path
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
@@ -72,7 +73,7 @@ def write_data_list(
         OSError: The list cannot be written.
     """
     if not 0 <= min_expected_dice <= 1:
-        raise ValueError(f"min_expected_dice must lie in [0, 1], found {min_expected_dice}")
+        raise InputError(f"min_expected_dice must lie in [0, 1], found {min_expected_dice}")
     path = data_list_path(job.output)
     entries, left_out, missing, empty = list[LabelledEntry](), dict[str, float](), list[str](), list[str]()
     voxels = Counter[str]()

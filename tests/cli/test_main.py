@@ -32,7 +32,11 @@ def test_an_interrupt_during_imports_is_quiet(entry, seconds, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
     process = subprocess.Popen(
-        [*ENTRIES[entry], "--version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [*ENTRIES[entry], "status", "nowhere"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
@@ -65,3 +69,20 @@ def test_an_interrupt_ends_any_command_with_130_and_no_traceback(app, monkeypatc
     assert time.monotonic() - start < 5
     assert capsys.readouterr() == ("", "")
     assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == (hook, handler)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["predict", "--help"], ["tune", "--help"]])
+def test_help_needs_nothing_that_is_slow_to_import(arguments):
+    code = f"import sys; sys.argv[1:] = {arguments}; from rankseg_med.cli.app import app; app(standalone_mode=False)"
+    check = "; assert not {'torch', 'monai', 'numpy'} & sys.modules.keys()"
+    process = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+def test_a_programming_error_shows_as_one(monkeypatch):
+    def fail() -> None:
+        raise ValueError("not the user's fault")
+
+    monkeypatch.setattr("rankseg_med.cli.app.app", fail)
+    with pytest.raises(ValueError, match="not the user's fault"):
+        main()

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from rankseg_med.demo.phantom import make_phantom, write_phantom
-from rankseg_med.training.train import LAST
+from rankseg_med.training.training import LAST
 from rankseg_med.workflows import pseudo_label as module
 from rankseg_med.workflows.pseudo_label import quality
 

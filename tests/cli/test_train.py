@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from rankseg_med.studies import LabelledEntry, Manifest
-from rankseg_med.training.train import HISTORY, LAST
+from rankseg_med.training.training import HISTORY, LAST
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import yaml
 
 from rankseg_med.configuration.config import ConfigError, load_config
 from rankseg_med.evaluation.cleanup_search import search_cleanup
-from rankseg_med.evaluation.evaluate import evaluate
+from rankseg_med.evaluation.evaluation import evaluate
 from rankseg_med.studies import StudyError, load_label_map
 from tests.conftest import REPOSITORY
 

@@ -16,7 +16,7 @@ from rankseg_med.configuration.config import load_config
 from rankseg_med.semisupervised import BidirectionalCopyPaste
 from rankseg_med.studies import Study, find_studies
 from rankseg_med.training.processes import joined_processes
-from rankseg_med.training.train import train
+from rankseg_med.training.training import train
 
 seen: list[float] = []
 reports: list[int] = []

@@ -16,7 +16,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer, Workflow
 from monai.handlers import ValidationHandler
 from monai.utils import set_determinism
 
-from rankseg_med.runs.claims import claimed
+from rankseg_med.runs import claimed
 from rankseg_med.studies import Study, StudyError, remove_unfinished
 from rankseg_med.training.checkpoint import (
     BEST,
@@ -34,7 +34,7 @@ from rankseg_med.training.processes import is_first_process, joined_processes, n
 from rankseg_med.training.record import RECORD, TrainingRecord
 from rankseg_med.training.split import split_studies, unlabelled_studies
 from rankseg_med.training.stop import StopWhenAsked
-from rankseg_med.transforms.errors import own_errors_of_transforms
+from rankseg_med.transforms import own_errors_of_transforms
 
 __all__ = ["BEST", "HISTORY", "LAST", "RECORD", "TrainingProgress", "split_studies", "train", "unlabelled_studies"]
 

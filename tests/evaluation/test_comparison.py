@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import rankseg_med
-from rankseg_med.evaluation.compare import compare
-from rankseg_med.evaluation.evaluate import evaluate
+from rankseg_med.evaluation.comparison import compare
+from rankseg_med.evaluation.evaluation import evaluate
 from rankseg_med.metrics.paired import CaseDifference, Outcomes, compare_paired
 
 A = """case_id,name,dice,hd95_mm,relative_volume_difference,comment

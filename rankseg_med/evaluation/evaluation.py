@@ -13,11 +13,8 @@ from rankseg_med.evaluation.files import write_scores, write_summary
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.evaluation.plan import EvaluationPlan
 from rankseg_med.evaluation.scoring_job import CaseScores, Pair, ScoringJob, score_pairs
-from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Scoring, label_regions
-from rankseg_med.metrics.lits import LitsEvaluation, summarise_lits
-from rankseg_med.runs.claims import claimed
-from rankseg_med.runs.run import CaseOutcome, RunOptions
-from rankseg_med.runs.shard import Shard
+from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, LitsEvaluation, Scoring, label_regions, summarise_lits
+from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
 
 Missing: TypeAlias = Literal["fail", "empty", "ignore"]

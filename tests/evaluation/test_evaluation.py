@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rankseg_med
-from rankseg_med.evaluation.evaluate import evaluate
+from rankseg_med.evaluation.evaluation import evaluate
 from rankseg_med.evaluation.plan import plan_evaluation
 from rankseg_med.executors import InProcesses
 from rankseg_med.metrics import METRICS, EmptyPolicy, EmptyRule, Scoring, label_regions, score_label_maps

@@ -11,7 +11,7 @@ from rankseg_med.calibration import IsotonicCalibration, Temperature
 from rankseg_med.configuration.config import load_config
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.training.record import TrainingRecord
-from rankseg_med.training.train import BEST, HISTORY, LAST, RECORD, split_studies, train, unlabelled_studies
+from rankseg_med.training.training import BEST, HISTORY, LAST, RECORD, split_studies, train, unlabelled_studies
 
 
 @pytest.fixture(scope="module")

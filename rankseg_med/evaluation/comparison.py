@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rankseg_med import __version__
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.metrics.paired import PairedComparison, compare_paired
+from rankseg_med.metrics import PairedComparison, compare_paired
 from rankseg_med.studies import write_json
 
 
@@ -61,9 +62,9 @@ def compare(
     """
     a, b = _Run.read(run_a), _Run.read(run_b)
     if a.rows.keys() != b.rows.keys():
-        raise ValueError(f"both runs must score the same regions, found {list(a.rows)} and {list(b.rows)}")
+        raise InputError(f"both runs must score the same regions, found {list(a.rows)} and {list(b.rows)}")
     if not any(a.rows[region].keys() & b.rows[region].keys() for region in a.rows):
-        raise ValueError(f"{run_a} and {run_b} must have a case in common, found none; are they of one data set?")
+        raise InputError(f"{run_a} and {run_b} must have a case in common, found none; are they of one data set?")
     patient_of = None if patients is None else read_patients(patients, a.case_ids | b.case_ids)
     comparisons = []
     for region in a.rows:
@@ -94,16 +95,16 @@ class _Run:
     def read(cls, folder: Path) -> _Run:
         path = folder / "scores.csv"
         if not path.is_file():
-            raise ValueError(f"{folder}: holds no scores.csv; give a folder that rankseg-med evaluate --output wrote")
+            raise InputError(f"{folder}: holds no scores.csv; give a folder that rankseg-med evaluate --output wrote")
         rows: dict[str, dict[str, dict[str, str]]] = {}
         with path.open(newline="", encoding="utf-8") as stream:
             table = csv.DictReader(stream)
             if not {"case_id", "name"} <= set(table.fieldnames or ()):
-                raise ValueError(f"{path}: needs the columns case_id and name, found {table.fieldnames}")
+                raise InputError(f"{path}: needs the columns case_id and name, found {table.fieldnames}")
             for row in table:
                 cases = rows.setdefault(row["name"], {})
                 if row["case_id"] in cases:
-                    raise ValueError(f"{path}: has {row['name']} of {row['case_id']} twice; evaluate the run again")
+                    raise InputError(f"{path}: has {row['name']} of {row['case_id']} twice; evaluate the run again")
                 cases[row["case_id"]] = row
         summary = folder / "summary.json"
         failures = json.loads(summary.read_text(encoding="utf-8"))["failures"] if summary.is_file() else ()
@@ -116,15 +117,15 @@ class _Run:
     def scores(self, region: str, metric: str) -> dict[str, float]:
         """Case id to score, NaN for cases that failed."""
         if "volume" in metric or metric == "rvd":
-            raise ValueError(f"metric {metric}: neither more nor less of it is better, so nothing wins or loses")
+            raise InputError(f"metric {metric}: neither more nor less of it is better, so nothing wins or loses")
         scores = dict.fromkeys(self.failed, math.nan)
         for case_id, row in self.rows[region].items():
             if metric not in row:
-                raise ValueError(f"{self.table}: needs the column {metric}, found {', '.join(row)}")
+                raise InputError(f"{self.table}: needs the column {metric}, found {', '.join(row)}")
             try:
                 scores[case_id] = float(row[metric])
             except (TypeError, ValueError) as error:
-                raise ValueError(
+                raise InputError(
                     f"{self.table}: {metric} of {case_id} must be a number, found {row[metric]!r}"
                 ) from error
         return scores
