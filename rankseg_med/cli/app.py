@@ -34,7 +34,9 @@ class _Command(TyperCommand):
         return super().invoke(ctx)
 
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 app.command("demo", cls=_Command)(demo_command)
 app.command("predict", cls=_Command)(predict_command)
 app.command("decode", cls=_Command)(decode_command)
@@ -59,9 +61,14 @@ def _print_version(wanted: bool) -> bool:
 @app.callback()
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Details and tracebacks.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no messages but warnings, errors and results.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
     """Decode segmentation networks for Dice and IoU instead of voxel accuracy."""
-    configure_logging(verbose=verbose)
+    if verbose and quiet:
+        raise typer.BadParameter("--verbose and --quiet ask for opposite things; give one of them")
+    configure_logging(verbose=verbose, quiet=quiet)

@@ -26,7 +26,7 @@ def cleanup_search_command(
         str,
         typer.Option(help="Config that the predictions were made with: a file (trusted) or a shipped config's name."),
     ],
-    output_file: Annotated[Path, typer.Option("--output", help="Config overlay to write, with the cleanup chosen.")],
+    output_file: Annotated[Path, typer.Option("--output", "-o", help="Config overlay to write, with the cleanup.")],
     minimum_ml: Annotated[
         list[float] | None,
         typer.Option(

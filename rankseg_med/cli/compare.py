@@ -27,7 +27,7 @@ def compare_command(
         list[float] | None,
         typer.Option(help="Smallest change that is a win or a loss; repeatable. Default: 0 and 0.01, for mm 0 and 1."),
     ] = None,
-    output_file: Annotated[Path | None, typer.Option("--output", help="JSON file for the results.")] = None,
+    output_file: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the results.")] = None,
 ) -> None:
     """Compare two evaluations of the same cases: mean difference with bootstrap interval, tests, wins and losses."""
     from rankseg_med.evaluation import compare

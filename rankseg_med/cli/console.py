@@ -17,6 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 class _Console(Console):
     """One whose reader may leave early, as ``| head`` does: what was done is done, and the exit code says so."""
 
+    shows_progress = False
+    """Whether bars and the like are to be shown."""
+
     def on_broken_pipe(self) -> None:
         """Print nothing more, neither now nor when the interpreter ends; rich would end the program here."""
         self.quiet = True
@@ -45,9 +48,10 @@ def complain(text: str) -> None:
     messages.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def configure_logging(*, verbose: bool) -> None:
-    """Coloured log lines on a terminal, plain ones in a log file."""
-    level = logging.DEBUG if verbose else logging.INFO
+def configure_logging(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Coloured log lines on a terminal, plain ones in a log file; with ``quiet`` warnings alone, and no progress."""
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    messages.shows_progress = messages.is_terminal and not quiet
     handler: logging.Handler
     if messages.is_terminal:
         handler = RichHandler(console=messages, show_path=False)
@@ -64,7 +68,7 @@ def configure_logging(*, verbose: bool) -> None:
 def progress_bar(description: str, total: int) -> Iterator[Progress]:
     """A bar on a terminal; in a log nothing, since each step writes its own line."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=messages, disable=not messages.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=messages, disable=not messages.shows_progress, transient=True) as bar:
         bar.add_task(description, total=total)
         yield bar
 

@@ -9,7 +9,17 @@ import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import AxesOption, CalibrationFileOption, RegionChannelsOption, known_device, parse_regions
+from rankseg_med.cli.options import (
+    DECODING,
+    RUNNING,
+    AxesOption,
+    CalibrationFileOption,
+    RegionChannelsOption,
+    SetOption,
+    known_device,
+    parse_changes,
+    parse_regions,
+)
 
 if TYPE_CHECKING:
     pass
@@ -24,7 +34,7 @@ def decode_command(
             help="Probabilities, .npz, .npy or 4-D NIfTI, or a folder of them: nnU-Net's output.",
         ),
     ],
-    output_dir: Annotated[Path, typer.Option("--output", help="Folder of the label maps.")],
+    output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of the label maps.")],
     images: Annotated[
         Path | None,
         typer.Option(help="Image, folder or data list that says where arrays lie. Default: NIfTI files beside them."),
@@ -38,15 +48,18 @@ def decode_command(
     presence: PresenceOption = None,
     region_channels: RegionChannelsOption = None,
     axes: AxesOption = None,
+    changes: SetOption = None,
     calibration: CalibrationFileOption = None,
     store: Annotated[
-        Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
+        Literal["memory", "disk"] | None,
+        typer.Option(help="Where probabilities wait to be decoded.", rich_help_panel=DECODING),
     ] = None,
     device: Annotated[
         str,
         typer.Option(
             callback=known_device,
             help="Where they are decoded: cpu, cuda, cuda:1. Default: as the config says, or cpu.",
+            rich_help_panel=RUNNING,
         ),
     ] = "auto",
     *,
@@ -63,7 +76,7 @@ def decode_command(
     from rankseg_med.workflows import DecodeJob
 
     studies = list_probabilities(source, images, axes)
-    settings = load_config("decode", config, device=device)
+    settings = load_config("decode", config, device=device, changes=parse_changes(changes))
     set_decoder(settings, decoder, coherence, presence)
     if region_channels is not None:
         settings["region_channels"] = [list(labels) for labels in parse_regions(region_channels).values()]

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from rankseg_med.cli.options import DECODING
+
 if TYPE_CHECKING:
     from rankseg_med.configuration import Config
 
 
 DecoderOption: TypeAlias = Annotated[
     Literal["dice", "iou", "argmax"] | None,
-    typer.Option("--decoder", help="Metric to decode for, or argmax. Default: what the config says, which is dice."),
+    typer.Option(
+        "--decoder",
+        help="Metric to decode for, or argmax. Default: what the config says, which is dice.",
+        rich_help_panel=DECODING,
+    ),
 ]
 CoherenceOption: TypeAlias = Annotated[
     float | None,
@@ -22,6 +28,7 @@ CoherenceOption: TypeAlias = Annotated[
         max=1,
         help="1: the truth is one of the network's level sets; 0: voxels are independent (RankSEG as published). "
         "Default: what the config says, which is 1.",
+        rich_help_panel=DECODING,
     ),
 ]
 PresenceOption: TypeAlias = Annotated[
@@ -30,6 +37,7 @@ PresenceOption: TypeAlias = Annotated[
         "--presence",
         help="Whether every study has every structure (organs, crops around a lesion), or an empty answer can be "
         "right. Default: what the config says, which is maybe.",
+        rich_help_panel=DECODING,
     ),
 ]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def demo_command(
-    output_dir: Annotated[Path, typer.Option("--output", help="Folder for everything the demo writes.")],
+    output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo writes.")],
     device: Annotated[
         str, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
     ] = "auto",

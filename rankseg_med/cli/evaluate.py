@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # Scores are derived: what has changed is scored again unasked, and no GPU is needed.
-@with_job_options("overwrite", "gpus_per_worker")
+@with_job_options("overwrite", "gpus_per_worker", "dry_run")
 def evaluate_command(
     predictions: Annotated[
         Path, typer.Argument(help="Folder of predicted label maps, a pattern in quotes, or one file.")
@@ -61,7 +61,9 @@ def evaluate_command(
         bool, typer.Option("--resample-to-reference", help="Bring predictions on another grid to the reference's.")
     ] = False,
     patients: PatientsOption = None,
-    output_dir: Annotated[Path | None, typer.Option("--output", help="Folder for scores.csv and summary.json.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for scores.csv and summary.json.")
+    ] = None,
     fold: FoldOption = None,
     data_root: DataRootOption = None,
     *,

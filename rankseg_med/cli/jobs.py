@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from threading import Event
@@ -14,7 +15,7 @@ import typer
 from rankseg_med.cli.console import say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
-from rankseg_med.cli.options import wrong_options
+from rankseg_med.cli.options import RESUMING, RUNNING, wrong_options
 
 if TYPE_CHECKING:
     from rankseg_med.executors import Executor
@@ -29,32 +30,68 @@ class JobOptions:
     """The common options of a command, as given; a time limit or a number of workers asks for processes."""
 
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do again what was done of other input or settings.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Do again what was done of other input or settings.", rich_help_panel=RESUMING
+        ),
     ] = False
-    retries: Annotated[int, typer.Option(min=0, help="Try a failed study again so often, after all others.")] = 0
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after a failure.")] = False
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Number of times a failed study is tried again, after all others.", rich_help_panel=RESUMING
+        ),
+    ] = 0
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Do and write nothing; say what would be done, and of what not, why.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = False
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="Start nothing new after a failure.", rich_help_panel=RUNNING),
+    ] = False
     study_timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after which a study fails; runs it in a process of its own.")
+        float | None,
+        typer.Option(
+            min=0, help="Seconds after which a study fails; runs it in a process of its own.", rich_help_panel=RUNNING
+        ),
     ] = None
     shard: Annotated[
-        str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the list, K from 1 to N.")
+        str | None,
+        typer.Option(
+            metavar="K/N", help="Only the K-th of N parts of the list, K from 1 to N.", rich_help_panel=RUNNING
+        ),
     ] = None
     executor: Annotated[
         ExecutorName,
-        typer.Option(help="This process, processes of their own, or a Ray cluster, which needs the extra 'ray'."),
+        typer.Option(
+            help="This process, processes of their own, or a Ray cluster, which needs the extra 'ray'.",
+            rich_help_panel=RUNNING,
+        ),
     ] = "in-process"
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes or Ray actors, each with its own network.")] = (
-        None
-    )
-    ray_address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster, such as auto; by default one is started here.")
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes or Ray actors, each with its own network.", rich_help_panel=RUNNING),
     ] = None
-    gpus_per_worker: Annotated[float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.")] = 0.0
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster, such as auto; by default one is started here.", rich_help_panel=RUNNING),
+    ] = None
+    gpus_per_worker: Annotated[
+        float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.", rich_help_panel=RUNNING)
+    ] = 0.0
     cpus_per_worker: Annotated[
-        float | None, typer.Option(min=1, help="Cores that Ray sets aside for each actor. Default: one.")
+        float | None,
+        typer.Option(min=1, help="Cores that Ray sets aside for each actor. Default: one.", rich_help_panel=RUNNING),
     ] = None
     memory_gb: Annotated[
-        float | None, typer.Option(min=0, help="Load the next study only if all under way fit into so much memory.")
+        float | None,
+        typer.Option(
+            min=0, help="Load the next study only if all under way fit into so much memory.", rich_help_panel=RUNNING
+        ),
     ] = None
 
     def shard_of(self) -> Shard | None:
@@ -150,6 +187,9 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
     if not mine:
         say(f"nothing to do: shard {shard} of {len(listing.studies)} studies is empty")
         return
+    if options.dry_run:
+        _say_what_would_be_done(job, listing, shard)
+        return
     live = LiveRun(title, len(mine), job.stage_names)
     run = RunOptions(
         overwrite=options.overwrite,
@@ -174,6 +214,31 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
         raise typer.Exit(130)
     is_short = len(outcomes) < len(mine) or any(outcome.status in ("failed", "stale") for outcome in outcomes)
     if is_short or run.refused:
+        raise typer.Exit(1)
+
+
+def _say_what_would_be_done(job: Job[CaseT], listing: Listing[CaseT], shard: Shard | None) -> None:
+    """Say it of every study.
+
+    Raises:
+        typer.Exit: With 1 if a study would be left alone that is not done.
+    """
+    from rankseg_med.runs import preview
+
+    found = list(preview(job, listing.studies, shard))
+    for case in found:
+        say(f"{case.state}: {case.case_id}" + (f": {case.reason}" if case.reason else ""))
+    for fault in listing.faults:
+        say(f"refused: {fault.reason}")
+    counts = Counter(case.state for case in found)
+    say(
+        f"{len(found)} studies for {job.output}: {counts['todo']} to do, {counts['done']} done before, "
+        f"{counts['stale']} stale, {counts['refused'] + len(listing.faults)} refused"
+    )
+    if counts["todo"] or counts["stale"]:
+        most = max(found, key=lambda case: case.memory_bytes)
+        say(f"memory: up to {most.memory_bytes / 1e9:.1f} GB for a study ({most.case_id})")
+    if counts["stale"] or counts["refused"] or listing.faults:
         raise typer.Exit(1)
 
 

@@ -47,7 +47,7 @@ class LiveRun:
         self._current: dict[tuple[str, int], tuple[str, float]] = {}
         self._lock = Lock()
         self._live = Live(get_renderable=self._render, console=messages, refresh_per_second=4, transient=True)
-        self._is_shown = messages.is_terminal
+        self._is_shown = messages.shows_progress
 
     def __enter__(self) -> LiveRun:
         if self._is_shown:

@@ -14,7 +14,7 @@ from rankseg_med.cli.options import parse_labels
 def manifest_command(
     images: Annotated[Path | None, typer.Argument(help="Folder of images.")] = None,
     labels: Annotated[Path | None, typer.Argument(help="Folder of label maps with the same file names.")] = None,
-    output_file: Annotated[Path | None, typer.Option("--output", help="Data list to write (.json).")] = None,
+    output_file: Annotated[Path | None, typer.Option("--output", "-o", help="Data list to write (.json).")] = None,
     check: Annotated[
         Path | None,
         typer.Option(

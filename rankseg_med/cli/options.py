@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from rankseg_med.cli.interrupts import ended_at_once_by_interrupts
 
+DECODING, RUNNING, RESUMING = "Decoding", "Running", "Resuming"
+"""Panels of help texts."""
+
 CalibrationFileOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--calibration", help="File that calibrates probabilities before they are decoded; in place of the config's."
+        "--calibration",
+        help="File that calibrates probabilities before they are decoded; in place of the config's.",
+        rich_help_panel=DECODING,
     ),
 ]
 
 AxesOption: TypeAlias = Annotated[
     Literal["CZYX", "CXYZ"] | None,
-    typer.Option("--axes", help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy."),
+    typer.Option(
+        "--axes",
+        help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.",
+        rich_help_panel=DECODING,
+    ),
 ]
 RegionChannelsOption: TypeAlias = Annotated[
     str | None,
@@ -29,6 +38,7 @@ RegionChannelsOption: TypeAlias = Annotated[
         metavar="NAME=LABELS,...",
         help="What channels are that are regions by sigmoid, such as whole=1+2+3,core=2+3,enhancing=3. "
         "Default: what nnU-Net's dataset.json says, else exclusive classes by softmax.",
+        rich_help_panel=DECODING,
     ),
 ]
 PatientsOption: TypeAlias = Annotated[
@@ -45,6 +55,38 @@ FoldOption: TypeAlias = Annotated[
 DataRootOption: TypeAlias = Annotated[
     Path | None, typer.Option("--data-root", help="What a data list's paths are relative to.")
 ]
+
+
+SetOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one entry of the config, such as inferer::overlap=0.7; the value as YAML has it. Repeatable.",
+    ),
+]
+
+
+def parse_changes(given: list[str] | None) -> dict[str, Any]:
+    """``["inferer::overlap=0.7"]`` to ``{"inferer::overlap": 0.7}``.
+
+    Raises:
+        typer.BadParameter: Not of that form, no YAML, or a key twice.
+    """
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for entry in given or []:
+        key, separator, value = entry.partition("=")
+        if not separator or not key.strip():
+            raise typer.BadParameter(f"--set takes KEY=VALUE, such as inferer::overlap=0.7; found {entry!r}")
+        if key.strip() in changes:
+            raise typer.BadParameter(f"--set {key.strip()} is given twice")
+        try:
+            changes[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"--set {entry}: the value is no YAML ({' '.join(str(error).split())})") from error
+    return changes
 
 
 def known_device(name: str) -> str:

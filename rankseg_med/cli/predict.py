@@ -9,7 +9,16 @@ import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import CalibrationFileOption, DataRootOption, FoldOption, known_device
+from rankseg_med.cli.options import (
+    DECODING,
+    RUNNING,
+    CalibrationFileOption,
+    DataRootOption,
+    FoldOption,
+    SetOption,
+    known_device,
+    parse_changes,
+)
 
 if TYPE_CHECKING:
     pass
@@ -29,25 +38,39 @@ def predict_command(
         list[str],
         typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble."),
     ],
-    output_dir: Annotated[Path, typer.Option("--output", help="Folder of the label maps.")],
+    output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of the label maps.")],
     decoder: DecoderOption = None,
     coherence: CoherenceOption = None,
     presence: PresenceOption = None,
     grid: Annotated[
         Literal["native", "model"] | None,
-        typer.Option(help="Decode on the image's grid, or on the preprocessed image's: faster, coarser."),
+        typer.Option(
+            help="Decode on the image's grid, or on the preprocessed image's: faster, coarser.",
+            rich_help_panel=DECODING,
+        ),
     ] = None,
     ensemble: Annotated[
         Literal["mean", "decode"] | None,
-        typer.Option(help="Of several checkpoints: decode their mean, or for the mean expected score over them."),
+        typer.Option(
+            help="Of several checkpoints: decode their mean, or for the mean expected score over them.",
+            rich_help_panel=DECODING,
+        ),
     ] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="Mean over flips of every axis: eight times the network.")] = False,
+    tta: Annotated[
+        bool,
+        typer.Option("--tta", help="Mean over flips of every axis: eight times the network.", rich_help_panel=DECODING),
+    ] = False,
+    changes: SetOption = None,
     calibration: CalibrationFileOption = None,
     store: Annotated[
-        Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait to be decoded.")
+        Literal["memory", "disk"] | None,
+        typer.Option(help="Where probabilities wait to be decoded.", rich_help_panel=DECODING),
     ] = None,
     device: Annotated[
-        str, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+        str,
+        typer.Option(
+            callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.", rich_help_panel=RUNNING
+        ),
     ] = "auto",
     channels: Annotated[
         int | None,
@@ -70,7 +93,7 @@ def predict_command(
     from rankseg_med.workflows import PredictJob
 
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
-    settings = load_config("inference", config, device=device)
+    settings = load_config("inference", config, device=device, changes=parse_changes(changes))
     set_decoder(settings, decoder, coherence, presence)
     for name, value in {"grid": grid, "ensemble": ensemble, "store": store}.items():
         if value is not None:

@@ -9,7 +9,16 @@ import typer
 
 from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import CalibrationFileOption, DataRootOption, FoldOption, known_device
+from rankseg_med.cli.options import (
+    DECODING,
+    RUNNING,
+    CalibrationFileOption,
+    DataRootOption,
+    FoldOption,
+    SetOption,
+    known_device,
+    parse_changes,
+)
 
 if TYPE_CHECKING:
     from rankseg_med.workflows import PseudoLabelList
@@ -24,7 +33,7 @@ def pseudo_label_command(
         str, typer.Option(help="Config file (trusted: it may hold code) or shipped name, with a pseudo_labeller.")
     ],
     checkpoint: Annotated[list[str], typer.Option(help="Weights of the teacher; of several the mean is decoded.")],
-    output_dir: Annotated[Path, typer.Option("--output", help="Folder of the pseudo-labels.")],
+    output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pseudo-labels.")],
     decoder: Annotated[
         Literal["rankseg", "argmax", "threshold"] | None, typer.Option(help="In place of the pseudo_labeller's.")
     ] = None,
@@ -44,10 +53,16 @@ def pseudo_label_command(
     soft_labels: Annotated[
         bool, typer.Option("--soft-labels", help="Write the probabilities too, a 4-D NIfTI file.")
     ] = False,
+    changes: SetOption = None,
     calibration: CalibrationFileOption = None,
-    store: Annotated[Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait.")] = None,
+    store: Annotated[
+        Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait.", rich_help_panel=DECODING)
+    ] = None,
     device: Annotated[
-        str, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
+        str,
+        typer.Option(
+            callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.", rich_help_panel=RUNNING
+        ),
     ] = "auto",
     fold: FoldOption = None,
     data_root: DataRootOption = None,
@@ -66,7 +81,7 @@ def pseudo_label_command(
     from rankseg_med.workflows import Exports, PseudoLabelJob, write_data_list
 
     listing = list_studies(source, data_root=data_root, fold=fold)
-    settings = load_config("inference", config, device=device)
+    settings = load_config("inference", config, device=device, changes=parse_changes(changes))
     overrides = {"decoder": decoder, "min_confidence": min_confidence}
     for name, value in overrides.items():
         if value is None:
@@ -80,6 +95,9 @@ def pseudo_label_command(
         settings["store"] = store
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
     job = PseudoLabelJob.from_config(settings, checkpoints, output_dir, Exports(confidence, soft_labels))
+    if options.dry_run:
+        run_and_report(job, listing, options)
+        return
     stopped: typer.Exit | None = None
     try:
         run_and_report(job, listing, options, device=str(settings.get_parsed_content("device")))

@@ -14,7 +14,7 @@ import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.cli.interrupts import stopped_by_signals
-from rankseg_med.cli.options import known_device
+from rankseg_med.cli.options import SetOption, known_device, parse_changes
 
 if TYPE_CHECKING:
     from rankseg_med.training import TrainingProgress
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def train_command(
     config: Annotated[str, typer.Option(help="Config file (trusted: it may hold code) or shipped name.")],
     manifest: Annotated[Path, typer.Option(help="Data list (.json), as `rankseg-med manifest` writes.")],
-    output_dir: Annotated[Path, typer.Option("--output", help="Folder of checkpoints and TensorBoard scalars.")],
+    output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of checkpoints and TensorBoard scalars.")],
     fold: Annotated[int, typer.Option(help="Fold held out for validation; -1 trains on everything.")] = 0,
     labelled: Annotated[
         str | None,
@@ -36,6 +36,7 @@ def train_command(
         typer.Option(help="Further images without labels, for configs with a method: a folder or a data list."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, sampling, augmentation and the choice of studies.")] = 0,
+    changes: SetOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the config's.")] = None,
     device: Annotated[
         str, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
@@ -56,7 +57,7 @@ def train_command(
     from rankseg_med.studies import find_studies
     from rankseg_med.training import is_first_process, split_studies, train, unlabelled_studies
 
-    settings = load_config("train", config, device=device)
+    settings = load_config("train", config, device=device, changes=parse_changes(changes))
     if epochs is not None:
         settings["epochs"] = epochs
     studies = find_studies(manifest, data_root=data_root)

@@ -47,7 +47,8 @@ def tune_command(
         Path, typer.Argument(help="Folder of reference label maps, a pattern in quotes, or a data list's labels.")
     ],
     output_file: Annotated[
-        Path, typer.Option("--output", help="Overlay to write, such as tuned.yaml; all other files lie beside it.")
+        Path,
+        typer.Option("--output", "-o", help="Overlay to write, such as tuned.yaml; other files lie beside it."),
     ],
     config: Annotated[
         str | None,

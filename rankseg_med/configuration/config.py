@@ -59,7 +59,9 @@ _READ_AS_IT_STANDS = (
 _NOT_IN_RESULTS = ("device", "store", "store_folder", "bundle_root")
 
 
-def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto") -> Config:
+def load_config(
+    job: Job, overlay: str | Path | None, *, device: Device = "auto", changes: Mapping[str, Any] | None = None
+) -> Config:
     """Read a job's base config with an overlay merged over it, and look for what cannot be right.
 
     Args:
@@ -70,6 +72,7 @@ def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto"
             expressions that start with ``$`` are run as code. None for the base alone, which is complete for
             ``"decode"``.
         device: ``"auto"`` leaves it to the config, which takes CUDA where there is one and it says nothing else.
+        changes: entries that come over those of the overlay, such as ``{"inferer::overlap": 0.7}``.
 
     Returns:
         The merged config; `get_parsed_content` builds its entries, and raises `ConfigError` where that fails.
@@ -81,7 +84,7 @@ def load_config(job: Job, overlay: str | Path | None, *, device: Device = "auto"
             names the file, the entry and, where there is one, the nearest that is known.
     """
     path = base_file(job) if overlay is None else find_config(overlay)
-    layers = lay_over(job, [] if overlay is None else layers_of(path))
+    layers = lay_over(job, [] if overlay is None else layers_of(path), changes)
     missing = [entry for entry in _REQUIRED[job] if entry not in layers.kept]
     if missing:
         raise ConfigError(

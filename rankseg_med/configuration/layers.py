@@ -49,11 +49,16 @@ class Layers:
     kept: frozenset[str]
 
 
-def lay_over(job: str, overlays: Sequence[Path]) -> Layers:
+def lay_over(job: str, overlays: Sequence[Path], changes: Mapping[str, Any] | None = None) -> Layers:
     """Lay overlays over the base of a job, the first at the bottom.
 
     Entries of a file count from top to bottom, so ``inferer::overlap`` may refine an ``inferer`` above it. An entry of
     a name of its own must be referred to by another.
+
+    Args:
+        job: name of the job.
+        overlays: files.
+        changes: entries over all files, such as ``--set`` on the command line gives.
 
     Raises:
         ConfigError: a key that no job has, nothing refers to, or the job has no use for; an entry that is to be refined
@@ -63,9 +68,9 @@ def lay_over(job: str, overlays: Sequence[Path]) -> Layers:
     bases = {name: read_config_file(base_file(name)) for name in BASES}
     known = _OVERLAY_KEYS.union(*bases.values())
     everything = Config({key: value for base in BASES for key, value in bases[base].items()} | bases[job])
-    kept, own = set(bases[job]), dict[str, Path]()
-    for path in overlays:
-        content = read_config_file(path)
+    kept, own = set(bases[job]), dict[str, str]()
+    contents = [(str(path), read_config_file(path)) for path in overlays]
+    for path, content in [*contents, ("--set", dict(changes or {}))]:
         try:
             _check_order(content)
             for key, value in content.items():
