@@ -29,7 +29,10 @@ def compare_command(
     ] = None,
     output_file: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the results.")] = None,
 ) -> None:
-    """Compare two evaluations of the same cases: mean difference with bootstrap interval, tests, wins and losses."""
+    """Compare two evaluations of the same cases: mean difference with bootstrap interval, tests, wins and losses.
+
+    Exit code 1 if one run alone has scored a case, so that nothing can be said of it.
+    """
     from rankseg_med.evaluation import compare
 
     comparisons = compare(
@@ -41,6 +44,8 @@ def compare_command(
         if unpaired:
             named = ", ".join(f"{case_id} ({reason})" for case_id, reason in unpaired.items())
             complain(f"not compared, {comparison.region} {comparison.metric}: {len(unpaired)} cases: {named}")
+    if any(comparison.missing for comparison in comparisons):
+        raise typer.Exit(1)
 
 
 def _table(comparisons: Sequence[RegionComparison]) -> Table:

@@ -187,6 +187,9 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
     if not mine:
         say(f"nothing to do: shard {shard} of {len(listing.studies)} studies is empty")
         return
+    if listing.ignored:
+        shown = ", ".join(path.name for path in listing.ignored[:3]) + (", ..." if len(listing.ignored) > 3 else "")
+        say(f"ignored: {len(listing.ignored)} files of {listing.source} that are no images: {shown}")
     if options.dry_run:
         _say_what_would_be_done(job, listing, shard)
         return

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BAR_WIDTH = 60
+_FIRST_RATE_AFTER_S = 60
 
 
 class LiveRun:
@@ -75,7 +76,8 @@ class LiveRun:
         if outcome.status == "done":
             log.info("%s: done in %.1f s (%s)", case_id, outcome.seconds, self._summary())
         elif outcome.status == "failed":
-            log.error("%s: failed: %s (%s)", case_id, outcome.reason, self._summary())
+            # The report at the end says why, once.
+            log.error("%s: failed (%s)", case_id, self._summary())
         elif outcome.status == "stale":
             log.warning("%s: stale: %s", case_id, outcome.reason)
         else:
@@ -88,8 +90,10 @@ class LiveRun:
         ended = self._counts.total()
         text = str(ended) if self._total is None else f"{ended} of {self._total}"
         worked = self._counts["done"] + self._counts["failed"]
-        if worked and ended != self._total:
-            per_case = (time.monotonic() - self._start) / worked
+        seconds = time.monotonic() - self._start
+        # Before, a rate says more about the first case's imports than about the next hours.
+        if worked and ended != self._total and seconds >= _FIRST_RATE_AFTER_S:
+            per_case = seconds / worked
             text += f", {3600 / per_case:.0f} an hour"
             if self._total is not None:
                 text += f", {timedelta(seconds=round(per_case * (self._total - ended)))} left"

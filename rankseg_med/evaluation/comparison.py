@@ -24,11 +24,13 @@ class RegionComparison:
         region: name of the region.
         metric: column of ``scores.csv``.
         result: what changes from run A to run B.
+        missing: ids of the cases that one run alone has scored.
     """
 
     region: str
     metric: str
     result: PairedComparison
+    missing: tuple[str, ...] = ()
 
 
 def compare(
@@ -77,7 +79,8 @@ def compare(
                 patients=patient_of,
                 thresholds=((0.0, 1.0) if in_mm else (0.0, 0.01)) if thresholds is None else thresholds,
             )
-            comparisons.append(RegionComparison(region, metric, result))
+            missing = tuple(sorted(a.rows[region].keys() ^ b.rows[region].keys()))
+            comparisons.append(RegionComparison(region, metric, result, missing))
     if output is not None:
         _write(comparisons, run_a, run_b, output)
     return comparisons

@@ -12,7 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from rankseg_med.studies.errors import DataListError, StudyError
-from rankseg_med.studies.manifest import REPEATED, ImageEntry, LabelledEntry, Manifest, faults_of, read_list
+from rankseg_med.studies.manifest import (
+    ABSOLUTE_TOO,
+    REPEATED,
+    ImageEntry,
+    LabelledEntry,
+    Manifest,
+    faults_of,
+    read_list,
+)
 
 DATA_LIST_SUFFIXES = (".json", ".csv")
 
@@ -55,8 +63,8 @@ def read_csv(content: bytes, path: Path) -> tuple[list[Entry], list[str]]:
     """Read a data list with one study a line, and a first line that names the columns.
 
     Columns: `case_id`; `image`, and `image2`, `image3`, ... for further channels; and, where known, `label` and `fold`.
-    Paths are relative to the data root and separated by `/`. A line with no label is a test entry. UTF-8, separated by
-    commas.
+    Paths are separated by `/`, and absolute or relative to the data root. A line with no label is a test entry. UTF-8,
+    separated by commas.
 
     Args:
         content: of the file.
@@ -91,7 +99,8 @@ def read_csv(content: bytes, path: Path) -> tuple[list[Entry], list[str]]:
             faults.append(f"line {number}: must have {len(columns)} values, got {len(values)}")
             continue
         try:
-            entries.append(_entry(_from_line(dict(zip(columns, (value.strip() for value in values), strict=True)))))
+            line = _from_line(dict(zip(columns, (value.strip() for value in values), strict=True)))
+            entries.append(_entry(line, ABSOLUTE_TOO))
         except ValidationError as error:
             faults += [f"line {number}: {fault}" for fault in faults_of(error.errors())]
         except StudyError as error:
@@ -123,8 +132,9 @@ def _from_line(values: dict[str, str]) -> dict[str, Any]:
     return entry
 
 
-def _entry(values: dict[str, Any]) -> Entry:
-    return LabelledEntry.model_validate(values) if "label" in values else ImageEntry.model_validate(values)
+def _entry(values: dict[str, Any], context: str | None = None) -> Entry:
+    kind = LabelledEntry if "label" in values else ImageEntry
+    return kind.model_validate(values, context=context)
 
 
 def _raw_entries(content: bytes) -> Iterator[dict[str, Any]]:

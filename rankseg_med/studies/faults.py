@@ -36,11 +36,13 @@ class Listing(Generic[S]):
         source: what that was.
         studies: those that can be worked on; their case ids differ.
         faults: one for each thing that is wrong.
+        ignored: files of a folder that are no images, and no part of any study.
     """
 
     source: Path
     studies: list[S]
     faults: list[Fault[S]] = field(default_factory=list)
+    ignored: tuple[Path, ...] = ()
 
     def all_sound(self) -> list[S]:
         """The studies, if there is no fault.

@@ -6,6 +6,7 @@ import glob
 import os
 import stat
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from rankseg_med.studies.channel_files import group_channels
@@ -96,7 +97,8 @@ def _surveyed(source: Path, data_root: Path | None, fold: int | None, channels: 
     if data_root is not None or fold is not None:
         raise StudyError(f"{source}: data_root and fold choose from a data list (.json, .csv), which this is not")
     if source.is_dir() and (channels is not None or not is_dicom_series(source)):
-        return _grouped(*_in_folder(source), source, channels)
+        images, faults, ignored = _in_folder(source)
+        return replace(_grouped(images, faults, source, channels), ignored=ignored)
     if glob.has_magic(str(source)) and not is_there(source):
         return _grouped(*_matching(source), source, channels)
     if channels is not None:
@@ -116,10 +118,12 @@ def _is_data_list(source: Path) -> bool:
     return source.suffix.lower() in DATA_LIST_SUFFIXES
 
 
-def _in_folder(folder: Path) -> tuple[list[Path], list[Fault[Study]]]:
+def _in_folder(folder: Path) -> tuple[list[Path], list[Fault[Study]], tuple[Path, ...]]:
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     # A broken link is not a folder either: it is listed, and reported when it is opened, instead of vanishing.
-    images = [path for path in inside if is_image_file(path) and not _is_folder(path)]
+    files = [path for path in inside if not _is_folder(path)]
+    images = [path for path in files if is_image_file(path)]
+    ignored = tuple(path for path in files if path not in images)
     faults: list[Fault[Study]] = []
     if not images:
         images, faults = _dicom_folders(inside, broken_links_count=True)
@@ -128,7 +132,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Fault[Study]]]:
             f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}) and no folders of DICOM slices; of folders in it "
             "only DICOM series are taken, so give a pattern such as 'folder/*/image.nii.gz'"
         )
-    return images, faults
+    return images, faults, ignored
 
 
 def _matching(pattern: Path) -> tuple[list[Path], list[Fault[Study]]]:

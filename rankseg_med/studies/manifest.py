@@ -9,7 +9,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rankseg_med.studies.atomic import atomic_write
@@ -17,8 +25,13 @@ from rankseg_med.studies.errors import DataListError
 from rankseg_med.studies.naming import case_id, check_case_id
 from rankseg_med.studies.reading import file_fault
 
+ABSOLUTE_TOO = "absolute paths, too"
+"""Context of validation where a list is of this machine alone, as a CSV file may be."""
 
-def _relative_path(path: str) -> str:
+
+def _listed_path(path: str, context: object) -> str:
+    if context == ABSOLUTE_TOO and posixpath.isabs(path):
+        return posixpath.normpath(path)
     # A Windows path's anchor is a drive or a leading separator, so it recognises POSIX's absolute paths too.
     if not path or "\\" in path or PureWindowsPath(path).anchor:
         raise ValueError(f"a path must be relative to the data root and separated by '/', got {path!r}")
@@ -30,12 +43,18 @@ _CHANNEL = re.compile(r"_[0-9]{4}$")
 REPEATED = "repeated"
 """Pydantic's type of the fault that an id or a file occurs more than once."""
 
-RelativePath = Annotated[str, AfterValidator(_relative_path)]
+RelativePath = Annotated[str, AfterValidator(lambda path, info: _listed_path(path, info.context))]
 """A POSIX path relative to the data root, such as `imagesTr/liver_7.nii.gz`; `..` is allowed, `./` is dropped."""
 
 RelativePaths = Annotated[
     str | Annotated[list[str], Field(min_length=1)],
-    AfterValidator(lambda paths: _relative_path(paths) if isinstance(paths, str) else list(map(_relative_path, paths))),
+    AfterValidator(
+        lambda paths, info: (
+            _listed_path(paths, info.context)
+            if isinstance(paths, str)
+            else [_listed_path(path, info.context) for path in paths]
+        )
+    ),
 ]
 """A path, or a list of paths."""
 

@@ -138,7 +138,7 @@ def _open_nifti_part(path: Path, study: ProbabilityStudy, grid: Grid, folder: Pa
     if image.get_data_dtype().kind != "f" and (image.dataobj.slope, image.dataobj.inter) == (1, 0):
         raise StudyError(
             f"{path}: probabilities must be floating point or scaled, got {image.get_data_dtype()} without a slope; "
-            "was a label map saved?"
+            "was a label map saved? Those are decoded already; give what the network put out before"
         )
     if path.name.lower().endswith(".gz"):
         needed = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize

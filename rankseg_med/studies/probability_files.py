@@ -157,8 +157,9 @@ def _volumes_by_case(volumes: Iterable[Path], faults: list[Fault[ProbabilityStud
         elif match is not None:
             channels[match["case"]].append((int(match["index"]), path))
         else:
+            what = "a label map, which is decoded already" if _holds_labels(path) else "3-D"
             reason = (
-                f"{path}: is 3-D; probabilities must be 4-D (X, Y, Z, channels), or one 3-D file per channel named "
+                f"{path}: is {what}; probabilities must be 4-D (X, Y, Z, channels), or one 3-D file per channel named "
                 "<case>_0, <case>_1, ..."
             )
             faults.append(Fault(case_id(path), reason))
@@ -203,6 +204,12 @@ def _is_one_channel(path: Path) -> bool:
         return max(open_nifti(path, channels=True).shape[3:], default=1) == 1
     except StudyError:
         return False  # whatever is wrong with it is reported when the study is read
+
+
+def _holds_labels(path: Path) -> bool:
+    """Whether a NIfTI file holds whole numbers, as they are."""
+    image = open_nifti(path, channels=True)
+    return image.get_data_dtype().kind in "iu" and (image.dataobj.slope, image.dataobj.inter) == (1, 0)
 
 
 def _own_grid(files: list[Path]) -> Path | None:

@@ -16,6 +16,8 @@ from monai.utils.enums import TransformBackends
 
 from rankseg_med.decode import DecoderName, Metric, make_decoder
 
+_AXES_OF_A_BATCH = 5
+
 DECISIONS = "rankseg_decisions"
 """Key of a MetaTensor's metadata under which the decisions behind a label map travel, one dictionary a region."""
 
@@ -50,9 +52,14 @@ class RankSEG(Transform):
             ``"rankseg_decisions"``.
 
         Raises:
-            ValueError, TypeError: ``img`` is no probability volume.
+            ValueError, TypeError: ``img`` is no probability volume, or a batch of them.
         """
         probabilities = convert_to_tensor(img, track_meta=False)
+        if probabilities.ndim == _AXES_OF_A_BATCH:
+            raise ValueError(
+                f"RankSEG takes one volume (classes, X, Y, Z), found shape {tuple(probabilities.shape)}, which looks "
+                "like a batch of them; decode each: [RankSEG()(volume) for volume in decollate_batch(batch)]"
+            )
         decoded = self.decoder.decode(probabilities)
         label_map = decoded.label_map
         if label_map.ndim < probabilities.ndim:

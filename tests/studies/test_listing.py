@@ -292,7 +292,7 @@ class TestFaults:
         folder = touch("a.nii")
         (folder / "list.csv").write_text(
             "case_id,image,label\na,a.nii,la.nii\nb,b.nii,\nb,c.nii,\nd,d.nii,d.nii\ne,e.nii,le.nii\nf,f.nii,le.nii\n"
-            "g,/g.nii,\nb,b.nii,\n"
+            "g,C:/g.nii,\nb,b.nii,\n"
         )
         listing = list_studies(folder / "list.csv")
         assert [study.case_id for study in listing.studies] == ["a"]
@@ -300,7 +300,7 @@ class TestFaults:
             (
                 None,
                 "line 8: image: Value error, a path must be relative to the data root and separated by '/', got"
-                " '/g.nii'",
+                " 'C:/g.nii'",
             ),
             ("b", "case ids must differ, but these occur more than once: b"),
             ("b", "every file may be listed once, but these occur more than once: b.nii (of b)"),
@@ -317,7 +317,7 @@ class TestFaults:
 
     def test_a_data_list_without_a_sound_entry(self, touch):
         path = touch("a.nii") / "list.csv"
-        path.write_text("case_id,image\na,a.nii\na,b.nii\nc,/c.nii\n")
+        path.write_text("case_id,image\na,a.nii\na,b.nii\nc,C:/c.nii\n")
         for read in (list_studies, find_studies):
             with pytest.raises(StudyError) as error:
                 read(path)
