@@ -24,6 +24,11 @@ from rankseg_med.cli.train import train_command
 from rankseg_med.cli.tune import tune_command
 
 
+def _examples(*lines: str) -> str:
+    """What stands below a command's options; an empty line between two keeps them apart."""
+    return "\n\n".join(["Examples:", *lines])
+
+
 class _Command(TyperCommand):
     """A command that takes what is slow to import once it is clear that it is to run, so that help is there at once."""
 
@@ -37,18 +42,94 @@ class _Command(TyperCommand):
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
-app.command("demo", cls=_Command)(demo_command)
-app.command("predict", cls=_Command)(predict_command)
-app.command("decode", cls=_Command)(decode_command)
-app.command("status", cls=_Command)(status_command)
-app.command("evaluate", cls=_Command)(evaluate_command)
-app.command("compare", cls=_Command)(compare_command)
-app.command("ab", cls=_Command)(ab_command)
-app.command("cleanup-search", cls=_Command)(cleanup_search_command)
-app.command("tune", cls=_Command)(tune_command)
-app.command("manifest", cls=_Command)(manifest_command)
-app.command("train", cls=_Command)(train_command)
-app.command("pseudo-label", cls=_Command)(pseudo_label_command)
+app.command(
+    "demo",
+    cls=_Command,
+    epilog=_examples("rankseg-med demo -o demo-output", "rankseg-med demo -o demo-output --device cpu"),
+)(demo_command)
+app.command(
+    "predict",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med predict scan.nii.gz --config demo --checkpoint demo -o liver.nii.gz",
+        "rankseg-med predict imagesTs --config lits --checkpoint best.pt -o labels --dry-run",
+    ),
+)(predict_command)
+app.command(
+    "decode",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med decode nnunet_output -o labels",
+        "rankseg-med decode nnunet_output -o labels --config tuned.yaml --workers 4",
+    ),
+)(decode_command)
+app.command("status", cls=_Command, epilog=_examples("rankseg-med status labels", "rankseg-med status labels --watch"))(
+    status_command
+)
+app.command(
+    "evaluate",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med evaluate labels labelsTs --labels 1=liver,2=tumour -o scores",
+        "rankseg-med evaluate labels labelsTs --preset kits23 -o scores",
+    ),
+)(evaluate_command)
+app.command(
+    "compare",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med compare scores_argmax scores_dice",
+        "rankseg-med compare scores_argmax scores_dice --metric hd95_mm -o comparison.json",
+    ),
+)(compare_command)
+app.command(
+    "ab",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med ab nnUNet_results/fold_0/validation labelsTr -o verdict",
+        "rankseg-med ab imagesTs labelsTs --config lits --checkpoint best.pt -o verdict",
+    ),
+)(ab_command)
+app.command(
+    "cleanup-search",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med cleanup-search labels labelsTr --config lits -o cleaned.yaml",
+        "rankseg-med cleanup-search labels list.json --fold 0 --config lits -o cleaned.yaml",
+    ),
+)(cleanup_search_command)
+app.command(
+    "tune",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med tune nnUNet_results/fold_0/validation labelsTr -o tuned.yaml",
+        "rankseg-med tune imagesTr labelsTr --config lits --checkpoint best.pt -o tuned.yaml",
+    ),
+)(tune_command)
+app.command(
+    "manifest",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med manifest imagesTr labelsTr --labels 1=liver,2=tumour -o list.json",
+        "rankseg-med manifest --check list.json",
+    ),
+)(manifest_command)
+app.command(
+    "train",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med train --config lits --manifest list.json -o run",
+        "rankseg-med train --config bcp_lits --manifest list.json --labelled 8 -o run --set batch_size=2",
+    ),
+)(train_command)
+app.command(
+    "pseudo-label",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med pseudo-label imagesTs --config bcp_lits --checkpoint best.pt -o pseudo",
+        "rankseg-med pseudo-label imagesTs --config bcp_lits --checkpoint best.pt -o pseudo --shard 1/4",
+    ),
+)(pseudo_label_command)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
-from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
+from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.options import (
     DECODING,
     RUNNING,
@@ -34,7 +34,9 @@ def decode_command(
             help="Probabilities, .npz, .npy or 4-D NIfTI, or a folder of them: nnU-Net's output.",
         ),
     ],
-    output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of the label maps.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the label maps, or a file.nii.gz for one study.")
+    ],
     images: Annotated[
         Path | None,
         typer.Option(help="Image, folder or data list that says where arrays lie. Default: NIfTI files beside them."),
@@ -76,6 +78,7 @@ def decode_command(
     from rankseg_med.workflows import DecodeJob
 
     studies = list_probabilities(source, images, axes)
+    studies, output_dir = placed(studies, output_dir)
     settings = load_config("decode", config, device=device, changes=parse_changes(changes))
     set_decoder(settings, decoder, coherence, presence)
     if region_channels is not None:

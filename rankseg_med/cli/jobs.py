@@ -6,9 +6,10 @@ import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -20,7 +21,9 @@ from rankseg_med.cli.options import RESUMING, RUNNING, wrong_options
 if TYPE_CHECKING:
     from rankseg_med.executors import Executor
     from rankseg_med.runs import CaseOutcome, CaseT, Job, Shard
-    from rankseg_med.studies import Listing
+    from rankseg_med.studies import Listing, ProbabilityStudy, Study
+
+OneOfMany = TypeVar("OneOfMany", "Study", "ProbabilityStudy")
 
 ExecutorName = Literal["in-process", "processes", "ray"]
 
@@ -169,6 +172,26 @@ def with_job_options(*without: str) -> Callable[[Callable[..., None]], Callable[
         return run
 
     return decorate
+
+
+def placed(listing: Listing[OneOfMany], output: Path) -> tuple[Listing[OneOfMany], Path]:
+    """The studies, and the folder of their outputs; a file's name in place of a folder's names the only study.
+
+    Raises:
+        typer.BadParameter: A file for several studies, or one that label maps are not written to.
+    """
+    from rankseg_med.studies import check_case_id
+
+    if output.is_dir() or not output.name.lower().endswith((".nii", ".nii.gz")):
+        return listing, output
+    if not output.name.endswith(".nii.gz"):
+        raise typer.BadParameter(f"--output {output}: label maps are written compressed; name the file .nii.gz")
+    if len(listing.studies) + len(listing.faults) != 1:
+        count = len(listing.studies) + len(listing.faults)
+        raise typer.BadParameter(f"--output {output} is one file, and there are {count} studies; give a folder")
+    (study,) = listing.studies
+    case_id = check_case_id(output.name.removesuffix(".nii.gz"))
+    return replace(listing, studies=[replace(study, case_id=case_id)]), output.parent
 
 
 def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions, *, device: str = "") -> None:

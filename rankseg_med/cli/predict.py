@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
-from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
+from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.options import (
     DECODING,
     RUNNING,
@@ -38,7 +38,9 @@ def predict_command(
         list[str],
         typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble."),
     ],
-    output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of the label maps.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the label maps, or a file.nii.gz for one study.")
+    ],
     decoder: DecoderOption = None,
     coherence: CoherenceOption = None,
     presence: PresenceOption = None,
@@ -93,6 +95,7 @@ def predict_command(
     from rankseg_med.workflows import PredictJob
 
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
+    studies, output_dir = placed(studies, output_dir)
     settings = load_config("inference", config, device=device, changes=parse_changes(changes))
     set_decoder(settings, decoder, coherence, presence)
     for name, value in {"grid": grid, "ensemble": ensemble, "store": store}.items():

@@ -16,7 +16,7 @@ from rankseg_med.studies.json_file import write_json
 from rankseg_med.studies.label_map import write_label_map
 from rankseg_med.studies.listing import find_studies, list_studies, survey_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
-from rankseg_med.studies.naming import case_id
+from rankseg_med.studies.naming import case_id, check_case_id
 from rankseg_med.studies.nnunet import NnunetLabels, read_nnunet_labels
 from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
 from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, find_probabilities, list_probabilities
@@ -53,6 +53,7 @@ __all__ = [
     "birth_of",
     "by_case",
     "case_id",
+    "check_case_id",
     "check_new_folder",
     "check_regular_file",
     "check_same_grid",
