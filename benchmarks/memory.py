@@ -45,7 +45,7 @@ from rankseg_med.executors import run_overlapped
 from rankseg_med.inference import SegmentationModel, StreamingInferer
 from rankseg_med.studies import Study
 from rankseg_med.transforms import AxisSpacingd, KeepLargestComponent, LoadStudyd
-from rankseg_med.workflows import Prediction
+from rankseg_med.workflows import LabelMaps, Prediction
 
 CLASSES = 3
 SPACING_MM = (0.8, 0.8, 1.25)
@@ -102,7 +102,7 @@ def ours(image: Path, output: Path, network: TimedNetwork, **options: object) ->
     settings: dict[str, Any] = {"decoder": RankSEGDecoder(), **options}
     inferer = StreamingInferer(ROI, 2, 0.5, "gaussian")
     model = SegmentationModel(preprocessing, [network], inferer, CLASSES, **settings)
-    prediction = Prediction(model, KeepLargestComponent([[1, 2]]), output)
+    prediction = Prediction(model, LabelMaps(output, KeepLargestComponent([[1, 2]])))
 
     def run() -> None:
         (outcome,) = run_overlapped((prediction.load, prediction.predict, prediction.write), [Study("case", image)])

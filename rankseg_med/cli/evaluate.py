@@ -35,7 +35,12 @@ def evaluate_command(
         Path,
         typer.Argument(help="Folder of reference label maps, a pattern in quotes, one file, or a data list's labels."),
     ],
-    labels: Annotated[str | None, typer.Option(help="Classes to score, as in 1=anterior,2=posterior.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Classes to score, as in 1=anterior,2=posterior. Default: as the data list or dseg.tsv says."
+        ),
+    ] = None,
     regions: Annotated[
         str | None, typer.Option(help="Unions of labels to score, as in kidney=1+2,tumour=2; instead of --labels.")
     ] = None,
@@ -73,15 +78,20 @@ def evaluate_command(
 
     Exit code 0 only if every case on either side was scored, or left out as asked for.
     """
-    from rankseg_med.evaluation import evaluate, plan_evaluation
+    from rankseg_med.evaluation import evaluate, find_structures, plan_evaluation
+    from rankseg_med.metrics import PRESETS
     from rankseg_med.report import evaluation_tables
     from rankseg_med.runs import RunOptions
 
+    structures = None if regions is None else parse_regions(regions)
+    needs_structures = preset is None or (preset in PRESETS and PRESETS[preset].regions is None)
+    if labels is None and structures is None and needs_structures:
+        structures = find_structures(predictions, references)
     with wrong_options():
         plan = plan_evaluation(
             preset=preset,
             labels=None if labels is None else parse_labels(labels),
-            regions=None if regions is None else parse_regions(regions),
+            regions=structures,
             metrics=None if metrics is None else [name.strip() for name in metrics.split(",")],
             strict=strict,
         )

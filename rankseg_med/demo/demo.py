@@ -64,7 +64,9 @@ def run_demo(output: Path, *, device: Device = "auto") -> dict[str, Evaluation]:
     for name, decoder in DECODERS.items():
         folder = output / "predictions" / decoder
         model = replace(prediction.model, decoder=make_decoder(decoder))  # type: ignore[arg-type]
-        _predict_all(studies, replace(prediction, model=model, output=folder))
+        _predict_all(
+            studies, replace(prediction, model=model, label_maps=replace(prediction.label_maps, folder=folder))
+        )
         evaluations[name] = evaluate(folder, labels, label_names, output=output / "scores" / decoder)
     for study in studies:
         _draw(study, output, label_names)
@@ -73,7 +75,7 @@ def run_demo(output: Path, *, device: Device = "auto") -> dict[str, Evaluation]:
 
 def _predict_all(studies: Sequence[Study], prediction: Prediction) -> None:
     digest = digest_of({"decoder": repr(prediction.model.decoder)}, [_WEIGHTS])
-    job = PredictJob(lambda: prediction, prediction.output, digest)
+    job = PredictJob(lambda: prediction, prediction.label_maps.folder, digest)
     for outcome in run_job(job, studies, RunOptions(overwrite=True)):
         if outcome.error is not None:
             raise RuntimeError(f"{outcome.case.case_id}: {outcome.reason}") from outcome.error

@@ -7,7 +7,7 @@ from rankseg_med.evaluation.cleanup_trials import CleanupSearch
 from rankseg_med.evaluation.comparison import RegionComparison, compare
 from rankseg_med.evaluation.evaluation import Missing, evaluate
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
-from rankseg_med.evaluation.plan import plan_evaluation
+from rankseg_med.evaluation.plan import find_structures, plan_evaluation
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
 from rankseg_med.evaluation.structures import structures_of
 from rankseg_med.evaluation.tuning import tune
@@ -42,6 +42,7 @@ __all__ = [
     "evaluate",
     "find_cases",
     "find_network_cases",
+    "find_structures",
     "plan_evaluation",
     "quality_of",
     "risk_coverage",

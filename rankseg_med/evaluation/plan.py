@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from rankseg_med.errors import InputError
 from rankseg_med.metrics import DEFAULT_SCORING, Preset, Region, Scoring, find_preset, label_regions
+from rankseg_med.studies import Manifest, labels_named_in, list_predictions, read_label_names, read_nnunet_labels
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,40 @@ def plan_evaluation(
     # The script of LiTS has a meaning for every value.
     convention = chosen if structures is chosen.regions and lits is None else None
     return EvaluationPlan(structures, scoring, preset, chosen.unit_spacing, lits, convention)
+
+
+def find_structures(predictions: Path, references: Path) -> dict[str, tuple[int, ...]]:
+    """What there is to score, as what lies beside the label maps names it.
+
+    Looked at in turn, the first that is there: the labels of a data list of references (`.json`); ``dseg.tsv`` with the
+    predictions, which predict, decode and pseudo-label leave, and with the references; nnU-Net's ``dataset.json`` with
+    the predictions, and with or one folder above the references; the label table of the first prediction.
+
+    Args:
+        predictions: folder of label maps, or one.
+        references: folder of label maps, one, or a data list.
+
+    Returns:
+        Name to labels.
+
+    Raises:
+        InputError: nothing says what the labels mean.
+        StudyError: a file that should say it cannot be used.
+    """
+    if references.suffix.lower() == ".json":
+        listed = {int(label): name for label, name in Manifest.read(references).labels.items()}
+        return {name: (label,) for label, name in listed.items() if label}
+    folders = [path if path.is_dir() else path.parent for path in (predictions, references)]
+    for folder in folders:
+        if (table := read_label_names(folder)) is not None:
+            return {name: (label,) for label, name in table.items()}
+    for folder in (*folders, folders[1].parent):
+        if (dataset := read_nnunet_labels(folder)) is not None:
+            return dataset.names
+    first = list_predictions(predictions).studies[0].image
+    if named := labels_named_in(first):
+        return {name: (label,) for label, name in named.items()}
+    raise InputError(
+        f"nothing beside {predictions} and {references} says what the labels mean (a data list's labels, dseg.tsv, "
+        "dataset.json or a label table); give labels, such as 1=liver,2=tumour, regions, or a preset that has them"
+    )

@@ -94,7 +94,7 @@ def label_maps(case: DecodableCase, settings: Sequence[Setting]) -> Iterator[tup
         for setting in settings:
             decoding = setting.build()
             decoded = decoding.finish(decoding.session_of(volume, case.source))
-            yield setting, cleaned(decoded.label_map.cpu(), decoding.cleanup, affine)
+            yield setting, cleaned(decoded.label_map.cpu(), decoding.label_maps.cleanup, affine)
 
 
 def _untuned(name: str, words: str, structures: NnunetLabels, decoder: dict[str, Any]) -> Setting:

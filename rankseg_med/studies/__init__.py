@@ -14,6 +14,7 @@ from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_image, load_images, load_label_map
 from rankseg_med.studies.json_file import write_json
 from rankseg_med.studies.label_map import write_label_map
+from rankseg_med.studies.label_names import labels_named_in, read_label_names, write_label_names
 from rankseg_med.studies.listing import find_studies, list_studies, survey_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id, check_case_id
@@ -69,6 +70,7 @@ __all__ = [
     "fingerprint",
     "grid_of",
     "is_running",
+    "labels_named_in",
     "list_predictions",
     "list_probabilities",
     "list_references",
@@ -81,6 +83,7 @@ __all__ = [
     "open_nifti",
     "open_probabilities",
     "read_grid",
+    "read_label_names",
     "read_nnunet_labels",
     "remove_unfinished",
     "resample_label_map",
@@ -89,4 +92,5 @@ __all__ = [
     "write_fractions",
     "write_json",
     "write_label_map",
+    "write_label_names",
 ]

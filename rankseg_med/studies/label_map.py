@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +13,7 @@ from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.header import open_nifti
+from rankseg_med.studies.label_names import label_table_extension
 from rankseg_med.studies.naming import is_nifti
 from rankseg_med.studies.nifti_storage import stored_header
 from rankseg_med.studies.source import read_grid
@@ -27,7 +29,9 @@ _GEOMETRY_FIELDS = (
 )
 
 
-def write_label_map(labels: torch.Tensor | np.ndarray, path: Path, grid_of: Path) -> None:
+def write_label_map(
+    labels: torch.Tensor | np.ndarray, path: Path, grid_of: Path, names: Mapping[int, str] | None = None
+) -> None:
     """Write a label map as uint8 NIfTI on the grid of its image, atomically.
 
     Of a NIfTI image the header's geometry is copied field by field, not computed again, so every program places the
@@ -40,6 +44,7 @@ def write_label_map(labels: torch.Tensor | np.ndarray, path: Path, grid_of: Path
         path: where it goes, ending in `.nii` or `.nii.gz`; missing folders are made, an existing file is replaced.
         grid_of: the image that was segmented: any that `open_image` takes, a DICOM folder too, or several NIfTI volumes
             on one grid. NIfTI-2 gives NIfTI-2; everything else gives NIfTI-1.
+        names: label to name, without the background, for a label table in the header; by default none.
 
     Raises:
         StudyError: if the labels are not `(X, Y, Z)` integers from 0 to 255 of the image's shape, if `path` is not
@@ -60,6 +65,8 @@ def write_label_map(labels: torch.Tensor | np.ndarray, path: Path, grid_of: Path
         )
     voxels = voxels.astype(np.uint8, copy=False)
     label_map = _with_affine_of(source, voxels) if isinstance(source, Grid) else _with_header_of(source, voxels)
+    if names:
+        label_map.header.extensions.append(label_table_extension(names))
     with atomic_write(path) as temporary:
         label_map.to_filename(temporary)
 

@@ -1,7 +1,7 @@
 """One job over many studies."""
 
 from rankseg_med.workflows.decode import DecodeJob, Decoding
-from rankseg_med.workflows.finishing import cleaned
+from rankseg_med.workflows.label_maps import LabelMaps, cleaned
 from rankseg_med.workflows.manifest import build_manifest, deal_folds
 from rankseg_med.workflows.manifest_check import check_manifest
 from rankseg_med.workflows.predict import Prediction, PredictJob, one_thread
@@ -12,6 +12,7 @@ __all__ = [
     "DecodeJob",
     "Decoding",
     "Exports",
+    "LabelMaps",
     "PredictJob",
     "Prediction",
     "PseudoLabelJob",

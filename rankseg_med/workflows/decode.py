@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float
 from monai.bundle import ConfigParser
-from monai.transforms import Transform
 from torch import Tensor
 
 from rankseg_med.calibration import Calibration, CalibrationError
@@ -39,9 +38,8 @@ from rankseg_med.studies import (
     count_channels,
     grid_of,
     open_probabilities,
-    write_label_map,
 )
-from rankseg_med.workflows.finishing import cleaned, volumes_ml
+from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.predict import one_thread
 
 
@@ -51,8 +49,7 @@ class Decoding:
 
     Attributes:
         decoder: Probabilities to label map; for regions one that takes independent channels.
-        cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
-        output: Folder of the label maps.
+        label_maps: Where label maps go, and how they are cleaned up and named.
         regions: What the channels are, if they are regions by sigmoid; None for exclusive classes by softmax.
         num_channels: How many there must be; None for any number.
         store: Place where probabilities wait: ``"memory"`` (two bytes a voxel and foreground class) or ``"disk"``.
@@ -62,8 +59,7 @@ class Decoding:
     """
 
     decoder: RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder
-    cleanup: Transform | None
-    output: Path
+    label_maps: LabelMaps
     regions: RegionChannels | None = None
     num_channels: int | None = None
     store: Store = "memory"
@@ -102,21 +98,18 @@ class Decoding:
         else:
             num_channels = None if labels is None else labels.channels
         folder = config.get_parsed_content("store_folder")
+        calibration = _calibration(config, num_channels, regions)
+        record = None if calibration is None else record_of(calibration.build(), calibration)
         return cls(
             _decoder(config, regions),
-            config.get_parsed_content("cleanup"),
-            output,
+            LabelMaps(output, config.get_parsed_content("cleanup"), _label_names(config, labels), record),
             regions,
             num_channels,
             config.get_parsed_content("store"),
             None if folder is None else Path(folder),
             config.get_parsed_content("device"),
-            _calibration(config, num_channels, regions),
+            calibration,
         )
-
-    def path_of(self, study: ProbabilityStudy) -> Path:
-        """Where a study's label map goes."""
-        return self.output / f"{study.case_id}.nii.gz"
 
     def load(self, study: ProbabilityStudy) -> tuple[ProbabilityStudy, SlabSession]:
         """First step: read and check the probabilities, slab by slab; what is kept of them is in the session.
@@ -184,25 +177,16 @@ class Decoding:
         )
 
     def write(self, decoded: tuple[ProbabilityStudy, Decoded]) -> Written:
-        """Last step: clean up, and write the label map, whole or not at all.
+        """Last step: clean up, and write the label map, whole or not at all; see `LabelMaps.write`.
 
-        Returns:
-            The label map, with the decoder and its decisions, which speak of the masks as decoded: before regions are
-            painted over each other and before cleanup.
+        Of regions, decisions speak of the masks as decoded, before they are painted over each other.
         """
         study, result = decoded
         affine = grid_of(study).affine
         with one_thread():
-            label_map = cleaned(result.label_map.cpu(), self.cleanup, affine)
-        path = self.path_of(study)
-        write_label_map(label_map, path, grid_of=study.grid or study.files[0])
-        details = {
-            "decoder": repr(self.decoder),
-            "decisions": [asdict(decision) for decision in result.decisions],
-            "volume_ml": volumes_ml(label_map, affine),
-            "calibration": record_of(self.calibration.build(), self.calibration) if self.calibration else None,
-        }
-        return Written((path,), details)
+            return self.label_maps.write(
+                result, study.case_id, grid_of=study.grid or study.files[0], affine=affine, decoder=self.decoder
+            )
 
     def _calibration_of(self, source: Path, channels: int) -> Calibration | None:
         if self.calibration is None:
@@ -237,7 +221,7 @@ class DecodeJob:
     output: Path
     digest: str
     name: ClassVar[str] = "decode"
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     stage_names: ClassVar[tuple[str, ...]] = ("load", "decode", "write")
 
     @classmethod
@@ -279,6 +263,15 @@ class DecodeJob:
 
 def _build_decoding(settings: dict[str, Any], output: Path, labels: NnunetLabels | None) -> Decoding:
     return Decoding.from_config(Config(copy.deepcopy(settings)), output, labels)
+
+
+def _label_names(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str] | None:
+    """Label to name, without the background; None where nobody says, or names are of regions that overlap."""
+    if "label_names" in config:
+        return {label: name for label, name in enumerate(config["label_names"]) if label}
+    if labels is None or any(len(values) != 1 for values in labels.names.values()):
+        return None
+    return {values[0]: name for name, values in labels.names.items()}
 
 
 def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder:

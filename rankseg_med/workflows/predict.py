@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -13,15 +13,14 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import Transform
 
 from rankseg_med.calibration import Calibration
 from rankseg_med.configuration import Config, calibration_file_of, digest_of, record_of
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.runs import Written
-from rankseg_med.studies import Study, content_digest, read_grid, write_label_map
-from rankseg_med.workflows.finishing import cleaned, volumes_ml
+from rankseg_med.studies import Study, content_digest, read_grid
+from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.prediction_memory import PredictionMemory
 
 
@@ -31,15 +30,11 @@ class Prediction:
 
     Attributes:
         model: Image file to label map on the image's grid.
-        cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
-        output: Folder of the label maps.
-        calibration: What sidecars say of the model's, or None.
+        label_maps: Where label maps go, and how they are cleaned up and named.
     """
 
     model: SegmentationModel
-    cleanup: Transform | None
-    output: Path
-    calibration: Mapping[str, Any] | None = None
+    label_maps: LabelMaps
 
     @classmethod
     def from_config(
@@ -77,7 +72,9 @@ class Prediction:
             **{name: config.get_parsed_content(name) for name in settings},
         )
         record = record_of(of_all if of_all is not None else next(iter(own), None), file)
-        return cls(model, config.get_parsed_content("cleanup"), output, record)
+        names = dict(enumerate(config["label_names"]))
+        del names[0]
+        return cls(model, LabelMaps(output, config.get_parsed_content("cleanup"), names, record))
 
     def load(self, study: Study) -> tuple[Study, MetaTensor]:
         """First step: read and preprocess the image."""
@@ -90,26 +87,14 @@ class Prediction:
         return study, self.model.predict(image)
 
     def write(self, predicted: tuple[Study, Predicted]) -> Written:
-        """Last step: decode, clean up, and write the label map, whole or not at all.
-
-        Returns:
-            The label map, with the decoder, its decisions (per region: expected score, volume and its standard
-            deviation, ...), which speak of the label map as decoded, and the volumes as written, after cleanup.
-        """
+        """Last step: decode, clean up, and write the label map, whole or not at all; see `LabelMaps.write`."""
         study, probabilities = predicted
-        path = label_map_path(self.output, study)
         affine = read_grid(study.image).affine
         with one_thread():
             decoded = self.model.decode(probabilities)
-            label_map = cleaned(decoded.label_map, self.cleanup, affine)
-        write_label_map(label_map, path, grid_of=study.image)
-        details = {
-            "decoder": repr(self.model.decoder),
-            "decisions": [asdict(decision) for decision in decoded.decisions],
-            "volume_ml": volumes_ml(label_map, affine),
-            "calibration": self.calibration,
-        }
-        return Written((path,), details)
+            return self.label_maps.write(
+                decoded, study.case_id, grid_of=study.image, affine=affine, decoder=self.model.decoder
+            )
 
 
 Loaded = TypeVar("Loaded", bound=torch.nn.Module)
@@ -158,7 +143,7 @@ class PredictJob:
     digest: str
     memory: PredictionMemory = field(default_factory=PredictionMemory)
     name: ClassVar[str] = "predict"
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
 
     @classmethod

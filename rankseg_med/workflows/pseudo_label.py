@@ -20,7 +20,8 @@ from rankseg_med.decode import DecodeSession
 from rankseg_med.inference import Predicted
 from rankseg_med.runs import Written
 from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller, voxel_runs
-from rankseg_med.studies import Study, read_grid, write_fractions, write_label_map
+from rankseg_med.studies import Study, read_grid, write_fractions
+from rankseg_med.workflows.label_maps import recorded, write_named
 from rankseg_med.workflows.predict import PredictJob, label_map_path, one_thread
 
 # Confidence, weight and decoding beside what waits to be decoded: 13 were measured, of 84 million voxels.
@@ -56,12 +57,14 @@ class PseudoLabelling:
         labeller: Decodes, cleans up and judges.
         exports: What else is written.
         output: Folder of the files.
+        label_names: Label to name, without the background.
         calibration: What sidecars say of that of the probabilities, or None.
     """
 
     labeller: PseudoLabeller
     exports: Exports
     output: Path
+    label_names: Mapping[int, str] | None = None
     calibration: Mapping[str, Any] | None = None
 
     def write(self, predicted: tuple[Study, Predicted]) -> Written:
@@ -81,8 +84,9 @@ class PseudoLabelling:
                 write_fractions(_probabilities_of(session), more_paths["soft"], study.image)
         if self.exports.confidence:
             write_fractions(label.confidence.masked_fill(label.weight == 0, 0), more_paths["confidence"], study.image)
-        write_label_map(label.label_map, path, grid_of=study.image)
-        return Written((path, *more_paths.values()), {**quality(label), "calibration": self.calibration})
+        write_named(label.label_map, path, grid_of=study.image, names=self.label_names)
+        details = {"calibration": self.calibration, "label_names": recorded(self.label_names)}
+        return Written((path, *more_paths.values()), {**quality(label), **details})
 
 
 def quality(label: PseudoLabel) -> dict[str, Any]:
@@ -131,7 +135,7 @@ class PseudoLabelJob:
     label_names: tuple[str, ...]
     exports: Exports = Exports()
     name: ClassVar[str] = "pseudo-label"
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
 
     @classmethod
@@ -196,7 +200,10 @@ class PseudoLabelJob:
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""
         prediction = self.prediction.build_prediction()
-        labelling = PseudoLabelling(self.build_labeller(), self.exports, self.output, prediction.calibration)
+        label_maps = prediction.label_maps
+        labelling = PseudoLabelling(
+            self.build_labeller(), self.exports, self.output, label_maps.names, label_maps.calibration
+        )
         return prediction.load, prediction.predict, labelling.write
 
     def inputs_of(self, study: Study) -> tuple[Path, ...]:

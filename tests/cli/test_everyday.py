@@ -1,5 +1,6 @@
 """What every command has: short options, examples, a dry run, changes of a config's entries."""
 
+import csv
 import json
 import shlex
 
@@ -9,6 +10,7 @@ import pytest
 
 from rankseg_med.cli.app import app
 from rankseg_med.demo import make_phantom, write_phantom
+from rankseg_med.studies import labels_named_in
 
 DEMO = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu")
 COMMANDS = {info.name: info for info in app.registered_commands}
@@ -101,6 +103,16 @@ def test_one_image_to_one_file(rankseg_med, images, tmp_path):
     assert (several.code, "2 studies" in several.err) == (2, True)
     plain = rankseg_med("predict", images / "a.nii.gz", *DEMO, "-o", tmp_path / "liver.nii")
     assert (plain.code, ".nii.gz" in plain.err) == (2, True)
+
+
+def test_names_travel_from_the_config_to_the_scores(rankseg_med, images, tmp_path):
+    assert rankseg_med("predict", images, *DEMO, "-o", tmp_path / "out").code == 0
+    names = json.loads((tmp_path / "out" / "a.json").read_text())["label_names"]
+    assert labels_named_in(tmp_path / "out" / "a.nii.gz") == {int(label): name for label, name in names.items()}
+    scored = rankseg_med("evaluate", tmp_path / "out", images / "labels", "-o", tmp_path / "scores")
+    assert scored.code == 0
+    with (tmp_path / "scores" / "scores.csv").open(newline="") as file:
+        assert {row["name"] for row in csv.DictReader(file)} == set(names.values())
 
 
 def test_quiet_leaves_results_and_errors(rankseg_med, images, tmp_path):

@@ -173,7 +173,7 @@ def test_one_bad_study_among_good_ones(rankseg_med, small_image, phantom, tmp_pa
     assert "1 of 2 studies done" in result.out
     assert "failed: bad: " in result.out
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["bad.json", "good.json", "good.nii.gz", "plan.json", "run.json"]
+    assert names == ["bad.json", "dseg.tsv", "good.json", "good.nii.gz", "plan.json", "run.json"]
     again = rankseg_med("predict", good, *DEMO, "--output", tmp_path / "out")
     assert (again.code, "1 of 1 studies done" in again.out, "(1 of them before)" in again.out) == (0, True, True)
 

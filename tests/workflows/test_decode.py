@@ -21,6 +21,7 @@ from rankseg_med.studies.probability_files import find_probabilities
 from rankseg_med.studies.region_channels import RegionChannels
 from rankseg_med.transforms import KeepLargestComponent, RemoveSmallComponents
 from rankseg_med.workflows.decode import DecodeJob, Decoding
+from rankseg_med.workflows.label_maps import LabelMaps
 from tests.nnunet import GRIDS, write_output, write_phantoms
 
 
@@ -45,7 +46,7 @@ def sigmoid(phantoms, tmp_path_factory):
 
 @pytest.fixture
 def decoding(tmp_path):
-    return Decoding(RankSEGDecoder(), None, tmp_path / "out")
+    return Decoding(RankSEGDecoder(), LabelMaps(tmp_path / "out"))
 
 
 def run(decoding, study):
@@ -122,7 +123,11 @@ def test_cleanup_is_used_and_knows_the_size_of_a_voxel(softmax, decoding):
     study = find_probabilities(softmax[0])[0]
 
     def labels(cleanup):
-        return np.asarray(nib.load(run(replace(decoding, cleanup=cleanup), study).paths[0]).dataobj)
+        return np.asarray(
+            nib.load(
+                run(replace(decoding, label_maps=replace(decoding.label_maps, cleanup=cleanup)), study).paths[0]
+            ).dataobj
+        )
 
     everything = labels(None)
     largest = KeepLargestComponent([1])
@@ -142,7 +147,10 @@ def test_four_axes_of_nifti_lie_where_they_say(softmax, decoding, tmp_path):
         nib.save(image, tmp_path / "nifti" / f"{case}.nii.gz")
     arrays = {study.case_id: study for study in find_probabilities(folder)}
     for study in find_probabilities(tmp_path / "nifti"):
-        expected = run(replace(decoding, output=tmp_path / "expected"), arrays[study.case_id])
+        expected = run(
+            replace(decoding, label_maps=replace(decoding.label_maps, folder=tmp_path / "expected")),
+            arrays[study.case_id],
+        )
         check_same_image(run(decoding, study).paths[0], SimpleITK.ReadImage(str(expected.paths[0])))
 
 
@@ -221,22 +229,22 @@ def test_image_that_is_no_nifti_says_where(softmax, decoding, phantoms, tmp_path
 
 def test_decoder_and_regions_must_go_together(tmp_path):
     with pytest.raises(ValueError, match="channels that are regions need a decoder with mode 'multilabel'"):
-        Decoding(RankSEGDecoder(), None, tmp_path, REGIONS)
+        Decoding(RankSEGDecoder(), LabelMaps(tmp_path), REGIONS)
     with pytest.raises(ValueError, match="exclusive classes one with mode 'multiclass'"):
-        Decoding(RankSEGDecoder(mode="multilabel"), None, tmp_path)
+        Decoding(RankSEGDecoder(mode="multilabel"), LabelMaps(tmp_path))
 
 
 def test_config_without_an_overlay(tmp_path):
     decoding = Decoding.from_config(load_config("decode", None), tmp_path)
     assert repr(decoding.decoder) == repr(RankSEGDecoder("dice"))
-    assert (decoding.cleanup, decoding.regions, decoding.num_channels) == (None, None, None)
+    assert (decoding.label_maps.cleanup, decoding.regions, decoding.num_channels) == (None, None, None)
 
 
 def test_config_of_a_network(tmp_path):
     """Its cleanup and class names count here too."""
     decoding = Decoding.from_config(load_config("decode", "demo"), tmp_path)
     assert decoding.num_channels == 3
-    assert isinstance(decoding.cleanup, KeepLargestComponent)
+    assert isinstance(decoding.label_maps.cleanup, KeepLargestComponent)
 
 
 def test_config_of_regions(tmp_path):

@@ -20,6 +20,7 @@ from rankseg_med.networks import SHIPPED_WEIGHTS, CheckpointError
 from rankseg_med.runs.run import RunOptions, run_job
 from rankseg_med.studies import Sidecar, StudyError, find_studies
 from rankseg_med.transforms import KeepLargestComponent, LoadStudyd, RemoveSmallComponents
+from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.predict import Prediction, PredictJob
 
 
@@ -50,11 +51,13 @@ def prediction(tmp_path):
     )
     inferer = StreamingInferer((24, 32, 32), overlap=0.5)
     model = SegmentationModel(preprocessing, [BrightIsForeground()], inferer, 2, RankSEGDecoder())
-    return Prediction(model, None, tmp_path / "out")
+    return Prediction(model, LabelMaps(tmp_path / "out"))
 
 
 def predict(studies, prediction, **options):
-    return run_job(PredictJob(lambda: prediction, prediction.output, repr(prediction)), studies, RunOptions(**options))
+    return run_job(
+        PredictJob(lambda: prediction, prediction.label_maps.folder, repr(prediction)), studies, RunOptions(**options)
+    )
 
 
 def test_same_anatomy_whatever_the_stored_orientation(phantoms, prediction):
@@ -112,14 +115,19 @@ def test_cleanup_is_used(phantoms, prediction):
         (outcome,) = predict([study], prediction, overwrite=True)
         return np.asarray(nib.load(outcome.paths[0]).dataobj)
 
-    everything, cleaned = labels(prediction), labels(replace(prediction, cleanup=KeepLargestComponent()))
+    everything, cleaned = (
+        labels(prediction),
+        labels(replace(prediction, label_maps=replace(prediction.label_maps, cleanup=KeepLargestComponent()))),
+    )
     np.testing.assert_array_equal(cleaned, keep_largest_component(everything))
     assert 0 < cleaned.sum() < everything.sum()
 
 
 def test_cleanup_knows_the_size_of_a_voxel(phantoms, prediction):
     """More than the whole phantom: nothing is left."""
-    prediction = replace(prediction, cleanup=RemoveSmallComponents(minimum_ml=1e6))
+    prediction = replace(
+        prediction, label_maps=replace(prediction.label_maps, cleanup=RemoveSmallComponents(minimum_ml=1e6))
+    )
     (outcome,) = predict(find_studies(phantoms / "images" / "ras.nii.gz"), prediction)
     assert outcome.error is None
     assert not np.asarray(nib.load(outcome.paths[0]).dataobj).any()
@@ -146,20 +154,24 @@ def test_a_bad_study_does_not_stop_the_others(phantoms, prediction, tmp_path):
     assert isinstance(failed.error, StudyError)
     assert "a_truncated.nii.gz" in str(failed.error)
     assert succeeded.error is None
-    assert sorted(path.name for path in prediction.output.iterdir()) == [
+    assert sorted(path.name for path in prediction.label_maps.folder.iterdir()) == [
         "a_truncated.json",
         "b_good.json",
         "b_good.nii.gz",
         "plan.json",
         "run.json",
     ]
-    assert "a_truncated.nii.gz" in Sidecar.read(prediction.output / "a_truncated.json").error
+    assert "a_truncated.nii.gz" in Sidecar.read(prediction.label_maps.folder / "a_truncated.json").error
 
 
 def test_images_are_never_replaced(phantoms, prediction):
     studies = find_studies(phantoms / "images")
     with pytest.raises(StudyError, match="an output would replace an input"):
-        predict(studies, replace(prediction, output=phantoms / "images"), overwrite=True)
+        predict(
+            studies,
+            replace(prediction, label_maps=replace(prediction.label_maps, folder=phantoms / "images")),
+            overwrite=True,
+        )
 
 
 def test_the_job_of_a_config_knows_what_label_maps_depend_on(tmp_path):
@@ -202,7 +214,9 @@ def test_other_formats_give_the_same_label_map(phantoms, prediction, suffix, tmp
     SimpleITK.WriteImage(SimpleITK.ReadImage(str(source)), str(tmp_path / f"lps{suffix}"))
     label_maps = []
     for image, name in ((source, "nifti"), (tmp_path / f"lps{suffix}", "other")):
-        (outcome,) = predict(find_studies(image), replace(prediction, output=tmp_path / name))
+        (outcome,) = predict(
+            find_studies(image), replace(prediction, label_maps=replace(prediction.label_maps, folder=tmp_path / name))
+        )
         assert outcome.error is None
         label_maps.append(nib.load(outcome.paths[0]))
     np.testing.assert_array_equal(np.asarray(label_maps[0].dataobj), np.asarray(label_maps[1].dataobj))
@@ -223,7 +237,7 @@ def test_studies_of_several_images(prediction, tmp_path):
     (outcome,) = predict([study], replace(prediction, model=model))
     assert outcome.error is None
     np.testing.assert_array_equal(np.asarray(nib.load(outcome.paths[0]).dataobj), volume > 0)
-    assert len(Sidecar.read(prediction.output / "brain.json").inputs) == 2
+    assert len(Sidecar.read(prediction.label_maps.folder / "brain.json").inputs) == 2
 
 
 @pytest.mark.real_data

@@ -20,6 +20,7 @@ from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
 from rankseg_med.studies import Sidecar, Study, find_studies
 from rankseg_med.transforms import LoadStudyd
+from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.predict import Prediction, PredictJob
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob, quality
 
@@ -45,8 +46,8 @@ def images(tmp_path_factory):
 def job(tmp_path):
     inferer = StreamingInferer((16, 16, 12), overlap=0.5)
     model = SegmentationModel(Compose([LoadStudyd("image")]), [IntensityIsLogit()], inferer, 2, RankSEGDecoder())
-    prediction = Prediction(model, None, tmp_path / "out")
-    predict_job = PredictJob(lambda: prediction, prediction.output, "digest")
+    prediction = Prediction(model, LabelMaps(tmp_path / "out"))
+    predict_job = PredictJob(lambda: prediction, prediction.label_maps.folder, "digest")
     labeller = PseudoLabeller("argmax", min_confidence=0.7)
     return PseudoLabelJob(predict_job, lambda: labeller, ("background", "bright"))
 

@@ -1,0 +1,100 @@
+"""What every job does with a label map: clean it up, write it with the names of its labels, and say what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from torch import Tensor
+
+from rankseg_med.decode import Decoded
+from rankseg_med.runs import Written
+from rankseg_med.studies import write_label_map, write_label_names
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """Where label maps go, and what becomes of them on the way.
+
+    Attributes:
+        folder: Folder of the label maps.
+        cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
+        names: Label to name, without the background; empty where nobody says.
+        calibration: What sidecars say of the calibration of the probabilities, or None.
+    """
+
+    folder: Path
+    cleanup: Transform | None = None
+    names: Mapping[int, str] | None = None
+    calibration: Mapping[str, Any] | None = None
+
+    def path_of(self, case_id: str) -> Path:
+        """Where a study's label map goes."""
+        return self.folder / f"{case_id}.nii.gz"
+
+    def write(
+        self, decoded: Decoded, case_id: str, *, grid_of: Path, affine: Float64[np.ndarray, "4 4"], decoder: object
+    ) -> Written:
+        """Clean up a decoded label map, and write it, whole or not at all.
+
+        Args:
+            decoded: Label map ``(X, Y, Z)`` and decisions.
+            case_id: Name of the file.
+            grid_of: Image whose grid it is on.
+            affine: Affine of that grid, in mm.
+            decoder: Decoder, for the record.
+
+        Returns:
+            The label map, with the decoder, its decisions (per region: expected score, volume and its standard
+            deviation, ...), which speak of the label map as decoded, and the volumes as written, after cleanup.
+        """
+        label_map = cleaned(decoded.label_map.cpu(), self.cleanup, affine)
+        path = self.path_of(case_id)
+        write_named(label_map, path, grid_of=grid_of, names=self.names)
+        details: dict[str, Any] = {
+            "decoder": repr(decoder),
+            "decisions": [asdict(decision) for decision in decoded.decisions],
+            "volume_ml": volumes_ml(label_map, affine),
+            "calibration": self.calibration,
+            "label_names": recorded(self.names),
+        }
+        return Written((path,), details)
+
+
+def write_named(
+    label_map: UInt8[Tensor, "X Y Z"], path: Path, *, grid_of: Path, names: Mapping[int, str] | None
+) -> None:
+    """Write a label map with the names of its labels, in the file and in a table beside it."""
+    if names:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_label_names(names, path.parent)
+    write_label_map(label_map, path, grid_of=grid_of, names=names)
+
+
+def recorded(names: Mapping[int, str] | None) -> dict[str, str] | None:
+    """Names of labels as JSON has them."""
+    return {str(label): name for label, name in names.items()} if names else None
+
+
+def cleaned(
+    label_map: UInt8[Tensor, "X Y Z"], cleanup: Transform | None, affine: Float64[np.ndarray, "4 4"]
+) -> UInt8[Tensor, "X Y Z"]:
+    """The label map after a cleanup transform of ``(1, X, Y, Z)``; some ask for volumes, so it gets the affine (mm)."""
+    if cleanup is None:
+        return label_map
+    result: Tensor = cleanup(MetaTensor(label_map[None], affine=affine)).as_tensor()[0]
+    return result
+
+
+def volumes_ml(label_map: UInt8[Tensor, "X Y Z"], affine: Float64[np.ndarray, "4 4"]) -> dict[str, float]:
+    """Volume of each label that occurs, in ml, for a sidecar; empty for an empty label map."""
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    voxels = torch.bincount(label_map.flatten()).tolist()
+    return {str(label): number * voxel_ml for label, number in enumerate(voxels) if label and number}
