@@ -81,10 +81,12 @@ class JobOptions:
     ] = None
     ray_address: Annotated[
         str | None,
-        typer.Option(help="Of a Ray cluster, such as auto; by default one is started here.", rich_help_panel=RUNNING),
+        typer.Option(
+            help="Address of a Ray cluster, such as auto. Default: one is started here.", rich_help_panel=RUNNING
+        ),
     ] = None
     gpus_per_worker: Annotated[
-        float, typer.Option(min=0, help="Of each Ray actor; may be a fraction.", rich_help_panel=RUNNING)
+        float, typer.Option(min=0, help="GPUs of each Ray actor; may be a fraction.", rich_help_panel=RUNNING)
     ] = 0.0
     cpus_per_worker: Annotated[
         float | None,

@@ -33,9 +33,9 @@ class LiveRun:
     """Shows how many cases are done, how fast, how long it will take, and what every worker does.
 
     Args:
-        title: Of the run.
+        title: Title of the run.
         total: Number of cases; None if it is not known beforehand.
-        stage_names: Of the job.
+        stage_names: Names of the stages of the job.
     """
 
     def __init__(self, title: str, total: int | None, stage_names: Sequence[str]) -> None:

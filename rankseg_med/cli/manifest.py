@@ -24,7 +24,7 @@ def manifest_command(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds for cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the shuffle into folds.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the shuffle into folds.")] = 0,
     label_names: Annotated[
         str | None, typer.Option("--labels", help="Names, as in 1=liver,2=tumour. Default: label_1, label_2, ...")
     ] = None,
@@ -34,7 +34,7 @@ def manifest_command(
     channels: Annotated[
         int | None, typer.Option(min=1, help="With --check of a folder: images a study, case_0000.nii.gz and so on.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the data set. Default: the data list's file name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the data list's file name.")] = None,
 ) -> None:
     """Write a Decathlon-style data list after checking every pair of image and label map, or --check one."""
     from rankseg_med.workflows import build_manifest, check_manifest

@@ -27,7 +27,7 @@ AxesOption: TypeAlias = Annotated[
     Literal["CZYX", "CXYZ"] | None,
     typer.Option(
         "--axes",
-        help="Of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.",
+        help="Order of the axes of arrays. Default: CZYX for .npz, which is nnU-Net's, and CXYZ for .npy.",
         rich_help_panel=DECODING,
     ),
 ]

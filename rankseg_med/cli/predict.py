@@ -54,7 +54,7 @@ def predict_command(
     ensemble: Annotated[
         Literal["mean", "decode"] | None,
         typer.Option(
-            help="Of several checkpoints: decode their mean, or for the mean expected score over them.",
+            help="Way to decode several checkpoints: their mean, or for the mean expected score over them.",
             rich_help_panel=DECODING,
         ),
     ] = None,

@@ -35,7 +35,9 @@ def train_command(
         Path | None,
         typer.Option(help="Further images without labels, for configs with a method: a folder or a data list."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, sampling, augmentation and the choice of studies.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed of weights, sampling, augmentation and the choice of studies.")
+    ] = 0,
     changes: SetOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the config's.")] = None,
     device: Annotated[

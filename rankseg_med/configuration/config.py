@@ -126,7 +126,7 @@ def digest_of(settings: Mapping[str, Any], files: Sequence[Path] = ()) -> str:
     """Digest of what outputs depend on: settings, but for where they are worked out, and the content of files.
 
     Args:
-        settings: Of a config, unresolved.
+        settings: Settings of a config, unresolved.
         files: Such as weights; their names do not count.
 
     Returns:

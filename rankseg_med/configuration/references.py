@@ -92,7 +92,7 @@ def is_plain(id: str, config: Config, above: frozenset[str] = frozenset()) -> bo
     """Whether an entry is there, and nothing has to be built to know what it comes to.
 
     Args:
-        id: of the entry.
+        id: id of the entry.
         config: parsed.
         above: entries that wait for this one.
     """

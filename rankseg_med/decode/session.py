@@ -33,13 +33,13 @@ class SlabSession(ABC):
 
     Args:
         num_classes: Classes of the slabs.
-        spatial_shape: Of the whole volume.
+        spatial_shape: Shape of the whole volume.
         axis: Spatial axis along which slabs follow each other.
         exclusive: Whether classes sum to one.
         channels: How many values a voxel are kept...
         dtype: ... and of which type.
         store: ``"memory"`` keeps them on ``device``, ``"disk"`` in a temporary file.
-        folder: Of that file; by default the system's.
+        folder: Folder of that file; by default the system's.
         device: Where slabs are kept in memory.
     """
 

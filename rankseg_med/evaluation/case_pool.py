@@ -22,7 +22,7 @@ def map_cases(
     """Call a function on every case; results come in the order of the cases.
 
     Args:
-        function: of one case; for more than one worker it and the cases must be picklable.
+        function: function of one case; for more than one worker it and the cases must be picklable.
         cases: any number.
         workers: number of processes; 1 works in this one, where the end of the process is not survived.
         pool: processes to use, see `open_pool`; None starts ``workers`` of them, if they are more than 1.

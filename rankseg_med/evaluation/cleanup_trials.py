@@ -88,8 +88,8 @@ def try_all(
 
     Args:
         stages: alternatives to try together, stage after stage.
-        mean_dice: of the steps accepted so far and of several additions to them, gives for each of these label to mean
-            Dice over the cases.
+        mean_dice: function of the steps accepted so far and of several additions to them, that gives for each of these
+            label to mean Dice over the cases.
     """
     trials: list[Trial] = []
     for alternatives in stages:

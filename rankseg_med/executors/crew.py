@@ -14,7 +14,7 @@ class Worker(ABC):
 
     @abstractmethod
     def give(self, number: int, packed: bytes) -> None:
-        """Hand it a pickled item, under a number. Never fails: of a dead worker one hears by ``death``."""
+        """Hand it a pickled item, under a number. Never fails: whether the worker has died, ``death`` says."""
 
     @abstractmethod
     def messages(self) -> list[Message]:

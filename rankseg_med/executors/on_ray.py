@@ -49,7 +49,7 @@ def run_on_ray(
     Args:
         build: Returns the stages; called once in each worker. Ray's pickle takes local functions too.
         items: What to run, drawn as workers have room. The outcome holds the caller's own object.
-        address: Of the cluster: ``"auto"`` for the one this machine belongs to. Default: what the environment
+        address: Address of the cluster: ``"auto"`` for the one this machine belongs to. Default: what the environment
             variable ``RAY_ADDRESS`` says, or else a cluster of this machine alone, for this run alone.
         workers: How many at a time, at most. Default: as many as the cluster has room for at the start.
         gpus_per_worker: GPUs that Ray sets aside for a worker; a fraction lets several share one. A worker with none
@@ -111,7 +111,7 @@ class OnRay:
     """On a Ray cluster; outputs go to a folder that all its nodes share.
 
     Attributes:
-        address: Of the cluster, such as ``"auto"``; None starts one on this machine for the run.
+        address: Address of the cluster, such as ``"auto"``; None starts one on this machine for the run.
         workers: Number of actors, each with all that is built; by default as many as the cluster has room for.
         gpus_per_worker: May be a fraction.
         cpus_per_worker: Cores, and torch threads, of each; see `run_on_ray`.

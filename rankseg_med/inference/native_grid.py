@@ -29,7 +29,7 @@ class NativeGrid:
     voxel; here a few slices are held.
 
     Attributes:
-        model_shape: Of the preprocessed volume.
+        model_shape: Shape of the preprocessed volume.
         axes: Per native axis, where it comes from.
     """
 
@@ -70,8 +70,8 @@ class NativeGrid:
         """Carry a volume to the native grid.
 
         Args:
-            slabs: Of values ``(classes, *model)`` along ``axis``, ascending, that cover it.
-            axis: Of the model grid.
+            slabs: Slabs of values ``(classes, *model)`` along ``axis``, ascending, that cover it.
+            axis: Axis of the model grid.
 
         Yields:
             Slabs of values ``(classes, *native)`` along ``native_axis(axis)`` that cover it once, a few slices each, as

@@ -36,12 +36,12 @@ class StreamingInferer:
     voxel of a band as high as one window. A slice is finished when no later window can reach it.
 
     Args:
-        roi_size: Of a window, per spatial axis; 0 or less stands for the volume's own size. For 2-D networks one entry
-            less than the volume has axes: windows lie in slices across ``axis``.
+        roi_size: Size of a window, per spatial axis; 0 or less stands for the volume's own size. For 2-D networks one
+            entry less than the volume has axes: windows lie in slices across ``axis``.
         sw_batch_size: Windows given to the network at a time.
         overlap: Overlap of neighbouring windows, in [0, 1); one for all axes, or one each.
         mode: ``"constant"`` weighs a window's voxels alike, ``"gaussian"`` its centre more.
-        sigma_scale: Of the Gaussian, as a share of the window; one for all axes, or one each.
+        sigma_scale: Width of the Gaussian, as a share of the window; one for all axes, or one each.
         padding_mode: How a volume smaller than a window is padded, as in ``torch.nn.functional.pad``.
         cval: With what, if by a constant.
         axis: Spatial axis along which slabs follow each other.
@@ -190,7 +190,7 @@ class _Stream:
         return (given[self.axis], *given[: self.axis], *given[self.axis + 1 :])
 
     def _axis_back(self, values: Sequence[T]) -> list[T]:
-        """The other way round."""
+        """Values in the order of the image's axes, from the inferer's order."""
         first, *others = values
         return [*others[: self.axis], first, *others[self.axis :]]
 

@@ -28,7 +28,7 @@ class WindowGrid:
     """The windows of one volume, layer by layer along its first axis.
 
     Attributes:
-        shape: Of the volume, padded to hold a window.
+        shape: Shape of the volume, padded to hold a window.
         padding: Voxels added before and after, per axis.
         roi: Shape of a window.
         layers: In ascending order.
@@ -44,8 +44,8 @@ class WindowGrid:
         """Lay windows over a volume.
 
         Args:
-            shape: Of the volume.
-            roi_size: Of a window; an axis of 0 or less stands for the whole volume's.
+            shape: Shape of the volume.
+            roi_size: Size of a window; an axis of 0 or less stands for the whole volume's.
             overlap: In [0, 1), per axis.
         """
         roi = tuple(fall_back_tuple(roi_size, shape))

@@ -20,7 +20,7 @@ def totals_by_unit(
 
     Args:
         values: any number.
-        units: of each value, such as its patient; None where every value is its own unit.
+        units: unit of each value, such as its patient; None where every value is its own unit.
     """
     if units is None:
         return values, np.ones(len(values))

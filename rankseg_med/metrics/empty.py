@@ -102,7 +102,7 @@ class EmptyPolicy:
         """The score of a pair of masks of which at least one is empty; NaN for ``"skip"``.
 
         Args:
-            kind: of the metric.
+            kind: kind of the metric.
             prediction_empty: whether the prediction is empty.
             reference_empty: whether the reference is empty.
             image_diagonal_mm: the longest distance that the metric could measure in the image, in mm.

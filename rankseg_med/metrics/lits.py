@@ -89,7 +89,7 @@ class LitsEvaluation(Evaluation):
 
     Attributes:
         strict: whether ``results`` are the official script's values.
-        results: of the scored cases, see `summarise_lits`; empty where there is none.
+        results: results of the scored cases, see `summarise_lits`; empty where there is none.
     """
 
     strict: bool = False
@@ -151,7 +151,7 @@ def summarise_lits(cases: Sequence[LitsCase], *, strict: bool = False) -> dict[s
     """The results of a data set, as the challenge ranks them.
 
     Args:
-        cases: of one mode, `score_lits_case`; at least one.
+        cases: cases of one mode, `score_lits_case`; at least one.
         strict: the mode that they were scored in.
 
     Returns:

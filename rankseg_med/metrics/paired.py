@@ -109,7 +109,7 @@ def compare_paired(
         thresholds: smallest changes that matter, in units of the score, not negative.
         confidence: coverage of the interval, in (0, 1).
         resamples: number of bootstrap samples.
-        seed: of the bootstrap; equal seeds give equal intervals.
+        seed: random seed of the bootstrap; equal seeds give equal intervals.
 
     Raises:
         ValueError: a score is infinite, a compared case has no patient, or an option is out of its range.

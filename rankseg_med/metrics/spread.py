@@ -37,8 +37,8 @@ def measure_spread(values: Sequence[float], patients: Sequence[str] | None = Non
 
     Args:
         values: any number; without a defined one all is NaN.
-        patients: of each value, who are drawn whole for the interval; None takes values for independent.
-        seed: of the bootstrap, see `bootstrap_interval`.
+        patients: patient of each value, who are drawn whole for the interval; None takes values for independent.
+        seed: random seed of the bootstrap, see `bootstrap_interval`.
     """
     all_values = np.asarray(values, dtype=float)
     is_defined = ~np.isnan(all_values)

@@ -64,7 +64,7 @@ def record_end(
     Args:
         job: What was done.
         outcome: What came of it.
-        input_fingerprint: Of the case's input when it was started.
+        input_fingerprint: Fingerprint of the case's input when it was started.
         claim: On the folder.
         attempts: How often the case was tried.
 

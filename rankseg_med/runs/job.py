@@ -50,7 +50,7 @@ class Job(Protocol[_AnyCase]):
             before, so that what an older version of the package wrote is not taken for this one's.
         stage_names: Such as ``("load", "predict", "write")``, for those who watch.
         output: Folder of the outputs and sidecars.
-        digest: Of all settings and weights that the outputs depend on; see `digest_of`.
+        digest: Digest of all settings and weights that the outputs depend on; see `digest_of`.
     """
 
     @property

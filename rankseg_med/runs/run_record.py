@@ -37,8 +37,8 @@ class RunRecord(BaseModel):
         ended: When.
         host: Machine and process.
         device: Where networks run, such as ``"cuda"``; empty where there are none.
-        config_digest: Of all settings and weights, and of the version of the job's results.
-        versions: Of the package and of what it computes with.
+        config_digest: Digest of all settings and weights, and of the version of the job's results.
+        versions: Versions of the package and of what it computes with.
         totals: Number of cases by what became of them.
         failed: Case id to reason.
         stale: Case id to reason.

@@ -55,7 +55,7 @@ def folder_status(folder: Path) -> FolderStatus:
     """Read the records in an output folder; a file that cannot be read is named and hides nothing.
 
     Args:
-        folder: Of a run's outputs; of an evaluation its own, whose records lie in ``cases`` within.
+        folder: Folder of a run's outputs; of an evaluation its own, whose records lie in ``cases`` within.
 
     Raises:
         StudyError: There is no such folder, or no record in it.

@@ -32,7 +32,7 @@ class BidirectionalCopyPaste(SemiSupervisedMethod):
     published code starts it as a copy of the pre-trained student.
 
     Args:
-        teacher: Of the network that the trainer trains.
+        teacher: Teacher of the network that the trainer trains.
         pseudo_labeller: Makes labels of the teacher's probabilities; the published ones are
             ``PseudoLabeller("threshold")`` (LA, pancreas) and ``PseudoLabeller("argmax")`` (ACDC).
         pretraining_iterations: How long to use labelled images only; 2,000 of 17,000 for LA.

@@ -24,7 +24,7 @@ def copy_paste_mask(
     112 x 112 x 80.
 
     Args:
-        spatial_shape: Of the images.
+        spatial_shape: Shape of the images.
         box_ratio: Side of the box by side of the image, in (0, 1]; one for all axes, or one each.
         generator: Draws the place, on the CPU; by default PyTorch's own.
 
@@ -54,7 +54,7 @@ def paste(
 
     Args:
         outside: ``(batch, channels, *spatial)``.
-        inside: Of the same shape.
+        inside: Tensor of the same shape.
         mask: ``(*spatial)``.
     """
     return torch.where(mask, outside, inside)

@@ -14,7 +14,7 @@ class IgnoringDiceCELoss(torch.nn.Module):
 
     Args:
         ignore_index: No class.
-        smooth: Of the Dice loss, positive.
+        smooth: Smoothing of the Dice loss, positive.
     """
 
     def __init__(self, ignore_index: int = 255, smooth: float = 1e-5) -> None:

@@ -40,10 +40,10 @@ class MeanTeacher(SemiSupervisedMethod):
     pseudo-labeller, the labels that it decodes them to, voxel by voxel weighted as the labeller says.
 
     Args:
-        teacher: Of the network that the trainer trains.
+        teacher: Teacher of the network that the trainer trains.
         consistency: ``"mse"``: mean squared difference of the probabilities over voxels and classes. ``"ce"``: mean
             cross-entropy over voxels.
-        weight: Of consistency after the ramp, at least 0.
+        weight: Weight of consistency after the ramp, at least 0.
         ramp_iterations: How long its weight grows; see `sigmoid_ramp_up`.
         noise_sd: Standard deviation of the teacher's noise, cut at twice that, in units of the preprocessed images;
             0 for none.

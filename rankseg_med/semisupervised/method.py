@@ -32,7 +32,7 @@ class SemiSupervisedMethod(PrepareBatch):
     planned, the phase is as long as the new config says, unless it was over already: then it stays over.
 
     Args:
-        teacher: Of the network that the trainer trains.
+        teacher: Teacher of the network that the trainer trains.
 
     Attributes:
         opening: Name of the attribute that says how many iterations the first phase takes; None where there is none.

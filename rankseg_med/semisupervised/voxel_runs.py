@@ -14,7 +14,7 @@ def voxel_runs(blocks: Blocks) -> Iterator[tuple[slice, Float[Tensor, "classes n
     """The whole volume, run by run.
 
     Args:
-        blocks: Of a tensor or of a session.
+        blocks: Blocks of a tensor or of a session.
 
     Yields:
         Where voxels lie in the flat volume, and their class probabilities, which last until the next run.

@@ -67,8 +67,8 @@ def read_csv(content: bytes, path: Path) -> tuple[list[Entry], list[str]]:
     separated by commas.
 
     Args:
-        content: of the file.
-        path: of the file, for messages.
+        content: content of the file.
+        path: path of the file, for messages.
 
     Returns:
         The entries that are sound in themselves, and what is wrong with the other lines.

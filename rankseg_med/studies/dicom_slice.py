@@ -39,7 +39,7 @@ class DicomSlice:
         size: columns and rows.
         spacing_mm: between columns, between rows.
         directions: columns of X, of Y, and the normal; LPS.
-        position: of the first voxel, LPS.
+        position: position of the first voxel, LPS.
         thickness_mm: None where it does not say.
         modality: such as CT; empty where it does not say.
         rescale: slope and intercept; None where it has neither.

@@ -18,7 +18,7 @@ class Fault(Generic[S]):
     """Why something that was listed is not among the studies.
 
     Attributes:
-        case_id: of the study at fault; None where there is no one study, or its id cannot be used.
+        case_id: id of the study at fault; None where there is no one study, or its id cannot be used.
         reason: what is wrong; names the file or the id.
         studies: what would have been listed otherwise: none, or, where several want one id or file, each of them.
     """

@@ -28,7 +28,7 @@ class ItkHeader:
         reader: name of ITK's reader of this format.
         voxel_file: the file that holds them.
         offset: bytes before the first one.
-        encoding: of all bytes after that.
+        encoding: encoding of all bytes after that.
         byte_order: NumPy's sign for it.
     """
 

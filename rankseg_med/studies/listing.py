@@ -38,8 +38,8 @@ def find_studies(
             - a data list (`.json`, see `Manifest`; `.csv`, see `read_csv`): all training and test entries.
         data_root: what a data list's paths are relative to; by default the list's own folder.
         fold: only the training entries of a data list that are held out in this fold.
-        channels: of a folder or pattern: how many images make a study, named as nnU-Net does, `case_0000.nii.gz` to
-            `case_0001.nii.gz` for 2. By default every image is a study.
+        channels: number of images that make a study in a folder or pattern, named as nnU-Net does, `case_0000.nii.gz`
+            to `case_0001.nii.gz` for 2. By default every image is a study.
 
     Returns:
         The studies, sorted by case id for a folder or pattern, in the list's order for a data list; at least one.

@@ -119,7 +119,7 @@ class Manifest(BaseModel):
     Further keys of a list (licence, modality, ...) are kept as they are.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         labels: label value, as a string, to name; has "0", the background.
         training: studies with label maps.
         test: studies without; a bare path in the JSON stands for an entry with that image.

@@ -89,7 +89,7 @@ def open_probabilities(study: ProbabilityStudy, *, folder: Path | None = None) -
 
     Args:
         study: Where they are.
-        folder: Of the temporary file; by default the system's.
+        folder: Folder of the temporary file; by default the system's.
 
     Raises:
         StudyError: A file is missing, damaged, of a wrong type, or has not the shape of its grid.

@@ -82,7 +82,7 @@ def restore(parts: Mapping[str, Any], content: Mapping[str, Any], path: Path) ->
 
     Args:
         parts: As the config makes them.
-        content: Of the checkpoint.
+        content: Content of the checkpoint.
         path: Where it comes from.
 
     Raises:

@@ -20,8 +20,8 @@ class ImagePanels:
     learn of them. MONAI's `TensorBoardImageHandler` shows the loader's batch, which is neither.
 
     Args:
-        folder: Of TensorBoard's files.
-        name: Of the engine's pictures: ``train/image``, ``train/label``, ``train/prediction``.
+        folder: Folder of TensorBoard's files.
+        name: Name of the engine, as in its pictures' names: ``train/image``, ``train/label``, ``train/prediction``.
         every: Epochs between pictures.
     """
 

@@ -20,7 +20,7 @@ class Identity:
     """Says which training a checkpoint is of, so that it is not taken for another one's.
 
     Args:
-        identity: Of the training, by its record.
+        identity: Identity of the training, by its record.
     """
 
     def __init__(self, identity: str) -> None:
@@ -44,10 +44,10 @@ def parts_of(config: ConfigParser, validation: Sequence[Study], output: Path, id
     """All but the trainer, as the config makes it; `network` is what validates.
 
     Args:
-        config: Of a train job.
+        config: Config of a train job.
         validation: Studies with labels; may be empty.
         output: Folder of the run.
-        identity: Of the training, by its record.
+        identity: Identity of the training, by its record.
 
     Raises:
         StudyError: There is a calibration, and no validation studies to fit it to.

@@ -22,7 +22,7 @@ def go_on(optimizer: Optimizer, scheduler: LRScheduler, saved: Mapping[str, Any]
 
     Args:
         optimizer: As the config makes it.
-        scheduler: Of the optimizer, as the config makes it.
+        scheduler: Scheduler of the optimizer, as the config makes it.
         saved: State of the optimizer.
         epochs: How many are done.
 

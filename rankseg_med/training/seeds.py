@@ -26,9 +26,9 @@ class SeededBatches:
     the data: n processes draw as one would whose batches are n times as large.
 
     Args:
-        loader: Of one epoch's batches.
+        loader: Loader of one epoch's batches.
         datasets: Whose random transforms are seeded.
-        seed: Of the run.
+        seed: Random seed of the run.
         skip: How many batches of the first epoch are drawn and left out, since they were trained on before.
     """
 

@@ -14,11 +14,11 @@ def split_studies(
     """Training and validation studies of a fold, the training ones optionally thinned out.
 
     Args:
-        studies: Of a data list. Those without labels, such as its test images, are in neither part.
+        studies: Studies of a data list. Those without labels, such as its test images, are in neither part.
         fold: Held out for validation; None trains on everything and validates on nothing.
         labelled: Use only so many training studies, chosen by ``seed``, or those of these case ids; a larger number
             contains a smaller one's.
-        seed: Of that choice.
+        seed: Random seed of that choice.
 
     Returns:
         ``(training, validation)``, sorted by case id.
@@ -44,7 +44,7 @@ def unlabelled_studies(studies: Sequence[Study], training: Sequence[Study], vali
     """The rest of a data list's training studies, whose labels are not to be looked at.
 
     Args:
-        studies: Of the data list. Those that have no labels there are its test images, and stay out.
+        studies: Studies of the data list. Those that have no labels there are its test images, and stay out.
         training: What `split_studies` chose of them, with labels.
         validation: What it held out.
 

@@ -24,7 +24,7 @@ class AxisTaps:
 
     Attributes:
         index: Input slices, ``(size, taps)``.
-        weight: Of each of them, 0 for what lies beyond the input.
+        weight: Weight of each of them, 0 for what lies beyond the input.
         source_size: Slices of the input.
     """
 
@@ -103,7 +103,7 @@ def resample_slices(
     """Resample a volume that comes slice by slice, holding only the slices that are still needed.
 
     Args:
-        slices: Of the input, in ascending order, all of one dtype and on one device.
+        slices: Slices of the input, in ascending order, all of one dtype and on one device.
         across: For the axis along which they follow each other; must rise or fall throughout.
         within: For the axes of a slice.
 

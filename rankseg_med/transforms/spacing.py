@@ -153,7 +153,7 @@ def spacing_made_by(preprocessing: Compose) -> tuple[float, ...] | None:
     """The distance between voxels, in mm, that a preprocessing resamples to; None if it does not.
 
     Args:
-        preprocessing: Of the resampling transforms in it (`AxisSpacingd`, MONAI's `Spacingd`) the last one counts.
+        preprocessing: Transforms. Of the resampling ones (`AxisSpacingd`, MONAI's `Spacingd`) the last one counts.
 
     Returns:
         As many entries as the transform was given; one that is not positive keeps an axis as it is.
@@ -174,7 +174,7 @@ def axis_coordinates(
 
     Args:
         source_affine: Voxel indices to mm of the grid to count in.
-        target_affine: Of the grid whose voxels are asked for.
+        target_affine: Affine of the grid whose voxels are asked for.
         target_shape: Its shape.
 
     Returns:

@@ -42,11 +42,11 @@ def build_manifest(
         labels: a folder of label maps, named as the images are, or whatever `find_references` takes.
         output: where the data list goes (`.json`).
         folds: in how many folds to deal the cases; at least 2, at most one a case.
-        seed: of the shuffle before dealing.
+        seed: random seed of the shuffle before dealing.
         label_names: label value to name; background need not be named. By default, `label_<value>` for every value
             that occurs.
         data_root: folder that the written paths are relative to; by default the folder of `output`.
-        name: of the data set; by default the file name of `output`.
+        name: name of the data set; by default the file name of `output`.
 
     Returns:
         The manifest as written, its training entries sorted by case id.
@@ -114,7 +114,7 @@ def deal_folds(cases: list[str], folds: int, seed: int) -> dict[str, int]:
     Args:
         cases: in any order, which does not matter.
         folds: at least 2, at most one a case.
-        seed: of the shuffle.
+        seed: random seed of the shuffle.
 
     Returns:
         Case id to fold, from 0; sizes of folds differ by at most one.

@@ -33,8 +33,8 @@ class PredictionMemory:
     Attributes:
         spacing_mm: What images are resampled to, see `spacing_made_by`; None if they are not.
         num_classes: Background included.
-        num_networks: Of an ensemble.
-        roi_size: Of a window; an axis of 0 or less stands for the whole volume's.
+        num_networks: Number of networks of an ensemble.
+        roi_size: Size of a window; an axis of 0 or less stands for the whole volume's.
         sw_batch_size: Windows given to a network at a time.
         axis: Along which slabs follow each other.
         grid: What is decoded, see `SegmentationModel`.
@@ -72,7 +72,7 @@ class PredictionMemory:
         """Bytes at the worst moment; what the network itself computes with, and its weights, are not known here.
 
         Args:
-            grid: Of the image.
+            grid: Grid of the image.
             channels: Images of the study.
         """
         seen = _shape_seen(grid, self.spacing_mm)
