@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -23,7 +23,7 @@ from rankseg_med.configuration.files import (
 from rankseg_med.configuration.labels import check_labels
 from rankseg_med.configuration.layers import Layers, check_use, lay_over
 from rankseg_med.configuration.parser import Config
-from rankseg_med.configuration.references import check_references, is_written_out
+from rankseg_med.configuration.references import SEPARATOR, check_references, is_written_out
 from rankseg_med.configuration.values import check_values
 from rankseg_med.studies import content_digest
 
@@ -35,6 +35,7 @@ __all__ = [
     "digest_of",
     "extended_config",
     "find_config",
+    "flat_settings",
     "load_config",
     "read_config_file",
     "shipped_configs",
@@ -132,6 +133,36 @@ def digest_of(settings: Mapping[str, Any], files: Sequence[Path] = ()) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    kept = {name: value for name, value in settings.items() if name not in _NOT_IN_RESULTS}
-    text = json.dumps(kept, sort_keys=True, default=str)
+    text = json.dumps(_of_results(settings), sort_keys=True, default=str)
     return hashlib.sha256("\0".join([text, *map(content_digest, files)]).encode()).hexdigest()
+
+
+def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that `digest_of` looks at, one by one, for records.
+
+    Args:
+        settings: settings of a config, unresolved.
+
+    Returns:
+        Id, such as ``"decoder::name"``, to value as JSON has it.
+    """
+    flat: dict[str, str] = {}
+
+    def walk(id: str, value: object) -> None:
+        entries: Iterable[tuple[object, object]]
+        if isinstance(value, Mapping) and value:
+            entries = value.items()
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
+            entries = enumerate(value)
+        else:
+            flat[id] = json.dumps(value, default=str, ensure_ascii=False)
+            return
+        for key, entry in entries:
+            walk(f"{id}{SEPARATOR}{key}" if id else str(key), entry)
+
+    walk("", _of_results(settings))
+    return flat
+
+
+def _of_results(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in _NOT_IN_RESULTS}

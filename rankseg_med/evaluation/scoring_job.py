@@ -86,6 +86,11 @@ class ScoringJob:
         """Of what is scored, and how."""
         return digest_of({"plan": repr(self.plan), "resample_to_reference": self.resample_to_reference})
 
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The plan, and whether predictions may be resampled."""
+        return {"plan": repr(self.plan), "resample_to_reference": str(self.resample_to_reference)}
+
     def build(self) -> tuple[Callable[[Pair], Written]]:
         """The only step."""
         return (partial(_score, self.plan, self.resample_to_reference),)

@@ -130,6 +130,7 @@ def _write(job: Job[CaseT], case: CaseT, status: SidecarStatus, **entries: Any) 
             "status": status,
             "inputs": [str(path) for path in job.inputs_of(case)],
             "config_digest": results_digest(job),
+            "settings": dict(job.settings),
             "outputs": {},
             "time": now(),
             "host": host(),

@@ -51,6 +51,7 @@ class Job(Protocol[_AnyCase]):
         stage_names: Such as ``("load", "predict", "write")``, for those who watch.
         output: Folder of the outputs and sidecars.
         digest: Digest of all settings and weights that the outputs depend on; see `digest_of`.
+        settings: The same one by one, id to value as text, so that a stale study can say what has changed.
     """
 
     @property
@@ -63,6 +64,8 @@ class Job(Protocol[_AnyCase]):
     def output(self) -> Path: ...  # noqa: D102
     @property
     def digest(self) -> str: ...  # noqa: D102
+    @property
+    def settings(self) -> Mapping[str, str]: ...  # noqa: D102
 
     def build(self) -> Sequence[Callable[[Any], Any]]:
         """Make the stages, once in every worker; the first takes the case, the last returns `Written`."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Generic, Literal
 
 from rankseg_med.runs.job import CaseT, Job, results_digest
 from rankseg_med.studies import Sidecar, StudyError, fingerprint
+
+# Of what has changed: how many settings are named, and how much of a value is shown.
+_MOST = 3
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,27 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
     if sidecar.job != job.name:
         return _stale(f"written by {sidecar.job}, not {job.name}")
     if sidecar.config_digest != results_digest(job):
-        return _stale(f"written {sidecar.time} with other settings or weights, or by another version of the package")
+        return _stale(f"written {sidecar.time} {_differently(sidecar.settings, job.settings)}")
     if altered := sidecar.altered(outputs):
         return _stale(f"changed since it was written {sidecar.time}: {'; '.join(altered)}")
     if not sidecar.input_fingerprint or sidecar.input_fingerprint != fingerprint_or_nothing(job, case):
         return _stale(f"written {sidecar.time} of another input")
     return CaseState("done", details=sidecar.details)
+
+
+def _differently(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """In what way another digest came about."""
+    if not before:
+        return "with other settings or weights, or by another version of the package"
+    changed = [id for id in {**before, **now} if before.get(id) != now.get(id)]
+    if not changed:
+        return "with the same settings, by another version of the package"
+    shown = [
+        f"{id} was {shorten(before.get(id, 'not there'), _LONGEST)}, is {shorten(now.get(id, 'not there'), _LONGEST)}"
+        for id in changed[:_MOST]
+    ]
+    more = f"; and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
+    return f"with other settings: {'; '.join(shown)}{more}"
 
 
 def _stale(reason: str) -> CaseState[Any]:

@@ -54,6 +54,7 @@ class Sidecar(BaseModel):
         input_fingerprint: Fingerprint of these files, see `fingerprint`; empty if they could not be read.
         config_digest: Hash of all that the outputs depend on beside the input: settings, weights, and the version of
             the job's results.
+        settings: The settings among these, one by one, id to value as text.
         outputs: Name of each output file in the folder, and what was written to it; none before the status is
             ``"done"``.
         time: When the status was written, ISO 8601 with offset.
@@ -74,6 +75,7 @@ class Sidecar(BaseModel):
     inputs: list[str]
     input_fingerprint: str
     config_digest: str
+    settings: dict[str, str] = {}
     outputs: dict[str, OutputFile]
     time: str
     host: str

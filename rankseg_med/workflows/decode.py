@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,15 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from rankseg_med.calibration import Calibration, CalibrationError
-from rankseg_med.configuration import CalibrationFile, Config, ConfigError, calibration_file_of, digest_of, record_of
+from rankseg_med.configuration import (
+    CalibrationFile,
+    Config,
+    ConfigError,
+    calibration_file_of,
+    digest_of,
+    flat_settings,
+    record_of,
+)
 from rankseg_med.decode import (
     SUM_TOLERANCE,
     ArgmaxDecoder,
@@ -215,11 +223,13 @@ class DecodeJob:
         build_decoding: Makes decoder and cleanup; picklable for other processes than this one.
         output: Folder of the label maps.
         digest: Hash of all settings that label maps depend on.
+        settings: The same, one by one.
     """
 
     build_decoding: Callable[[], Decoding]
     output: Path
     digest: str
+    settings: Mapping[str, str] = field(default_factory=dict)
     name: ClassVar[str] = "decode"
     results_version: ClassVar[int] = 2
     stage_names: ClassVar[tuple[str, ...]] = ("load", "decode", "write")
@@ -237,7 +247,8 @@ class DecodeJob:
             settings["calibration"] = file
         build = partial(_build_decoding, settings, output, labels)
         build()
-        return cls(build, output, digest_of({**settings, "nnunet_labels": repr(labels)}))
+        described = {**settings, "nnunet_labels": repr(labels)}
+        return cls(build, output, digest_of(described), flat_settings(described))
 
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """The three steps."""

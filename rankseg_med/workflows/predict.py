@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from rankseg_med.calibration import Calibration
-from rankseg_med.configuration import Config, calibration_file_of, digest_of, record_of
+from rankseg_med.configuration import Config, calibration_file_of, digest_of, flat_settings, record_of
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.runs import Written
@@ -136,12 +136,14 @@ class PredictJob:
         output: Folder of the label maps.
         digest: Hash of all settings and weights that label maps depend on.
         memory: What the memory of a study depends on.
+        settings: What the digest is of, one by one.
     """
 
     build_prediction: Callable[[], Prediction]
     output: Path
     digest: str
     memory: PredictionMemory = field(default_factory=PredictionMemory)
+    settings: Mapping[str, str] = field(default_factory=dict)
     name: ClassVar[str] = "predict"
     results_version: ClassVar[int] = 2
     stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
@@ -165,7 +167,8 @@ class PredictJob:
         sha256 = tuple(map(content_digest, checkpoints))
         build = partial(_build_prediction, settings, tuple(checkpoints), output, sha256)
         memory = PredictionMemory.from_config(config, len(checkpoints))
-        return cls(build, output, digest_of({**settings, "checkpoints": sha256}), memory)
+        described = {**settings, "checkpoints": sha256}
+        return cls(build, output, digest_of(described), memory, flat_settings(described))
 
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""

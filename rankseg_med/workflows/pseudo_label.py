@@ -197,6 +197,11 @@ class PseudoLabelJob:
         """Of all settings and weights that pseudo-labels depend on."""
         return self.prediction.digest
 
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The same, one by one."""
+        return self.prediction.settings
+
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""
         prediction = self.prediction.build_prediction()

@@ -56,6 +56,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(rankseg_med, image
     other = rankseg_med("predict", images, *DEMO, "-o", out, "--dry-run", "--decoder", "iou")
     assert other.code == 1
     assert "stale: a: written " in other.out
+    assert 'with other settings: decoder::name was "dice", is "iou"' in other.out
     assert sorted((path.name, path.stat().st_mtime_ns) for path in out.iterdir()) == before
 
 

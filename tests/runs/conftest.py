@@ -33,6 +33,10 @@ class Doubling:
     results_version = 1
     stage_names = ("read", "write")
 
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"factor": "2", "whole": self.digest}
+
     def build(self) -> tuple[Callable, ...]:
         return (_read, partial(_write, self.output, self.seconds))
 

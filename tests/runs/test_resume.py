@@ -52,6 +52,22 @@ def test_what_older_results_were_is_not_taken_for_new_ones(doubling, files):
     assert statuses(run_job(newer, cases, RunOptions(overwrite=True))) == {"case_0": "done"}
 
 
+def test_what_is_stale_says_which_setting_changed(doubling, files):
+    cases = files("1")
+    list(run_job(doubling, cases))
+    (outcome,) = run_job(replace(doubling, digest="others"), cases)
+    assert (outcome.status, outcome.reason.partition("with ")[2]) == (
+        "stale",
+        "other settings: whole was settings, is others",
+    )
+    sidecar = doubling.output / "case_0.json"
+    content = json.loads(sidecar.read_text())
+    assert content.pop("settings") == {"factor": "2", "whole": "settings"}
+    sidecar.write_text(json.dumps(content))  # as earlier versions wrote it
+    (outcome,) = run_job(replace(doubling, digest="others"), cases)
+    assert "other settings or weights, or by another version" in outcome.reason
+
+
 def damage(path, how: str) -> None:
     content = path.read_bytes()
     path.unlink()
