@@ -7,22 +7,27 @@ from rankseg_med.transforms.calibrate import (
     CalibrateProbabilitiesd,
     CalibrateProbabilitiesDict,
 )
-from rankseg_med.transforms.errors import own_errors_of_transforms
-from rankseg_med.transforms.holes import FillLabelHoles, FillLabelHolesD, FillLabelHolesd, FillLabelHolesDict
-from rankseg_med.transforms.largest_component import (
+from rankseg_med.transforms.cleanup import (
+    FillLabelHoles,
+    FillLabelHolesD,
+    FillLabelHolesd,
+    FillLabelHolesDict,
     KeepLargestComponent,
     KeepLargestComponentD,
     KeepLargestComponentd,
     KeepLargestComponentDict,
-)
-from rankseg_med.transforms.load import LoadStudyD, LoadStudyd, LoadStudyDict
-from rankseg_med.transforms.rankseg import RankSEG, RankSEGD, RankSEGd, RankSEGDict
-from rankseg_med.transforms.small_components import (
+    KeepTouching,
+    KeepTouchingD,
+    KeepTouchingd,
+    KeepTouchingDict,
     RemoveSmallComponents,
     RemoveSmallComponentsD,
     RemoveSmallComponentsd,
     RemoveSmallComponentsDict,
 )
+from rankseg_med.transforms.errors import own_errors_of_transforms
+from rankseg_med.transforms.load import LoadStudyD, LoadStudyd, LoadStudyDict
+from rankseg_med.transforms.rankseg import RankSEG, RankSEGD, RankSEGd, RankSEGDict
 from rankseg_med.transforms.spacing import (
     AxisSpacing,
     AxisSpacingD,
@@ -31,7 +36,6 @@ from rankseg_med.transforms.spacing import (
     axis_coordinates,
     spacing_made_by,
 )
-from rankseg_med.transforms.touching import KeepTouching, KeepTouchingD, KeepTouchingd, KeepTouchingDict
 
 __all__ = [
     "AxisSpacing",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from monai.utils.enums import TransformBackends
 
 from rankseg_med.calibration import Calibration, load_calibration
+from rankseg_med.transforms.on_each_key import OnEachKey
 
 
 class CalibrateProbabilities(Transform):
@@ -51,7 +50,7 @@ class CalibrateProbabilities(Transform):
         return convert_to_dst_type(probabilities, dst=img, dtype=torch.float32)[0]
 
 
-class CalibrateProbabilitiesd(MapTransform):
+class CalibrateProbabilitiesd(OnEachKey):
     """Dictionary form of [`CalibrateProbabilities`][rankseg_med.transforms.CalibrateProbabilities].
 
     Args:
@@ -80,15 +79,7 @@ class CalibrateProbabilitiesd(MapTransform):
     def __init__(
         self, keys: KeysCollection, calibration: Calibration | str | Path, allow_missing_keys: bool = False
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.calibrate = CalibrateProbabilities(calibration)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Calibrate every key; other entries are handed on."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.calibrate(d[key])
-        return d
+        super().__init__(keys, CalibrateProbabilities(calibration), allow_missing_keys)
 
 
 CalibrateProbabilitiesD = CalibrateProbabilitiesDict = CalibrateProbabilitiesd

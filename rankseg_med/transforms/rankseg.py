@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,11 +10,12 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from monai.utils.enums import TransformBackends
 
 from rankseg_med.decode import DecoderName, Metric, make_decoder
+from rankseg_med.transforms.on_each_key import OnEachKey
 
 _AXES_OF_A_BATCH = 5
 
@@ -70,7 +71,7 @@ class RankSEG(Transform):
         return output
 
 
-class RankSEGd(MapTransform):
+class RankSEGd(OnEachKey):
     """Dictionary form of [`RankSEG`][rankseg_med.transforms.RankSEG].
 
     Args:
@@ -107,15 +108,7 @@ class RankSEGd(MapTransform):
         allow_missing_keys: bool = False,
         **options: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.decode = RankSEG(metric, **options)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Decode every key; other entries are handed on."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.decode(d[key])
-        return d
+        super().__init__(keys, RankSEG(metric, **options), allow_missing_keys)
 
 
 RankSEGD = RankSEGDict = RankSEGd

@@ -46,7 +46,7 @@ def test_rankseg_gives_back_what_it_got(make):
 
 def test_options_reach_the_decoder():
     options = {"solver": "rma", "assignment": "greedy", "coherence": 0, "min_peak": 0.7, "smooth": 1.0}
-    assert repr(RankSEGd("pred", metric="iou", **options).decode.decoder) == repr(RankSEGDecoder("iou", **options))
+    assert repr(RankSEGd("pred", metric="iou", **options).transform.decoder) == repr(RankSEGDecoder("iou", **options))
     per_region = RankSEG(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0).decoder
     assert repr(per_region) == repr(RankSEGDecoder(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0))
     with pytest.raises(TypeError, match="ArgmaxDecoder"):
@@ -60,7 +60,7 @@ def test_argmax_by_changing_one_word():
 def test_a_config_can_name_it():
     config = {"_target_": "rankseg_med.transforms.RankSEGd", "keys": "pred", "metric": "iou", "min_peak": 0.25}
     transform = ConfigParser({"decode": config}).get_parsed_content("decode")
-    assert repr(transform.decode.decoder) == repr(RankSEGDecoder("iou", min_peak=0.25))
+    assert repr(transform.transform.decoder) == repr(RankSEGDecoder("iou", min_peak=0.25))
 
 
 def test_decisions_travel_with_the_label_map():
