@@ -13,7 +13,7 @@ from rankseg_med.evaluation.files import write_scores, write_summary
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.evaluation.plan import EvaluationPlan
 from rankseg_med.evaluation.scoring_job import CaseScores, Pair, ScoringJob, score_pairs
-from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, LitsEvaluation, Scoring, label_regions, summarise_lits
+from rankseg_med.metrics import DEFAULT_SCORING, DataSetResults, Evaluation, Scoring, label_regions, summarise_lits
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
 
@@ -76,7 +76,7 @@ def evaluate(
         on_outcome: called with what became of each case, e.g. to show progress.
 
     Returns:
-        Scores, failures and warnings of every case on either side; for LiTS a `LitsEvaluation`.
+        Scores, failures and warnings of every case on either side; for LiTS with the results of the data set.
 
     Raises:
         StudyError: either side cannot be used (see `find_predictions`, `find_references`), or they have no case in
@@ -142,15 +142,14 @@ def _gather(
     scores = {case_id: case.scores for case_id, case in scored.items()}
     findings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
     warnings = [*ignored, *findings]
-    if plan.lits is None:
-        unit: Literal["mm", "voxel"] = "voxel" if plan.unit_spacing else "mm"
-        return Evaluation(plan.regions, scores, failures, warnings, plan.scoring, patients, unit)
-    strict = plan.lits == "strict"
-    lits = [case.lits for case in scored.values() if case.lits is not None]
-    results = summarise_lits(lits, strict=strict) if lits else {}
-    return LitsEvaluation(
-        plan.regions, scores, failures, warnings, plan.scoring, patients, strict=strict, results=results
-    )
+    unit: Literal["mm", "voxel"] = "voxel" if plan.unit_spacing else "mm"
+    results = None
+    if plan.lits is not None:
+        cases = [case.lits for case in scored.values() if case.lits is not None]
+        values = summarise_lits(cases, strict=plan.lits == "strict") if cases else {}
+        remark = "the official script, with its defects" if plan.lits == "strict" else ""
+        results = DataSetResults("LiTS", plan.lits, remark, values)
+    return Evaluation(plan.regions, scores, failures, warnings, plan.scoring, patients, unit, results)
 
 
 def _by_case(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.evaluation.plan import EvaluationPlan
-from rankseg_med.metrics import Evaluation, LitsEvaluation
+from rankseg_med.metrics import Evaluation
 from rankseg_med.studies import atomic_write, write_json
 
 
@@ -62,8 +62,8 @@ def write_summary(
         "warnings": list(evaluation.warnings),
         "scoring": asdict(evaluation.scoring),
     }
-    if isinstance(evaluation, LitsEvaluation):
-        summary["lits"] = {"mode": "strict" if evaluation.strict else "corrected", **evaluation.results}
+    if (results := evaluation.results) is not None:
+        summary[results.challenge.lower()] = {"mode": results.mode, **results.values}
     write_json(summary, path)
 
 

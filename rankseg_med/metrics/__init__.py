@@ -11,13 +11,13 @@ from rankseg_med.metrics.case import RegionScores, score_label_maps
 from rankseg_med.metrics.catalogue import METRICS
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
-from rankseg_med.metrics.lits import LitsCase, LitsEvaluation, score_lits_case, summarise_lits
+from rankseg_med.metrics.lits import LitsCase, score_lits_case, summarise_lits
 from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
 from rankseg_med.metrics.paired import CaseDifference, PairedComparison, compare_paired
 from rankseg_med.metrics.presets import PRESETS, Preset, find_preset, label_fault
 from rankseg_med.metrics.regions import Region, label_regions
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
-from rankseg_med.metrics.summary import Evaluation, MetricSummary, summarise
+from rankseg_med.metrics.summary import DataSetResults, Evaluation, MetricSummary, summarise
 from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
 from rankseg_med.metrics.volume import relative_volume_difference, volume_ml
 
@@ -28,12 +28,12 @@ __all__ = [
     "METRICS",
     "PRESETS",
     "CaseDifference",
+    "DataSetResults",
     "EmptyPolicy",
     "EmptyRule",
     "Evaluation",
     "LesionScores",
     "LitsCase",
-    "LitsEvaluation",
     "MetricSummary",
     "PairedComparison",
     "Preset",

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Integer
@@ -36,7 +36,6 @@ from rankseg_med.metrics.empty import EMPTY_POLICIES
 from rankseg_med.metrics.lits_detection import Detection, detect_as_official, detect_one_to_one
 from rankseg_med.metrics.regions import Region
 from rankseg_med.metrics.scoring import Scoring, score_masks
-from rankseg_med.metrics.summary import Evaluation
 from rankseg_med.metrics.volume import volume_ml
 
 UNDEFINED = 9001.0
@@ -81,19 +80,6 @@ class LitsCase:
     lesions: tuple[Mapping[str, float], ...]
     burden_difference: float
     detections: Mapping[float, tuple[int, int, int]]
-
-
-@dataclass(frozen=True)
-class LitsEvaluation(Evaluation):
-    """An evaluation with the results that LiTS has beside means over cases.
-
-    Attributes:
-        strict: whether ``results`` are the official script's values.
-        results: results of the scored cases, see `summarise_lits`; empty where there is none.
-    """
-
-    strict: bool = False
-    results: Mapping[str, float] = field(default_factory=dict)
 
 
 def score_lits_case(

@@ -56,6 +56,23 @@ def summarise(values: Iterable[float]) -> MetricSummary:
 
 
 @dataclass(frozen=True)
+class DataSetResults:
+    """What a challenge reports of the whole data set, beside means over cases.
+
+    Attributes:
+        challenge: name of the challenge, such as ``"LiTS"``.
+        mode: which of its definitions the values are of, in a word.
+        remark: what is to be known of that mode; may be empty.
+        values: name to value; empty where no case was scored.
+    """
+
+    challenge: str
+    mode: str
+    remark: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Scores of many cases. Every case of the evaluation is in ``scores`` or in ``failures``, never in neither.
 
@@ -68,6 +85,7 @@ class Evaluation:
         scoring: which metrics, and by which definitions, the policy for empty masks among them.
         patients: case id to patient, of every scored case; None takes cases for independent.
         distance_unit: what distances are in, whatever the ending of their names.
+        results: what the preset's challenge reports of the whole data set, if it does.
     """
 
     regions: Sequence[Region]
@@ -77,6 +95,7 @@ class Evaluation:
     scoring: Scoring = DEFAULT_SCORING
     patients: Mapping[str, str] | None = None
     distance_unit: Literal["mm", "voxel"] = "mm"
+    results: DataSetResults | None = None
 
     def values(self, region: str, metric: str) -> dict[str, float]:
         """Case id to score of one metric of one region; NaN is undefined.

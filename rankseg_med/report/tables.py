@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from rankseg_med.metrics import METRICS, Evaluation
+from rankseg_med.metrics import METRICS, DataSetResults, Evaluation
 
 HEADINGS = {
     "dice": "Dice",
@@ -56,6 +56,33 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     for metric in metrics:
         mean = _format(metric, evaluation.foreground_mean(metric))
         table.add_row("foreground", _name(evaluation, metric), mean)
+    return table
+
+
+def evaluation_tables(evaluation: Evaluation) -> list[Table]:
+    """All tables of an evaluation: `evaluation_table`, and `results_table` where there are results of the data set."""
+    tables = [evaluation_table(evaluation)]
+    if evaluation.results is not None:
+        tables.append(results_table(evaluation.results, failed=len(evaluation.failures)))
+    return tables
+
+
+def results_table(results: DataSetResults, failed: int) -> Table:
+    """One row a result of the whole data set; none without scored cases.
+
+    Args:
+        results: what to show; an undefined result is shown as a dash.
+        failed: number of cases that are in no result.
+
+    Returns:
+        A table to print with rich.
+    """
+    mode = f"{results.mode}: {results.remark}" if results.remark else results.mode
+    table = Table(title=f"{results.challenge} ({mode})", caption=f"Failed cases are in no result: {failed}.")
+    table.add_column("result")
+    table.add_column("value", justify="right")
+    for name, value in results.values.items():
+        table.add_row(name, "-" if math.isnan(value) else f"{value:.4f}")
     return table
 
 
