@@ -33,7 +33,7 @@ ROOMS = {
     },
     "evaluation": {
         *("decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "configuration", "runs"),
-        "workflows",
+        *("executors", "workflows"),
     },
     "demo": {"configuration", "decode", "evaluation", "metrics", "networks", "report", "runs", "studies", "workflows"},
     "cli": {

@@ -11,13 +11,13 @@ from rankseg_med import __version__
 from rankseg_med.decode import Metric, Presence
 from rankseg_med.evaluation.ab_document import NAMES, document_of
 from rankseg_med.evaluation.ab_pictures import draw_worst
-from rankseg_med.evaluation.case_pool import open_pool
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.files import write_scores
 from rankseg_med.evaluation.settings import settings_of
 from rankseg_med.evaluation.side_by_side import SideBySide, set_side_by_side
 from rankseg_med.evaluation.unseen import check_unseen
 from rankseg_med.evaluation.verdict import Verdict, decide
+from rankseg_med.executors import open_pool
 from rankseg_med.metrics import EmptyPolicy, Region, Scoring
 from rankseg_med.report import Document, Picture, as_html, as_markdown
 from rankseg_med.studies import NnunetLabels, atomic_folder, check_new_folder, write_json

@@ -11,10 +11,10 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Real, UInt8
 
-from rankseg_med.evaluation.case_pool import map_cases
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.settings import Setting, label_maps
 from rankseg_med.evaluation.side_by_side import SideBySide
+from rankseg_med.executors import map_items
 from rankseg_med.metrics import bounding_box
 from rankseg_med.report import Picture, save_overlay
 from rankseg_med.studies import NnunetLabels, load_image
@@ -47,7 +47,7 @@ def draw_worst(
     drawn = sorted((case for case in cases if case.case_id in losses), key=lambda case: min(losses[case.case_id]))
     draw = partial(_draw, settings=settings, names=_label_names(structures), folder=folder)
     pictures, faults = [], []
-    for case, path in zip(drawn, map_cases(draw, drawn, pool=pool), strict=True):
+    for case, path in zip(drawn, map_items(draw, drawn, pool=pool), strict=True):
         if isinstance(path, Exception):
             faults.append(f"No picture of {case.case_id}: {path}")
             continue

@@ -24,8 +24,8 @@ from rankseg_med.configuration import (
     read_config_file,
     shipped_configs,
 )
-from rankseg_med.evaluation.case_pool import map_cases, open_pool
 from rankseg_med.evaluation.cleanup_trials import CleanupSearch, Step, try_all
+from rankseg_med.executors import map_items, open_pool
 from rankseg_med.metrics import bounding_box, dice, summarise
 from rankseg_med.studies import (
     StudyError,
@@ -142,7 +142,7 @@ def _mean_dice(
     """Label to mean Dice over the cases, with each of several additions to the steps accepted so far."""
     score = partial(_dice_of_case, labels=labels, accepted=accepted, alternatives=alternatives)
     scored: list[list[dict[int, float]]] = []
-    for case, result in zip(cases, map_cases(score, cases, workers, pool), strict=True):
+    for case, result in zip(cases, map_items(score, cases, workers, pool), strict=True):
         if isinstance(result, Exception):
             raise StudyError(f"{case[0]} cannot be cleaned and scored: {result}") from result
         scored.append(result)

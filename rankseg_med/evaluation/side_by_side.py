@@ -8,10 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from rankseg_med.evaluation.case_pool import map_cases
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.groups import ALL, Group, groups_of
 from rankseg_med.evaluation.settings import ARGMAX, Setting, label_maps
+from rankseg_med.executors import map_items
 from rankseg_med.metrics import (
     CaseDifference,
     Evaluation,
@@ -122,7 +122,7 @@ def set_side_by_side(
     score = partial(_score_case, settings=settings, regions=regions, scoring=scoring)
     scores: dict[str, dict[str, list[RegionScores]]] = {setting.name: {} for setting in settings}
     failures: dict[str, str] = {}
-    for case, result in zip(cases, map_cases(score, cases, pool=pool), strict=True):
+    for case, result in zip(cases, map_items(score, cases, pool=pool), strict=True):
         if isinstance(result, Exception):
             failures[case.case_id] = str(result)
         else:

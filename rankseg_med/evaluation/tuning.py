@@ -17,7 +17,6 @@ from jaxtyping import Float64
 from rankseg_med.calibration import Calibration, ReliabilityCounts, save_calibration
 from rankseg_med.configuration import CalibrationFile
 from rankseg_med.errors import InputError
-from rankseg_med.evaluation.case_pool import map_cases, open_pool
 from rankseg_med.evaluation.tuning_choice import choose
 from rankseg_med.evaluation.tuning_evidence import Evidence, fit, observe, to_counts
 from rankseg_med.evaluation.tuning_folds import fold_of_patient, patient_folds
@@ -30,6 +29,7 @@ from rankseg_med.evaluation.tuning_settings import (
 )
 from rankseg_med.evaluation.tuning_task import LabelledCase, Task
 from rankseg_med.evaluation.tuning_trials import CaseTrials, Prepared, try_case
+from rankseg_med.executors import map_items, open_pool
 from rankseg_med.studies import StudyError
 
 FEWEST_PATIENTS = 5
@@ -128,7 +128,7 @@ def _each(
     """Results in the order of the cases, few at a time."""
     for start in range(0, len(items), _AHEAD * workers):
         some = slice(start, start + _AHEAD * workers)
-        for case, result in zip(cases[some], map_cases(function, items[some], workers, pool), strict=True):
+        for case, result in zip(cases[some], map_items(function, items[some], workers, pool), strict=True):
             if isinstance(result, Exception):
                 raise StudyError(f"{case.case_id} cannot be tuned on: {result}") from result
             on_case()

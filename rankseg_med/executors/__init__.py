@@ -7,6 +7,7 @@ from rankseg_med.executors.in_processes import InProcesses, run_in_processes
 from rankseg_med.executors.on_ray import OnRay, run_on_ray
 from rankseg_med.executors.outcome import Outcome
 from rankseg_med.executors.overlapped import run_overlapped
+from rankseg_med.executors.pool import map_items, open_pool
 
 __all__ = [
     "Executor",
@@ -19,6 +20,8 @@ __all__ = [
     "StagedWork",
     "TransferError",
     "WorkerDied",
+    "map_items",
+    "open_pool",
     "run_in_processes",
     "run_on_ray",
     "run_overlapped",
