@@ -1,23 +1,22 @@
 """Probability volumes to label maps: the reason the package exists. Torch only, CPU and CUDA."""
 
 from rankseg_med.decode.assignment.rules import highest
-from rankseg_med.decode.at_half import AtHalfDecoder
 from rankseg_med.decode.blocks import Blocks, TensorBlocks
 from rankseg_med.decode.decision import Decision, Decoded, Threshold, best_threshold
-from rankseg_med.decode.decoder import ArgmaxDecoder, Decoder, DecoderName, Presence, RankSEGDecoder, make_decoder
+from rankseg_med.decode.decoder import Decoder, DecoderName, Presence, RankSEGDecoder, make_decoder
 from rankseg_med.decode.ensemble import decode_ensemble, finalize_ensemble
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.histogram import Distribution, ProbabilityHistogram
 from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.objective import Objective
+from rankseg_med.decode.pointwise import ArgmaxDecoder, AtHalfDecoder, PointwiseDecoder, ThresholdDecoder
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.session import ArgmaxSession, DecodeSession, SlabSession, Store
+from rankseg_med.decode.session import DecodeSession, SlabSession, Store
 from rankseg_med.decode.validation import SUM_TOLERANCE, check_probabilities, check_values
 
 __all__ = [
     "SUM_TOLERANCE",
     "ArgmaxDecoder",
-    "ArgmaxSession",
     "AtHalfDecoder",
     "Blocks",
     "Decision",
@@ -29,6 +28,7 @@ __all__ = [
     "KeptVoxels",
     "Metric",
     "Objective",
+    "PointwiseDecoder",
     "Presence",
     "ProbabilityHistogram",
     "RankSEGDecoder",
@@ -37,6 +37,7 @@ __all__ = [
     "Store",
     "TensorBlocks",
     "Threshold",
+    "ThresholdDecoder",
     "best_threshold",
     "check_probabilities",
     "check_values",

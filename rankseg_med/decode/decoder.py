@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment.rules import highest
 from rankseg_med.decode.blocks import Blocks, ChannelBlocks, TensorBlocks
 from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.decoding import Assignment, decode_blocks
 from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.objective import Objective
+from rankseg_med.decode.pointwise import ArgmaxDecoder
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.session import ArgmaxSession, DecodeSession, Store
-from rankseg_med.decode.validation import ValueCheck, check_layout, check_probabilities, check_values
-from rankseg_med.decode.workers import in_order, on_workers
+from rankseg_med.decode.session import DecodeSession, SlabSession, Store
+from rankseg_med.decode.validation import ValueCheck, check_layout, check_values
+from rankseg_med.decode.workers import on_workers
 
 Mode = Literal["multiclass", "multilabel"]
 DecoderName = Literal["dice", "iou", "argmax"]
 Presence = Literal["always", "maybe"]
-Decoder: TypeAlias = Callable[[Float[Tensor, "classes *spatial"]], UInt8[Tensor, "*spatial"]]
-"""Anything that turns a probability volume ``(classes, *spatial)`` into a uint8 label map ``(*spatial)``."""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """What turns probabilities into labels: a volume at once, or slab by slab."""
+
+    def decode(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
+        """Decode a probability volume."""
+        ...
+
+    def open(
+        self,
+        num_classes: int,
+        spatial_shape: Sequence[int],
+        *,
+        axis: int = 0,
+        store: Store = "memory",
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> SlabSession:
+        """Start a session that takes the volume slab by slab."""
+        ...
 
 
 class RankSEGDecoder:
@@ -235,38 +255,6 @@ class RankSEGDecoder:
             )
             for metric, coherence, presence, min_peak in settings
         )
-
-
-class ArgmaxDecoder:
-    """The most probable class of every voxel: highest expected voxel accuracy. Ties go to the lowest class."""
-
-    def __repr__(self) -> str:
-        return "ArgmaxDecoder()"
-
-    def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "*spatial"]:
-        """Label map of a multiclass probability volume; see `decode`."""
-        return self.decode(probabilities).label_map
-
-    @torch.no_grad()
-    def decode(self, probabilities: Float[Tensor, "classes *spatial"]) -> Decoded:
-        """Decode a multiclass probability volume; input and errors as for [`RankSEGDecoder`][]. Decides nothing."""
-        check_probabilities(probabilities)
-        blocks = torch.split(probabilities.flatten(1), 1 << 20, dim=1)
-        labels = on_workers(lambda: torch.cat([*in_order(highest, blocks)]), probabilities.device, len(blocks))
-        return Decoded(labels.reshape(probabilities.shape[1:]), ())
-
-    def open(
-        self,
-        num_classes: int,
-        spatial_shape: Sequence[int],
-        *,
-        axis: int = 0,
-        store: Store = "memory",
-        folder: Path | None = None,
-        device: torch.device | str = "cpu",
-    ) -> ArgmaxSession:
-        """Start a session that takes the volume slab by slab and keeps a byte a voxel; as `RankSEGDecoder.open`."""
-        return ArgmaxSession(num_classes, spatial_shape, axis=axis, store=store, folder=folder, device=device)
 
 
 def make_decoder(

@@ -105,7 +105,10 @@ def finalize_ensemble(sessions: Sequence[DecodeSession]) -> Decoded:
     """
     if not sessions:
         raise ValueError("an ensemble needs at least one member, found none")
-    _check_decoder(sessions[0].decoder)
+    decoder = sessions[0].decoder
+    if not isinstance(decoder, RankSEGDecoder):
+        raise TypeError(f"an ensemble needs sessions of a RankSEGDecoder, found {type(decoder).__name__}")
+    _check_decoder(decoder)
     found = [f"{session.num_classes} classes of {tuple(session.spatial_shape)}" for session in sessions]
     if len(set(found)) > 1:
         raise ValueError(f"members must be of one volume, found {', '.join(found)}")
@@ -114,7 +117,7 @@ def finalize_ensemble(sessions: Sequence[DecodeSession]) -> Decoded:
     if len(sessions) == 1:
         return sessions[0].finalize()
     blocks = [block for session in sessions for block in session.volumes()]
-    decoded = _decode(blocks, sessions[0].decoder, sessions[0].spatial_shape)
+    decoded = _decode(blocks, decoder, sessions[0].spatial_shape)
     for session in sessions:
         session.close()
     return decoded

@@ -7,20 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, Int16, Int64, Shaped, UInt8
+from jaxtyping import Float, Int, Int16, Int64, Shaped
 from torch import Tensor
 
-from rankseg_med.decode.assignment.rules import highest
 from rankseg_med.decode.blocks import Blocks, Grid
 from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.validation import check_layout, check_values
-
-if TYPE_CHECKING:
-    from rankseg_med.decode.decoder import RankSEGDecoder
 
 Store = Literal["memory", "disk"]
 
@@ -185,6 +181,22 @@ class SlabSession(ABC):
             raise ValueError(f"slice {start + int(taken[0])} along axis {self.axis} was added before")
 
 
+@runtime_checkable
+class BlocksDecoder(Protocol):
+    """What decodes the volumes that a `DecodeSession` holds.
+
+    Attributes:
+        mode: ``"multiclass"`` or ``"multilabel"``, as of `RankSEGDecoder`.
+    """
+
+    @property
+    def mode(self) -> Literal["multiclass", "multilabel"]: ...  # noqa: D102
+
+    def decode_blocks(self, volumes: Sequence[Blocks], spatial_shape: torch.Size) -> Decoded:
+        """Decode volumes that are read in blocks."""
+        ...
+
+
 class DecodeSession(SlabSession):
     """Collects a volume slab by slab and decodes it; made by `RankSEGDecoder.open`.
 
@@ -206,7 +218,7 @@ class DecodeSession(SlabSession):
 
     def __init__(
         self,
-        decoder: RankSEGDecoder,
+        decoder: BlocksDecoder,
         num_classes: int,
         spatial_shape: Sequence[int],
         *,
@@ -240,40 +252,6 @@ class DecodeSession(SlabSession):
 
     def _decode(self) -> Decoded:
         return self.decoder.decode_blocks(self.volumes(), self.spatial_shape)
-
-
-class ArgmaxSession(SlabSession):
-    """Collects a volume slab by slab for argmax, which needs no more than the labels; made by `ArgmaxDecoder.open`."""
-
-    def __init__(
-        self,
-        num_classes: int,
-        spatial_shape: Sequence[int],
-        *,
-        axis: int = 0,
-        store: Store = "memory",
-        folder: Path | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(
-            num_classes,
-            spatial_shape,
-            axis,
-            exclusive=True,
-            channels=1,
-            dtype=torch.uint8,
-            store=store,
-            folder=folder,
-            device=device,
-        )
-
-    def _to_be_kept(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "1 *spatial"]:
-        return highest(probabilities.flatten(1)).reshape(1, *probabilities.shape[1:])
-
-    def _decode(self) -> Decoded:
-        # A file's mapping ends with the session; the label map goes on.
-        labels = self._values[0] if self._file is None else self._values[0].clone()
-        return Decoded(labels, ())
 
 
 class LevelBlocks(Blocks):

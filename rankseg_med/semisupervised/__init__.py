@@ -10,6 +10,7 @@ A `SupervisedTrainer` with a method as ``prepare_batch``, its ``loss`` and batch
     trainer.run()
 """
 
+from rankseg_med.decode import ThresholdDecoder
 from rankseg_med.semisupervised.bidirectional_copy_paste import BidirectionalCopyPaste
 from rankseg_med.semisupervised.copy_paste import copy_paste_mask, paste
 from rankseg_med.semisupervised.ignoring_loss import IgnoringDiceCELoss
@@ -17,7 +18,6 @@ from rankseg_med.semisupervised.mean_teacher import MeanTeacher, sigmoid_ramp_up
 from rankseg_med.semisupervised.method import SemiSupervisedMethod
 from rankseg_med.semisupervised.pseudo_labels import PseudoDecoder, PseudoLabel, PseudoLabeller
 from rankseg_med.semisupervised.teacher import Teacher
-from rankseg_med.semisupervised.threshold_decoder import ThresholdDecoder
 from rankseg_med.semisupervised.two_streams import Stream, TwoStreams
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
 

@@ -24,9 +24,8 @@ from rankseg_med.decode import (
     RankSEGDecoder,
     Regions,
     TensorBlocks,
-    highest,
+    ThresholdDecoder,
 )
-from rankseg_med.semisupervised.threshold_decoder import ThresholdDecoder
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
 
 PseudoDecoder = Literal["argmax", "threshold", "rankseg"]
@@ -139,8 +138,7 @@ class PseudoLabeller:
         if isinstance(self.decoder, RankSEGDecoder):
             decoded = self.decoder.decode_blocks([blocks], session.spatial_shape)
         else:
-            rule = highest if isinstance(self.decoder, ArgmaxDecoder) else self.decoder.labels_of
-            labels = torch.cat([rule(classes) for _, classes in voxel_runs(blocks)])
+            labels = torch.cat([self.decoder.rule(classes) for _, classes in voxel_runs(blocks)])
             decoded = Decoded(labels.reshape(session.spatial_shape), ())
         return self._label(blocks, decoded)
 

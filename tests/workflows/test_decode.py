@@ -12,8 +12,7 @@ import torch
 
 from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.configuration.config import load_config
-from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder
-from rankseg_med.decode.at_half import AtHalfDecoder
+from rankseg_med.decode import ArgmaxDecoder, AtHalfDecoder, RankSEGDecoder
 from rankseg_med.runs.run import run_job
 from rankseg_med.studies import StudyError
 from rankseg_med.studies.nnunet import read_nnunet_labels
