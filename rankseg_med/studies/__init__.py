@@ -1,23 +1,25 @@
 """A study on disk: data lists, images in (NIfTI, NRRD, MetaImage, DICOM), label maps out, geometry, atomic writes."""
 
-from rankseg_med.studies.atomic import atomic_write, naming_the_file, remove_unfinished
-from rankseg_med.studies.atomic_folder import atomic_folder, check_new_folder
-from rankseg_med.studies.companions import files_read
+from rankseg_med.studies.atomic import (
+    atomic_folder,
+    atomic_write,
+    check_new_folder,
+    naming_the_file,
+    remove_unfinished,
+    write_json,
+)
 from rankseg_med.studies.cross_validation import find_validation, validation_folders
 from rankseg_med.studies.errors import DataListError, GridError, StudyError
-from rankseg_med.studies.faults import Fault, Listing
-from rankseg_med.studies.fingerprint import content_digest, fingerprint
-from rankseg_med.studies.fractions import write_fractions
+from rankseg_med.studies.fingerprint import content_digest, files_read, fingerprint
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.grid import check_same_grid, compare_grids
-from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.image import load_image, load_images, load_label_map
-from rankseg_med.studies.json_file import write_json
-from rankseg_med.studies.label_map import write_label_map
+from rankseg_med.studies.label_map import write_fractions, write_label_map
 from rankseg_med.studies.label_names import labels_named_in, read_label_names, write_label_names
 from rankseg_med.studies.listing import find_studies, list_studies, survey_studies
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.studies.naming import case_id, check_case_id
+from rankseg_med.studies.nifti import open_nifti
 from rankseg_med.studies.nnunet import NnunetLabels, read_nnunet_labels
 from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
 from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, find_probabilities, list_probabilities
@@ -28,7 +30,7 @@ from rankseg_med.studies.region_channels import RegionChannels
 from rankseg_med.studies.resampling import resample_label_map
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus
 from rankseg_med.studies.source import open_image, read_grid
-from rankseg_med.studies.study import Study
+from rankseg_med.studies.study import Fault, Listing, Study
 
 __all__ = [
     "Axes",

@@ -1,16 +1,22 @@
-"""Files that are either complete or absent, also when the process is killed half-way."""
+"""Files and folders that are written whole or not at all."""
+
+from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import math
 import os
 import platform
 import re
+import shutil
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from rankseg_med.studies.processes import is_running
@@ -123,3 +129,56 @@ def _remove_abandoned(temporary: Path, process: int, host: str) -> None:
         pass  # its writer has finished, or another run removed it
     except OSError as error:
         _logger.warning("%s: an unfinished file that cannot be removed (%s)", temporary, error.strerror)
+
+
+def check_new_folder(path: Path) -> None:
+    """Look whether a folder can be written as a whole.
+
+    Raises:
+        FileExistsError: It is there and holds something, or is no folder.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path}: is there already; give a new folder, or remove it first")
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder under a hidden temporary name beside it and give it its own name only once it is complete.
+
+    Args:
+        path: Path where the folder shall be; nothing, or an empty folder, may be there.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        FileExistsError: Something is there.
+        OSError: It cannot be written. Whatever is raised, by the body too, nothing stays behind.
+    """
+    check_new_folder(path)
+    temporary = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write a JSON file, whole or not at all; an undefined number (NaN) is ``null``.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: A number is infinite.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(_null_if_nan(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _null_if_nan(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _null_if_nan(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_null_if_nan(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -7,9 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.faults import Fault
 from rankseg_med.studies.naming import case_id
-from rankseg_med.studies.study import Study
+from rankseg_med.studies.study import Fault, Study
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>[0-9]{4})")
 

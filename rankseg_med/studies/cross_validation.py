@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.faults import Fault, Listing
 from rankseg_med.studies.nnunet import nnunet_reorients
 from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, list_probabilities, reoriented
+from rankseg_med.studies.study import Fault, Listing
 
 _FOLD = re.compile(r"fold_(\d+)")
 

@@ -12,8 +12,8 @@ import nibabel as nib
 
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.naming import is_nifti
+from rankseg_med.studies.nifti import open_nifti
 from rankseg_med.studies.reading import check_regular_file, is_there
 
 LABEL_TABLE = "dseg.tsv"

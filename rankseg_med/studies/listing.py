@@ -10,15 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rankseg_med.studies.channel_files import group_channels
-from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES
+from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES, list_entries
 from rankseg_med.studies.dicom import is_dicom_series
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.faults import Fault, Listing
-from rankseg_med.studies.listed_entries import list_entries
 from rankseg_med.studies.naming import IMAGE_SUFFIXES, case_id, check_case_id, is_image_file
 from rankseg_med.studies.pattern import PatternSearch
 from rankseg_med.studies.reading import check_regular_file, is_there
-from rankseg_med.studies.study import Study
+from rankseg_med.studies.study import Fault, Listing, Study
 
 __all__ = ["find_studies", "list_studies", "survey_studies"]
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.grid import compare_grids
-from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.naming import is_nifti
+from rankseg_med.studies.nifti import open_nifti
 from rankseg_med.studies.probability_files import Axes, ProbabilityStudy
 from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
 from rankseg_med.studies.source import read_grid

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.faults import Fault, Listing
-from rankseg_med.studies.header import open_nifti
 from rankseg_med.studies.listing import list_studies
 from rankseg_med.studies.naming import case_id, check_case_id, is_nifti
+from rankseg_med.studies.nifti import open_nifti
 from rankseg_med.studies.nnunet import nnunet_reorients
 from rankseg_med.studies.reading import check_regular_file, is_there
+from rankseg_med.studies.study import Fault, Listing
 
 Axes = Literal["CZYX", "CXYZ"]
 """Axes of an array: channels first, then as SimpleITK and nnU-Net have them, or as nibabel and MONAI do."""

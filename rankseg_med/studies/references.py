@@ -8,9 +8,8 @@ from pathlib import Path
 
 from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.faults import Listing
 from rankseg_med.studies.listing import list_studies
-from rankseg_med.studies.study import Study
+from rankseg_med.studies.study import Listing, Study
 
 
 def find_predictions(source: Path) -> dict[str, Path]:

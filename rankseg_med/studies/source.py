@@ -11,7 +11,7 @@ import numpy as np
 from rankseg_med.studies.dicom import DicomSeries
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.itk_file import ItkFile
+from rankseg_med.studies.itk import ItkFile
 from rankseg_med.studies.naming import IMAGE_SUFFIXES, ITK_SUFFIXES, is_nifti
 from rankseg_med.studies.nifti import NiftiFile
 from rankseg_med.studies.reading import reported_as_study_error

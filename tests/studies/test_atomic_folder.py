@@ -1,6 +1,6 @@
 import pytest
 
-from rankseg_med.studies.atomic_folder import atomic_folder
+from rankseg_med.studies.atomic import atomic_folder
 
 
 def write_half(target):

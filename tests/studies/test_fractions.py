@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rankseg_med.studies import StudyError
-from rankseg_med.studies.fractions import write_fractions
+from rankseg_med.studies.label_map import write_fractions
 
 AFFINE = np.array([[0, -0.7, 0, 11], [0.7, 0, 0, -3.25], [0, 0, 2.5, 100], [0, 0, 0, 1]])
 

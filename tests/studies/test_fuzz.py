@@ -162,3 +162,10 @@ def test_the_reader_s_memory_is_limited(reader, folder):
     path = folder / "large.nii.gz"
     nib.Nifti1Image(np.broadcast_to(np.uint8(0), (400, 400, 400)), np.eye(4)).to_filename(path)
     assert reader.read(path).startswith(("MemoryError", "crashed"))
+
+
+def test_an_extension_that_claims_more_than_there_is(reader, folder, sound):
+    content = sound["one.nii"]
+    path = folder / "extension.nii"
+    path.write_bytes(content[:348] + b"\1\0\0\0" + np.array([2**31 - 16, 6], "<i4").tobytes() + content[352:])
+    assert reader.read(path) == "StudyError"

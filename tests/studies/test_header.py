@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from rankseg_med.studies import StudyError
-from rankseg_med.studies.header import open_nifti
-from rankseg_med.studies.nifti_storage import stored_header
+from rankseg_med.studies.nifti import open_nifti, stored_header
 
 
 @pytest.fixture
