@@ -31,7 +31,7 @@ def compare_command(
 ) -> None:
     """Compare two evaluations of the same cases: mean difference with bootstrap interval, tests, wins and losses.
 
-    Exit code 1 if one run alone has scored a case, so that nothing can be said of it.
+    Exit code 1 if cases are missing from one run.
     """
     from rankseg_med.evaluation import compare
 

@@ -24,7 +24,7 @@ class RegionComparison:
         region: name of the region.
         metric: column of ``scores.csv``.
         result: what changes from run A to run B.
-        missing: ids of the cases that one run alone has scored.
+        missing: ids of the cases that one run alone knows, be it as failures.
     """
 
     region: str
@@ -68,6 +68,7 @@ def compare(
     if not any(a.rows[region].keys() & b.rows[region].keys() for region in a.rows):
         raise InputError(f"{run_a} and {run_b} must have a case in common, found none; are they of one data set?")
     patient_of = None if patients is None else read_patients(patients, a.case_ids | b.case_ids)
+    missing = tuple(sorted(a.case_ids ^ b.case_ids))
     comparisons = []
     for region in a.rows:
         for metric in metrics:
@@ -79,7 +80,6 @@ def compare(
                 patients=patient_of,
                 thresholds=((0.0, 1.0) if in_mm else (0.0, 0.01)) if thresholds is None else thresholds,
             )
-            missing = tuple(sorted(a.rows[region].keys() ^ b.rows[region].keys()))
             comparisons.append(RegionComparison(region, metric, result, missing))
     if output is not None:
         _write(comparisons, run_a, run_b, output)

@@ -22,7 +22,7 @@ def test_table_and_file(rankseg_med, runs, tmp_path):
         *("compare", *runs, "--metric", "dice", "--metric", "hd95_mm"),
         *("--patients", r"(p\d)_", "--output", output),
     )
-    assert result.code == 0
+    assert result.code == 1  # p9_sa and p9_sb are in one run each
     for text in ("liver[1]", "dice", "hd95_mm", "+0.0438", "> 0.01: 5/3/0", "> 1: 0/8/0"):
         assert text in result.out
     assert "+0.1000" in result.out
@@ -36,9 +36,18 @@ def test_table_and_file(rankseg_med, runs, tmp_path):
 
 def test_thresholds(rankseg_med, runs):
     result = rankseg_med("compare", *runs, "--threshold", 0.02, "--threshold", 0.2)
-    assert result.code == 0
     assert "> 0.02: 5/3/0" in result.out
     assert "> 0.2: 0/8/0" in result.out
+
+
+def test_a_case_that_one_run_lacks_is_no_success(rankseg_med, runs):
+    for folder in runs:
+        table = folder / "scores.csv"
+        table.write_text("\n".join(line for line in table.read_text().splitlines() if not line.startswith("p9_")))
+    assert rankseg_med("compare", *runs).code == 0
+    table.write_text("\n".join(line for line in table.read_text().splitlines() if not line.startswith("p0_s0,")))
+    result = rankseg_med("compare", *runs)
+    assert (result.code, "p0_s0 (no score in B)" in result.err) == (1, True)
 
 
 def test_errors_are_one_line(rankseg_med, runs, tmp_path):

@@ -23,7 +23,7 @@ def test_nothing_is_wrong(rankseg_med, images, source):
 def test_every_fault_is_a_line_and_the_exit_code_is_1(rankseg_med, images):
     (images / "a.nii.gz").write_bytes(b"x")
     with (images / "list.csv").open("a") as stream:
-        stream.write("c,gone.nii\nd,/d.nii\n")
+        stream.write("c,gone.nii\nd,C:/d.nii\n")
     result = rankseg_med("manifest", "--check", images / "list.csv")
     assert result.code == 1
     lines = [line for line in result.err.splitlines() if line.startswith("- ")]

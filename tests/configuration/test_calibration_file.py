@@ -240,7 +240,7 @@ class TestPredict:
         found = decoded_of(own, study)
         torch.testing.assert_close(found, calibration.probabilities(raw).flatten(1), atol=2e-5, rtol=0)
         prediction = own.build_prediction()
-        assert prediction.calibration == {"kind": "isotonic", "source": "checkpoint"}
+        assert prediction.label_maps.calibration == {"kind": "isotonic", "source": "checkpoint"}
 
 
 class TestPseudoLabel:
