@@ -130,6 +130,7 @@ def test_a_signal_to_all_processes_does_not_take_the_loaders_away(command, tmp_p
     assert "Traceback" not in messages
 
 
+@pytest.mark.slow
 def test_a_second_signal_stops_at_once_and_leaves_a_run_to_go_on_with(command, tmp_path):
     run = tmp_path / "run"
     process = start(*MODULE, *command, "--epochs", 500, "--output", run)
@@ -173,6 +174,7 @@ def test_a_killed_training_can_be_resumed_at_any_moment(command, whole, tmp_path
     assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_second_training_in_the_folder_is_refused(command, tmp_path):
     run = tmp_path / "run"
     first = start(*MODULE, *command, "--epochs", 500, "--output", run)

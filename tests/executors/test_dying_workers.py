@@ -162,6 +162,7 @@ def kill_at_random(build: builds.Noting, kills: int, pause_s: float, chance: ran
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_whoever_is_killed_whenever_every_item_has_one_outcome(run, tmp_path):
     chance = random.Random(0)
     on_ray = run is RUNS["ray"]
