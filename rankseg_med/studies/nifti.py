@@ -82,7 +82,8 @@ def _check_scaling(header: nib.Nifti1Header, path: Path) -> None:
 
 def _check_behind_extensions(image: nib.Nifti1Image, header: nib.Nifti1Header, path: Path, offset: int) -> None:
     """Follow the chain of extensions: each says how long it is, and none may reach beyond where the voxels begin."""
-    place = header.single_vox_offset
+    first = place = header.single_vox_offset
+    voxel_bytes = math.prod(image.shape) * image.get_data_dtype().itemsize
     with image.file_map["image"].get_prepare_fileobj("rb") as stream:
         stream.seek(place - _EXTENDER_BYTES)
         if stream.read(1) in (b"", b"\0"):
@@ -92,6 +93,11 @@ def _check_behind_extensions(image: nib.Nifti1Image, header: nib.Nifti1Header, p
             size, code = _extension(stream.read(8), header)
             if not size:
                 return
+            if first < place == offset:
+                # Voxels may look like another extension, labels often do; then nothing lies behind them.
+                stream.seek(offset + voxel_bytes)
+                if not stream.read(1):
+                    return
             place += size
     raise StudyError(
         f"{path}: vox_offset, where the voxels begin, is {offset}, but a header extension (code {code}) ends at "

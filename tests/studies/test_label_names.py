@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from rankseg_med.studies import StudyError, labels_named_in, read_label_names, write_label_map, write_label_names
+from rankseg_med.studies import (
+    StudyError,
+    labels_named_in,
+    load_label_map,
+    read_label_names,
+    write_label_map,
+    write_label_names,
+)
 
 NAMES = {1: "liver", 2: "tumour <2 cm> & more"}
 
@@ -35,6 +42,14 @@ def test_a_label_map_names_its_labels_and_is_the_same_to_everyone(image, labels,
     # The form of TotalSegmentator's label maps.
     table = ElementTree.fromstring(extension.content).find("VolumeInformation/LabelTable")
     assert {int(entry.get("Key")): entry.text for entry in table} == NAMES
+
+
+def test_labels_that_look_like_another_extension_are_labels(image, tmp_path):
+    labels = np.zeros((3, 4, 5), np.uint8)
+    labels.ravel("F")[[1, 4]] = 1, 2  # as an extension, of 256 bytes and code 2
+    path = tmp_path / "labels.nii.gz"
+    write_label_map(labels, path, grid_of=image, names=NAMES)
+    np.testing.assert_array_equal(load_label_map(path)[0].numpy(), labels)
 
 
 def test_a_file_without_a_table_names_nothing(image, tmp_path):
