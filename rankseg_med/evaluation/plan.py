@@ -104,23 +104,30 @@ def find_structures(predictions: Path, references: Path) -> dict[str, tuple[int,
         Name to labels.
 
     Raises:
-        InputError: nothing says what the labels mean.
+        InputError: nothing says what the labels mean, or two of them have one name.
         StudyError: a file that should say it cannot be used.
     """
     if references.suffix.lower() == ".json":
-        listed = {int(label): name for label, name in Manifest.read(references).labels.items()}
-        return {name: (label,) for label, name in listed.items() if label}
+        return _by_name({int(label): name for label, name in Manifest.read(references).labels.items()}, references)
     folders = [path if path.is_dir() else path.parent for path in (predictions, references)]
     for folder in folders:
         if (table := read_label_names(folder)) is not None:
-            return {name: (label,) for label, name in table.items()}
+            return _by_name(table, folder)
     for folder in (*folders, folders[1].parent):
         if (dataset := read_nnunet_labels(folder)) is not None:
             return dataset.names
     first = list_predictions(predictions).studies[0].image
     if named := labels_named_in(first):
-        return {name: (label,) for label, name in named.items()}
+        return _by_name(named, first)
     raise InputError(
         f"nothing beside {predictions} and {references} says what the labels mean (a data list's labels, dseg.tsv, "
         "dataset.json or a label table); give labels, such as 1=liver,2=tumour, regions, or a preset that has them"
     )
+
+
+def _by_name(names: Mapping[int, str], source: Path) -> dict[str, tuple[int, ...]]:
+    """Name to its label, without the background."""
+    by_name: dict[str, tuple[int, ...]] = {name: (label,) for label, name in names.items() if label}
+    if len(by_name) < len(names.keys() - {0}):
+        raise InputError(f"{source}: names of labels must differ to be scored apart, found {dict(names)}; give labels")
+    return by_name

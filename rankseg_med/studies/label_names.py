@@ -95,7 +95,7 @@ def read_label_names(folder: Path) -> dict[int, str] | None:
     """Label to name, as a folder's table says; None if it has none.
 
     Raises:
-        StudyError: It is no such table.
+        StudyError: It is no such table, or has a label or a name twice.
     """
     path = folder / LABEL_TABLE
     if not is_there(path):
@@ -103,6 +103,10 @@ def read_label_names(folder: Path) -> dict[int, str] | None:
     check_regular_file(path)
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter="\t"))
-        return {int(row["index"]): row["name"] for row in rows if int(row["index"])}
+        entries = [(int(row["index"]), row["name"]) for row in rows if int(row["index"])]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise StudyError(f"{path}: must be a table of labels with the columns index and name ({error})") from error
+    labels = dict(entries)
+    if not len(entries) == len(labels) == len(set(labels.values())):
+        raise StudyError(f"{path}: every label and every name must be there once, found {entries}; mend it")
+    return labels

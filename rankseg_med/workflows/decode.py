@@ -47,7 +47,7 @@ from rankseg_med.studies import (
     grid_of,
     open_probabilities,
 )
-from rankseg_med.workflows.label_maps import LabelMaps
+from rankseg_med.workflows.label_maps import LabelMaps, label_map_path
 from rankseg_med.workflows.predict import one_thread
 
 
@@ -265,7 +265,7 @@ class DecodeJob:
 
     def outputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
         """The label map."""
-        return (self.output / f"{study.case_id}.nii.gz",)
+        return (label_map_path(self.output, study.case_id),)
 
     def memory_needed(self, study: ProbabilityStudy) -> int:
         """Bytes at its worst, twice what was measured: two a voxel and channel, and somewhat more."""

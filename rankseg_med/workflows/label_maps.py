@@ -26,7 +26,7 @@ class LabelMaps:
     Attributes:
         folder: Folder of the label maps.
         cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
-        names: Label to name, without the background; empty where nobody says.
+        names: Label to name, without the background; None where nobody says.
         calibration: What sidecars say of the calibration of the probabilities, or None.
     """
 
@@ -34,10 +34,6 @@ class LabelMaps:
     cleanup: Transform | None = None
     names: Mapping[int, str] | None = None
     calibration: Mapping[str, Any] | None = None
-
-    def path_of(self, case_id: str) -> Path:
-        """Where a study's label map goes."""
-        return self.folder / f"{case_id}.nii.gz"
 
     def write(
         self, decoded: Decoded, case_id: str, *, grid_of: Path, affine: Float64[np.ndarray, "4 4"], decoder: object
@@ -56,7 +52,7 @@ class LabelMaps:
             deviation, ...), which speak of the label map as decoded, and the volumes as written, after cleanup.
         """
         label_map = cleaned(decoded.label_map.cpu(), self.cleanup, affine)
-        path = self.path_of(case_id)
+        path = label_map_path(self.folder, case_id)
         write_named(label_map, path, grid_of=grid_of, names=self.names)
         details: dict[str, Any] = {
             "decoder": repr(decoder),
@@ -68,10 +64,26 @@ class LabelMaps:
         return Written((path,), details)
 
 
+def label_map_path(folder: Path, case_id: str) -> Path:
+    """Where a study's label map goes."""
+    return folder / f"{case_id}.nii.gz"
+
+
 def write_named(
     label_map: UInt8[Tensor, "X Y Z"], path: Path, *, grid_of: Path, names: Mapping[int, str] | None
 ) -> None:
-    """Write a label map with the names of its labels, in the file and in a table beside it."""
+    """Write a label map with the names of its labels, in the file and in a table beside it.
+
+    Args:
+        label_map: Label map, uint8.
+        path: File to write.
+        grid_of: Image whose grid it is on.
+        names: Label to name, without the background; None writes none.
+
+    Raises:
+        StudyError: The folder has a table that names the labels otherwise, or as `write_label_map`.
+        OSError: A file cannot be written.
+    """
     if names:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_label_names(names, path.parent)

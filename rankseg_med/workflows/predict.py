@@ -20,7 +20,7 @@ from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.runs import Written
 from rankseg_med.studies import Study, content_digest, read_grid
-from rankseg_med.workflows.label_maps import LabelMaps
+from rankseg_med.workflows.label_maps import LabelMaps, label_map_path
 from rankseg_med.workflows.prediction_memory import PredictionMemory
 
 
@@ -122,11 +122,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def label_map_path(output: Path, study: Study) -> Path:
-    """Where a study's label map goes."""
-    return output / f"{study.case_id}.nii.gz"
-
-
 @dataclass(frozen=True)
 class PredictJob:
     """Prediction of one study after another, as executors spread it.
@@ -185,7 +180,7 @@ class PredictJob:
 
     def outputs_of(self, study: Study) -> tuple[Path, ...]:
         """The label map."""
-        return (label_map_path(self.output, study),)
+        return (label_map_path(self.output, study.case_id),)
 
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst; only the header is read."""

@@ -21,8 +21,8 @@ from rankseg_med.inference import Predicted
 from rankseg_med.runs import Written
 from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller, voxel_runs
 from rankseg_med.studies import Study, read_grid, write_fractions
-from rankseg_med.workflows.label_maps import recorded, write_named
-from rankseg_med.workflows.predict import PredictJob, label_map_path, one_thread
+from rankseg_med.workflows.label_maps import label_map_path, recorded, write_named
+from rankseg_med.workflows.predict import PredictJob, one_thread
 
 # Confidence, weight and decoding beside what waits to be decoded: 13 were measured, of 84 million voxels.
 _BYTES_PER_VOXEL = 16
@@ -77,7 +77,7 @@ class PseudoLabelling:
         (session,) = probabilities.sessions
         if not isinstance(session, DecodeSession):
             raise TypeError(f"pseudo-labels are made of probabilities, found a {type(session).__name__} without them")
-        path, more_paths = label_map_path(self.output, study), self.exports.paths(self.output, study)
+        path, more_paths = label_map_path(self.output, study.case_id), self.exports.paths(self.output, study)
         with session, one_thread():
             label = self.labeller.label_session(session)
             if self.exports.soft_labels:
@@ -221,7 +221,7 @@ class PseudoLabelJob:
 
     def outputs_of(self, study: Study) -> tuple[Path, ...]:
         """The pseudo-label, and what is exported."""
-        return (label_map_path(self.output, study), *self.exports.paths(self.output, study).values())
+        return (label_map_path(self.output, study.case_id), *self.exports.paths(self.output, study).values())
 
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst: of the prediction, and of what is made of it; only the header is read."""

@@ -12,7 +12,7 @@ from typing import Any
 from rankseg_med.errors import InputError
 from rankseg_med.runs import state_of
 from rankseg_med.studies import LabelledEntry, Manifest, Study, remove_unfinished
-from rankseg_med.workflows.predict import label_map_path
+from rankseg_med.workflows.label_maps import label_map_path
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
 
 
@@ -116,7 +116,7 @@ def _entry(job: PseudoLabelJob, study: Study, folder: Path, details: Mapping[str
         {
             "id": study.case_id,
             "image": images[0] if len(images) == 1 else images,
-            "label": _relative(label_map_path(job.output, study), folder),
+            "label": _relative(label_map_path(job.output, study.case_id), folder),
             "fold": study.fold,
             "expected_dice": details["expected_dice"],
         }

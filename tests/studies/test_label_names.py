@@ -85,3 +85,10 @@ def test_what_is_no_table(tmp_path, content):
             read_label_names(tmp_path)
     else:
         assert read_label_names(tmp_path) == {}
+
+
+@pytest.mark.parametrize("second", ["1\ttumour", "2\tliver"])
+def test_a_label_or_a_name_twice(tmp_path, second):
+    (tmp_path / "dseg.tsv").write_text(f"index\tname\n1\tliver\n{second}\n")
+    with pytest.raises(StudyError, match="every label and every name must be there once"):
+        read_label_names(tmp_path)
