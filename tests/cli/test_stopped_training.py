@@ -111,6 +111,7 @@ def test_one_signal_saves_the_iteration_and_says_how_to_go_on(command, whole, tm
     assert all(torch.equal(ours[name], others[name]) for name in others)
 
 
+@pytest.mark.slow
 def test_a_signal_to_all_processes_does_not_take_the_loaders_away(command, tmp_path):
     """As a scheduler sends it: what trains needs its workers to finish what is in hand."""
     run = tmp_path / "run"
@@ -146,7 +147,8 @@ def test_a_second_signal_stops_at_once_and_leaves_a_run_to_go_on_with(command, t
     assert resumed.returncode == 0, messages
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_before_the_first_iteration_there_is_nothing_to_save(command, tmp_path, number):
     run = tmp_path / "run"
     process = start(*MODULE, *command, "--output", run)
