@@ -120,7 +120,7 @@ def _ours(
 ) -> dict[str, int]:
     settings = config()
     settings["decoder::name"] = decoder
-    job = PredictJob.from_config(settings, [weights], output)
+    job = PredictJob(settings, [weights], output)
     killer = _Killer(len(studies))
     seen, retried = set[str](), 0
     for outcome in run_job(

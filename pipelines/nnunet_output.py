@@ -31,7 +31,7 @@ def decode(predictions: Path, output: Path, decoder: str, labels: NnunetLabels |
     config = load_config("decode", None)
     config["decoder::name"] = decoder
     failures = 0
-    for outcome in run_job(DecodeJob.from_config(config, output, labels), find_probabilities(predictions)):
+    for outcome in run_job(DecodeJob(config, output, labels), find_probabilities(predictions)):
         print(f"{decoder}: {outcome.case.case_id}: {outcome.status} {outcome.reason}".rstrip(), flush=True)
         failures += outcome.status in ("failed", "stale")
     return failures

@@ -23,8 +23,8 @@ def test_the_wheel_predicts_by_itself(tmp_path):
         "from pathlib import Path\n"
         "from rankseg_med.networks import shipped_checkpoint\n"
         "from rankseg_med.configuration.config import load_config\n"
-        "from rankseg_med.workflows.predict import Prediction\n"
-        "Prediction.from_config(load_config('inference', 'demo'), [shipped_checkpoint('demo')], Path('out'))\n"
+        "from rankseg_med.workflows.predict import PredictJob\n"
+        "PredictJob(load_config('inference', 'demo'), [shipped_checkpoint('demo')], Path('out')).build()\n"
         "print(rankseg_med.__file__)"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}

@@ -88,5 +88,5 @@ def decode_command(
     if store is not None:
         settings["store"] = store
     labels = read_nnunet_labels(source if source.is_dir() else source.parent)
-    job = DecodeJob.from_config(settings, output_dir, labels)
+    job = DecodeJob(settings, output_dir, labels)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))

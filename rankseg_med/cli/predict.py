@@ -106,5 +106,5 @@ def predict_command(
     if tta:
         settings["inferer::flip_axes"] = "all"
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
-    job = PredictJob.from_config(settings, checkpoints, output_dir)
+    job = PredictJob(settings, checkpoints, output_dir)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))

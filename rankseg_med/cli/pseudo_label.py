@@ -94,7 +94,7 @@ def pseudo_label_command(
     if store is not None:
         settings["store"] = store
     checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
-    job = PseudoLabelJob.from_config(settings, checkpoints, output_dir, Exports(confidence, soft_labels))
+    job = PseudoLabelJob(settings, checkpoints, output_dir, Exports(confidence, soft_labels))
     if options.dry_run:
         run_and_report(job, listing, options)
         return

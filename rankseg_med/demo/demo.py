@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from rankseg_med.configuration import Device, digest_of, load_config
-from rankseg_med.decode import make_decoder
+from rankseg_med.configuration import Device, load_config
 from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.evaluation import evaluate
 from rankseg_med.metrics import Evaluation
@@ -19,7 +17,7 @@ from rankseg_med.networks import SHIPPED_WEIGHTS
 from rankseg_med.report import save_overlay
 from rankseg_med.runs import RunOptions, run_job
 from rankseg_med.studies import Study, find_studies
-from rankseg_med.workflows import Prediction, PredictJob
+from rankseg_med.workflows import PredictJob
 
 log = logging.getLogger(__name__)
 
@@ -54,34 +52,24 @@ def run_demo(output: Path, *, device: Device = "auto") -> dict[str, Evaluation]:
     images, labels = output / "images", output / "labels"
     for name, grid in _STUDIES.items():
         write_phantom(make_phantom(**grid), images / f"{name}.nii.gz", labels / f"{name}.nii.gz")  # type: ignore[arg-type]
-    config = load_config("inference", "demo", device=device)
-    prediction = Prediction.from_config(config, [_WEIGHTS], output / "predictions")
-    label_names = dict(enumerate(config["label_names"]))
-    del label_names[0]
-
     studies = find_studies(images)
     evaluations = {}
     for name, decoder in DECODERS.items():
         folder = output / "predictions" / decoder
-        model = replace(prediction.model, decoder=make_decoder(decoder))  # type: ignore[arg-type]
-        _predict_all(
-            studies, replace(prediction, model=model, label_maps=replace(prediction.label_maps, folder=folder))
-        )
+        config = load_config("inference", "demo", device=device, changes={"decoder::name": decoder})
+        label_names = {label: named for label, named in enumerate(config["label_names"]) if label}
+        _predict_all(studies, PredictJob(config, [_WEIGHTS], folder), name)
         evaluations[name] = evaluate(folder, labels, label_names, output=output / "scores" / decoder)
     for study in studies:
         _draw(study, output, label_names)
     return evaluations
 
 
-def _predict_all(studies: Sequence[Study], prediction: Prediction) -> None:
-    digest = digest_of({"decoder": repr(prediction.model.decoder)}, [_WEIGHTS])
-    job = PredictJob(lambda: prediction, prediction.label_maps.folder, digest)
+def _predict_all(studies: Sequence[Study], job: PredictJob, decoder: str) -> None:
     for outcome in run_job(job, studies, RunOptions(overwrite=True)):
         if outcome.error is not None:
             raise RuntimeError(f"{outcome.case.case_id}: {outcome.reason}") from outcome.error
-        log.info(
-            "%s, %r: %s in %.1f s", outcome.case.case_id, prediction.model.decoder, outcome.status, outcome.seconds
-        )
+        log.info("%s, %s: %s in %.1f s", outcome.case.case_id, decoder, outcome.status, outcome.seconds)
 
 
 def _draw(study: Study, output: Path, label_names: Mapping[int, str]) -> None:

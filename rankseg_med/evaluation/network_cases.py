@@ -54,8 +54,8 @@ class Network:
                 raise ConfigError(
                     f"{key}: decodings are compared with {key} {required}, found {config[key]!r}; predict with that too"
                 )
-        job = PredictJob.from_config(config, checkpoints, Path())
-        return cls(job.digest, job.build_prediction)
+        job = PredictJob(config, checkpoints, Path())
+        return cls(job.digest, job.prediction)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def _setting(name: str, words: str, config: Config, structures: NnunetLabels) ->
     parts = {part: config[part] for part in ("decoder", "calibration", "cleanup")}
     made_of = "; ".join(f"{part} {entry}" for part, entry in parts.items() if entry is not None)
     # Label maps stay in memory, so the job's folder is never made.
-    return Setting(name, words, made_of, DecodeJob.from_config(config, Path(), structures).build_decoding)
+    return Setting(name, words, made_of, DecodeJob(config, Path(), structures).decoding)
 
 
 def _unions(structures: NnunetLabels) -> list[list[int]] | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,11 +16,8 @@ from torch import Tensor
 from rankseg_med.calibration import Calibration, CalibrationError
 from rankseg_med.configuration import (
     CalibrationFile,
-    Config,
     ConfigError,
     calibration_file_of,
-    digest_of,
-    flat_settings,
     record_of,
 )
 from rankseg_med.decode import (
@@ -47,7 +42,8 @@ from rankseg_med.studies import (
     grid_of,
     open_probabilities,
 )
-from rankseg_med.workflows.label_maps import LabelMaps, label_map_path
+from rankseg_med.workflows.label_map_job import LabelMapJob
+from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.predict import one_thread
 
 
@@ -82,42 +78,6 @@ class Decoding:
                 "channels that are regions need a decoder with mode 'multilabel', exclusive classes one with mode "
                 f"'multiclass'; found regions {self.regions} and {self.decoder!r}"
             )
-
-    @classmethod
-    def from_config(cls, config: ConfigParser, output: Path, labels: NnunetLabels | None = None) -> Decoding:
-        """Build decoder and cleanup as the config says.
-
-        Args:
-            config: Config of a decode job.
-            output: Folder of the label maps.
-            labels: What nnU-Net's ``dataset.json`` says of the channels, where the config does not.
-
-        Raises:
-            CalibrationError: The calibration file cannot be used, or is of another number of channels.
-            ValueError: Settings that do not go together.
-        """
-        regions = None if labels is None else labels.regions
-        if (given := config.get_parsed_content("region_channels")) is not None:
-            regions = RegionChannels.of(given)
-        if regions is not None:
-            num_channels: int | None = len(regions.regions)
-        elif "label_names" in config:
-            num_channels = len(config["label_names"])
-        else:
-            num_channels = None if labels is None else labels.channels
-        folder = config.get_parsed_content("store_folder")
-        calibration = _calibration(config, num_channels, regions)
-        record = None if calibration is None else record_of(calibration.build(), calibration)
-        return cls(
-            _decoder(config, regions),
-            LabelMaps(output, config.get_parsed_content("cleanup"), _label_names(config, labels), record),
-            regions,
-            num_channels,
-            config.get_parsed_content("store"),
-            None if folder is None else Path(folder),
-            config.get_parsed_content("device"),
-            calibration,
-        )
 
     def load(self, study: ProbabilityStudy) -> tuple[ProbabilityStudy, SlabSession]:
         """First step: read and check the probabilities, slab by slab; what is kept of them is in the session.
@@ -215,65 +175,68 @@ class Decoding:
             )
 
 
-@dataclass(frozen=True)
-class DecodeJob:
-    """Decoding of one study after another, as executors spread it.
+class DecodeJob(LabelMapJob[ProbabilityStudy]):
+    """Stored probabilities in, label maps out.
 
-    Attributes:
-        build_decoding: Makes decoder and cleanup; picklable for other processes than this one.
+    Args:
+        config: Config of a decode job.
         output: Folder of the label maps.
-        digest: Hash of all settings that label maps depend on.
-        settings: The same, one by one.
+        labels: What nnU-Net's ``dataset.json`` says of the channels, where the config does not.
+
+    Raises:
+        CalibrationError: The calibration file cannot be used, or is of another number of channels.
+        ValueError: Settings that do not go together.
     """
 
-    build_decoding: Callable[[], Decoding]
-    output: Path
-    digest: str
-    settings: Mapping[str, str] = field(default_factory=dict)
-    name: ClassVar[str] = "decode"
-    results_version: ClassVar[int] = 2
-    stage_names: ClassVar[tuple[str, ...]] = ("load", "decode", "write")
+    name = "decode"
+    stage_names = ("load", "decode", "write")
 
-    @classmethod
-    def from_config(cls, config: ConfigParser, output: Path, labels: NnunetLabels | None = None) -> DecodeJob:
-        """The job that a config describes; see `Decoding.from_config`.
-
-        Raises:
-            CalibrationError: The calibration file cannot be used, or is of another number of channels.
-            ValueError: Settings that do not go together.
-        """
+    def __init__(self, config: ConfigParser, output: Path, labels: NnunetLabels | None = None) -> None:
         settings = dict(config.get())
         if (file := calibration_file_of(config)) is not None:
             settings["calibration"] = file
-        build = partial(_build_decoding, settings, output, labels)
-        build()
-        described = {**settings, "nnunet_labels": repr(labels)}
-        return cls(build, output, digest_of(described), flat_settings(described))
+        self._labels = labels
+        super().__init__(settings, output, nnunet_labels=repr(labels))
+        self.decoding()
+
+    def decoding(self) -> Decoding:
+        """Build decoder, calibration and cleanup as the config says."""
+        config, labels = self.config, self._labels
+        regions = None if labels is None else labels.regions
+        if (given := config.get_parsed_content("region_channels")) is not None:
+            regions = RegionChannels.of(given)
+        if regions is not None:
+            num_channels: int | None = len(regions.regions)
+        elif "label_names" in config:
+            num_channels = len(config["label_names"])
+        else:
+            num_channels = None if labels is None else labels.channels
+        folder = config.get_parsed_content("store_folder")
+        calibration = _calibration(config, num_channels, regions)
+        record = None if calibration is None else record_of(calibration.build(), calibration)
+        return Decoding(
+            _decoder(config, regions),
+            LabelMaps(self.output, config.get_parsed_content("cleanup"), _label_names(config, labels), record),
+            regions,
+            num_channels,
+            config.get_parsed_content("store"),
+            None if folder is None else Path(folder),
+            config.get_parsed_content("device"),
+            calibration,
+        )
 
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """The three steps."""
-        decoding = self.build_decoding()
+        decoding = self.decoding()
         return decoding.load, decoding.decode, decoding.write
 
     def inputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
         """The probabilities, and the file that says where they lie."""
         return study.paths
 
-    def kept_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
-        """The same files, and the reference label where a data list of the images names one."""
-        return study.paths if study.label is None else (*study.paths, study.label)
-
-    def outputs_of(self, study: ProbabilityStudy) -> tuple[Path, ...]:
-        """The label map."""
-        return (label_map_path(self.output, study.case_id),)
-
     def memory_needed(self, study: ProbabilityStudy) -> int:
         """Bytes at its worst, twice what was measured: two a voxel and channel, and somewhat more."""
         return 2 * (2 * count_channels(study) + 2) * math.prod(grid_of(study).shape)
-
-
-def _build_decoding(settings: dict[str, Any], output: Path, labels: NnunetLabels | None) -> Decoding:
-    return Decoding.from_config(Config(copy.deepcopy(settings)), output, labels)
 
 
 def _label_names(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str] | None:

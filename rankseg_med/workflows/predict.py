@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from rankseg_med.calibration import Calibration
-from rankseg_med.configuration import Config, calibration_file_of, digest_of, flat_settings, record_of
+from rankseg_med.configuration import calibration_file_of, record_of
 from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.runs import Written
 from rankseg_med.studies import Study, content_digest, read_grid
-from rankseg_med.workflows.label_maps import LabelMaps, label_map_path
+from rankseg_med.workflows.label_map_job import LabelMapJob
+from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.prediction_memory import PredictionMemory
 
 
@@ -35,46 +35,6 @@ class Prediction:
 
     model: SegmentationModel
     label_maps: LabelMaps
-
-    @classmethod
-    def from_config(
-        cls, config: ConfigParser, checkpoints: Sequence[Path], output: Path, *, sha256: Sequence[str] | None = None
-    ) -> Prediction:
-        """Build networks, preprocessing, decoder and cleanup as the config says, and load the weights.
-
-        Args:
-            config: Config of an inference job.
-            checkpoints: One, or several of one architecture: an ensemble.
-            output: Folder of the label maps.
-            sha256: Hash of each checkpoint's content, as it must be loaded; by default any.
-
-        Raises:
-            CheckpointError: A checkpoint cannot be read, does not fit the network, lacks the calibration that the
-                config asks for, or has another content.
-            CalibrationError: The calibration file cannot be used, or is of another number of classes.
-            ValueError: Settings that do not go together.
-        """
-        network = config.get_parsed_content("network")
-        hashes: Sequence[str | None] = [None] * len(checkpoints) if sha256 is None else sha256
-        weights = list(zip(checkpoints, hashes, strict=True))
-        file, own, of_all = calibration_file_of(config), list[Calibration](), None
-        if file is not None:
-            of_all = file.built_for(config.get_parsed_content("num_classes"), independent=False)
-        elif (fresh := config.get_parsed_content("calibration")) is not None:
-            own = [_loaded(fresh, *one, entry="calibration") for one in weights]
-        settings = ("preprocessing", "inferer", "num_classes", "decoder", "grid", "ensemble", "store")
-        folder = config.get_parsed_content("store_folder")
-        model = SegmentationModel(
-            networks=[_loaded(network, *one) for one in weights],
-            network_calibrations=own,
-            calibration=of_all,
-            store_folder=None if folder is None else Path(folder),
-            **{name: config.get_parsed_content(name) for name in settings},
-        )
-        record = record_of(of_all if of_all is not None else next(iter(own), None), file)
-        names = dict(enumerate(config["label_names"]))
-        del names[0]
-        return cls(model, LabelMaps(output, config.get_parsed_content("cleanup"), names, record))
 
     def load(self, study: Study) -> tuple[Study, MetaTensor]:
         """First step: read and preprocess the image."""
@@ -100,7 +60,7 @@ class Prediction:
 Loaded = TypeVar("Loaded", bound=torch.nn.Module)
 
 
-def _loaded(module: Loaded, checkpoint: Path, sha256: str | None, entry: str | None = None) -> Loaded:
+def _loaded(module: Loaded, checkpoint: Path, sha256: str, entry: str | None = None) -> Loaded:
     """A copy of a network, or of its calibration, with what a checkpoint holds of it."""
     module = copy.deepcopy(module)
     load_weights(module, checkpoint, entry=entry, sha256=sha256)
@@ -122,35 +82,23 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@dataclass(frozen=True)
-class PredictJob:
-    """Prediction of one study after another, as executors spread it.
+class PredictJob(LabelMapJob[Study]):
+    """Images in, label maps out.
 
-    Attributes:
-        build_prediction: Makes networks and all that is around them; picklable for other processes than this one.
+    Args:
+        config: Config of an inference job.
+        checkpoints: One, or several of one architecture: an ensemble.
         output: Folder of the label maps.
-        digest: Hash of all settings and weights that label maps depend on.
-        memory: What the memory of a study depends on.
-        settings: What the digest is of, one by one.
+
+    Raises:
+        CheckpointError: There is no such checkpoint file.
+        CalibrationError: The calibration file cannot be used, or is of another number of classes.
     """
 
-    build_prediction: Callable[[], Prediction]
-    output: Path
-    digest: str
-    memory: PredictionMemory = field(default_factory=PredictionMemory)
-    settings: Mapping[str, str] = field(default_factory=dict)
-    name: ClassVar[str] = "predict"
-    results_version: ClassVar[int] = 2
-    stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
+    name = "predict"
+    stage_names = ("load", "predict", "write")
 
-    @classmethod
-    def from_config(cls, config: ConfigParser, checkpoints: Sequence[Path], output: Path) -> PredictJob:
-        """The job that a config describes; see `Prediction.from_config`.
-
-        Raises:
-            CheckpointError: There is no such checkpoint file.
-            CalibrationError: The calibration file cannot be used, or is of another number of classes.
-        """
+    def __init__(self, config: ConfigParser, checkpoints: Sequence[Path], output: Path) -> None:
         missing = [checkpoint for checkpoint in checkpoints if not checkpoint.is_file()]
         if missing:
             raise CheckpointError(f"{missing[0]}: no such checkpoint file")
@@ -160,34 +108,47 @@ class PredictJob:
             settings["calibration"] = file
         # Workers load the weights later, and again when one is replaced: always those that the digest speaks of.
         sha256 = tuple(map(content_digest, checkpoints))
-        build = partial(_build_prediction, settings, tuple(checkpoints), output, sha256)
-        memory = PredictionMemory.from_config(config, len(checkpoints))
-        described = {**settings, "checkpoints": sha256}
-        return cls(build, output, digest_of(described), memory, flat_settings(described))
+        self._weights = tuple(zip(checkpoints, sha256, strict=True))
+        self._memory = PredictionMemory.from_config(config, len(checkpoints))
+        super().__init__(settings, output, checkpoints=sha256)
+
+    def prediction(self) -> Prediction:
+        """Build networks, preprocessing, decoder and cleanup as the config says, and load the weights.
+
+        Raises:
+            CheckpointError: A checkpoint cannot be read, does not fit the network, lacks the calibration that the
+                config asks for, or is not the file that it was when the job was made.
+            ValueError: Settings that do not go together.
+        """
+        config = self.config
+        network = config.get_parsed_content("network")
+        file, own, of_all = calibration_file_of(config), list[Calibration](), None
+        if file is not None:
+            of_all = file.built_for(config.get_parsed_content("num_classes"), independent=False)
+        elif (fresh := config.get_parsed_content("calibration")) is not None:
+            own = [_loaded(fresh, *one, entry="calibration") for one in self._weights]
+        settings = ("preprocessing", "inferer", "num_classes", "decoder", "grid", "ensemble", "store")
+        folder = config.get_parsed_content("store_folder")
+        model = SegmentationModel(
+            networks=[_loaded(network, *one) for one in self._weights],
+            network_calibrations=own,
+            calibration=of_all,
+            store_folder=None if folder is None else Path(folder),
+            **{name: config.get_parsed_content(name) for name in settings},
+        )
+        record = record_of(of_all if of_all is not None else next(iter(own), None), file)
+        names = {label: name for label, name in enumerate(config["label_names"]) if label}
+        return Prediction(model, LabelMaps(self.output, config.get_parsed_content("cleanup"), names, record))
 
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""
-        prediction = self.build_prediction()
+        prediction = self.prediction()
         return prediction.load, prediction.predict, prediction.write
 
     def inputs_of(self, study: Study) -> tuple[Path, ...]:
         """The study's image files."""
         return study.images
 
-    def kept_of(self, study: Study) -> tuple[Path, ...]:
-        """The images, and the reference label where a data list names one."""
-        return study.images if study.label is None else (*study.images, study.label)
-
-    def outputs_of(self, study: Study) -> tuple[Path, ...]:
-        """The label map."""
-        return (label_map_path(self.output, study.case_id),)
-
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst; only the header is read."""
-        return self.memory.needed(read_grid(study.image), len(study.images))
-
-
-def _build_prediction(
-    settings: dict[str, Any], checkpoints: Sequence[Path], output: Path, sha256: Sequence[str]
-) -> Prediction:
-    return Prediction.from_config(Config(copy.deepcopy(settings)), checkpoints, output, sha256=sha256)
+        return self._memory.needed(read_grid(study.image), len(study.images))

@@ -6,9 +6,8 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -119,117 +118,86 @@ def _probabilities_of(session: DecodeSession) -> Float[Tensor, "X Y Z classes"]:
     return values
 
 
-@dataclass(frozen=True)
-class PseudoLabelJob:
-    """Pseudo-labels for one study after another, as executors spread it.
+class PseudoLabelJob(PredictJob):
+    """Images in, pseudo-labels out: as `PredictJob`, but for the last step, which is of the config's pseudo_labeller.
 
-    Attributes:
-        prediction: The job whose first two steps make the probabilities.
-        build_labeller: Makes the labeller; picklable for other processes than this one.
-        label_names: Names of the classes, the background first.
-        exports: What is written beside the pseudo-labels.
+    Probabilities are on the image's own grid, and of several checkpoints their mean. If the config's ``calibration`` is
+    a file, they are calibrated by it; else as in training if the config's ``teacher`` has a ``calibration``, which is
+    read from the checkpoint.
+
+    Args:
+        config: Config of an inference job with a ``pseudo_labeller``, which decodes and cleans up; its decoder,
+            cleanup, grid and ensemble are replaced.
+        checkpoints: Checkpoints of the teacher, or of several.
+        output: Folder of the pseudo-labels.
+        exports: What is written beside them; by default nothing.
+
+    Raises:
+        CheckpointError: There is no such checkpoint file.
+        CalibrationError: The calibration file cannot be used, or is of another number of classes.
+        ConfigError: The config has no ``pseudo_labeller``, or a ``calibration`` that is neither a file nor the
+            teacher's.
     """
 
-    prediction: PredictJob
-    build_labeller: Callable[[], PseudoLabeller]
-    label_names: tuple[str, ...]
-    exports: Exports = Exports()
-    name: ClassVar[str] = "pseudo-label"
-    results_version: ClassVar[int] = 2
-    stage_names: ClassVar[tuple[str, ...]] = ("load", "predict", "write")
+    name = "pseudo-label"
 
-    @classmethod
-    def from_config(
-        cls, config: ConfigParser, checkpoints: Sequence[Path], output: Path, exports: Exports | None = None
-    ) -> PseudoLabelJob:
-        """The job that the config of an inference job describes, with its ``pseudo_labeller``.
-
-        Probabilities are on the image's own grid, and of several checkpoints their mean. If the config's
-        ``calibration`` is a file, they are calibrated by it; else as in training if the config's ``teacher`` has a
-        ``calibration``, which is read from the checkpoint.
-
-        Args:
-            config: Its decoder, cleanup, grid and ensemble are replaced: the labeller decodes and cleans up.
-            checkpoints: Checkpoints of the teacher, or of several.
-            output: Folder of the pseudo-labels.
-            exports: What is written beside them; by default nothing.
-
-        Raises:
-            CheckpointError: There is no such checkpoint file.
-            CalibrationError: The calibration file cannot be used, or is of another number of classes.
-            ConfigError: The config has no ``pseudo_labeller``, or a ``calibration`` that is neither a file nor the
-                teacher's.
-        """
-        settings = copy.deepcopy(dict(config.get()))
-        if not settings.get("pseudo_labeller"):
-            raise ConfigError(
-                "the config lacks a pseudo_labeller, which says how pseudo-labels are decoded and cleaned up; "
-                "add one as in configs/bcp_hippocampus.yaml"
-            )
-        teacher = settings.get("teacher") or {}
-        if not isinstance(teacher, dict):
-            raise ConfigError(f"teacher: must be written out, so that its calibration is known, found {teacher!r}")
-        calibration = calibration_file_of(config) or teacher.get("calibration")
-        if calibration is None and settings.get("calibration") is not None:
-            raise ConfigError(
-                "calibration: means nothing to pseudo-label, which calibrates as the teacher was in training or by a "
-                "file; write teacher::calibration or the path of a file, or leave it out"
-            )
-        # The decoder opens the sessions that keep the probabilities; what it would decide is not asked for.
-        settings |= {
-            "decoder": {"_target_": "rankseg_med.decode.RankSEGDecoder"},
-            "cleanup": None,
-            "grid": "native",
-            "ensemble": "mean",
-            "calibration": calibration,
-        }
-        prediction = PredictJob.from_config(Config(settings), checkpoints, output)
-        labeller = partial(_build_labeller, settings)
-        return cls(prediction, labeller, tuple(settings["label_names"]), exports or Exports())
+    def __init__(
+        self, config: ConfigParser, checkpoints: Sequence[Path], output: Path, exports: Exports | None = None
+    ) -> None:
+        super().__init__(_of_teacher(config), checkpoints, output)
+        self.exports = exports or Exports()
 
     @property
-    def output(self) -> Path:
-        """Folder of the pseudo-labels."""
-        return self.prediction.output
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes, the background first."""
+        return tuple(self._config["label_names"])
 
-    @property
-    def digest(self) -> str:
-        """Of all settings and weights that pseudo-labels depend on."""
-        return self.prediction.digest
-
-    @property
-    def settings(self) -> Mapping[str, str]:
-        """The same, one by one."""
-        return self.prediction.settings
+    def labeller(self) -> PseudoLabeller:
+        """Build what decodes, cleans up and judges, as the config says."""
+        labeller: PseudoLabeller = self.config.get_parsed_content("pseudo_labeller")
+        return labeller
 
     def build(self) -> tuple[Callable[[Any], Any], ...]:
         """Load the networks; the three steps."""
-        prediction = self.prediction.build_prediction()
-        label_maps = prediction.label_maps
-        labelling = PseudoLabelling(
-            self.build_labeller(), self.exports, self.output, label_maps.names, label_maps.calibration
-        )
+        prediction = self.prediction()
+        names, calibration = prediction.label_maps.names, prediction.label_maps.calibration
+        labelling = PseudoLabelling(self.labeller(), self.exports, self.output, names, calibration)
         return prediction.load, prediction.predict, labelling.write
-
-    def inputs_of(self, study: Study) -> tuple[Path, ...]:
-        """The study's image files."""
-        return self.prediction.inputs_of(study)
-
-    def kept_of(self, study: Study) -> tuple[Path, ...]:
-        """The images, and the reference label where a data list names one."""
-        return self.prediction.kept_of(study)
 
     def outputs_of(self, study: Study) -> tuple[Path, ...]:
         """The pseudo-label, and what is exported."""
-        return (label_map_path(self.output, study.case_id), *self.exports.paths(self.output, study).values())
+        return (*super().outputs_of(study), *self.exports.paths(self.output, study).values())
 
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst: of the prediction, and of what is made of it; only the header is read."""
         soft_labels = _BYTES_PER_SOFT_LABEL * len(self.label_names) * self.exports.soft_labels
         voxels = math.prod(read_grid(study.image).shape)
-        return self.prediction.memory_needed(study) + (_BYTES_PER_VOXEL + soft_labels) * voxels
+        return super().memory_needed(study) + (_BYTES_PER_VOXEL + soft_labels) * voxels
 
 
-def _build_labeller(settings: dict[str, Any]) -> PseudoLabeller:
-    labeller: PseudoLabeller = Config(copy.deepcopy(settings)).get_parsed_content("pseudo_labeller")
-    return labeller
+def _of_teacher(config: ConfigParser) -> Config:
+    """The config of the prediction whose probabilities become pseudo-labels."""
+    settings = copy.deepcopy(dict(config.get()))
+    if not settings.get("pseudo_labeller"):
+        raise ConfigError(
+            "the config lacks a pseudo_labeller, which says how pseudo-labels are decoded and cleaned up; "
+            "add one as in configs/bcp_hippocampus.yaml"
+        )
+    teacher = settings.get("teacher") or {}
+    if not isinstance(teacher, dict):
+        raise ConfigError(f"teacher: must be written out, so that its calibration is known, found {teacher!r}")
+    calibration = calibration_file_of(config) or teacher.get("calibration")
+    if calibration is None and settings.get("calibration") is not None:
+        raise ConfigError(
+            "calibration: means nothing to pseudo-label, which calibrates as the teacher was in training or by a "
+            "file; write teacher::calibration or the path of a file, or leave it out"
+        )
+    # The decoder opens the sessions that keep the probabilities; what it would decide is not asked for.
+    settings |= {
+        "decoder": {"_target_": "rankseg_med.decode.RankSEGDecoder"},
+        "cleanup": None,
+        "grid": "native",
+        "ensemble": "mean",
+        "calibration": calibration,
+    }
+    return Config(settings)

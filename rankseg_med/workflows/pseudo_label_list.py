@@ -91,7 +91,7 @@ def write_data_list(
             entries.append(_entry(job, study, path.parent, details))
             voxels.update(details["voxels"])
     labels = {str(label): name for label, name in enumerate(job.label_names)}
-    labeller = job.build_labeller()
+    labeller = job.labeller()
     if labeller.min_confidence > 0:
         labels[str(labeller.ignore_index)] = "ignored"
     remove_unfinished([path])

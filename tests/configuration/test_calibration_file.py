@@ -78,7 +78,7 @@ def labels_of(job, study):
 class TestDecode:
     def test_what_is_stored_is_calibrated_before_it_is_decoded(self, stored, written, tmp_path):
         values = softmax_of(3)
-        job = DecodeJob.from_config(decode_settings(written(isotonic())), tmp_path / "out")
+        job = DecodeJob(decode_settings(written(isotonic())), tmp_path / "out")
         found, details = labels_of(pickle.loads(pickle.dumps(job)), stored(values))  # noqa: S301 - as to a worker
         expected = RankSEGDecoder().decode(isotonic().probabilities(torch.from_numpy(values)))
         np.testing.assert_array_equal(found, expected.label_map.numpy())
@@ -88,8 +88,8 @@ class TestDecode:
 
     def test_a_fresh_one_changes_nothing(self, stored, written, tmp_path):
         study = stored(softmax_of(3))
-        with_one = DecodeJob.from_config(decode_settings(written(IsotonicCalibration(3))), tmp_path / "out")
-        without = DecodeJob.from_config(decode_settings(None), tmp_path / "without")
+        with_one = DecodeJob(decode_settings(written(IsotonicCalibration(3))), tmp_path / "out")
+        without = DecodeJob(decode_settings(None), tmp_path / "without")
         found, details = labels_of(without, study)
         np.testing.assert_array_equal(labels_of(with_one, study)[0], found)
         assert details["calibration"] is None
@@ -97,7 +97,7 @@ class TestDecode:
     def test_independent_channels(self, stored, written, tmp_path):
         values = np.random.default_rng(1).random((2, 9, 8, 7)).astype(np.float32)
         settings = decode_settings(written(isotonic(2, independent=True)), region_channels=[[1, 2], [2]])
-        found, _ = labels_of(DecodeJob.from_config(settings, tmp_path / "out"), stored(values))
+        found, _ = labels_of(DecodeJob(settings, tmp_path / "out"), stored(values))
         calibrated = isotonic(2, independent=True).probabilities(torch.from_numpy(values))
         organ, tumour = RankSEGDecoder(mode="multilabel")(calibrated).numpy()
         np.testing.assert_array_equal(found, np.where(tumour, 2, organ))
@@ -106,7 +106,7 @@ class TestDecode:
         study = stored(softmax_of(3))
 
         def status(path):
-            (outcome,) = run_job(DecodeJob.from_config(decode_settings(path), tmp_path / "out"), [study])
+            (outcome,) = run_job(DecodeJob(decode_settings(path), tmp_path / "out"), [study])
             return outcome.status
 
         assert status(written(isotonic())) == "done"
@@ -118,7 +118,7 @@ class TestDecode:
 
     def test_the_file_of_the_digest_is_used_whatever_becomes_of_it(self, stored, written, tmp_path):
         path = written(isotonic())
-        job = DecodeJob.from_config(decode_settings(path), tmp_path / "out")
+        job = DecodeJob(decode_settings(path), tmp_path / "out")
         written(IsotonicCalibration(3))
         found, _ = labels_of(job, stored(softmax_of(3)))
         expected = RankSEGDecoder()(isotonic().probabilities(torch.from_numpy(softmax_of(3))))
@@ -134,7 +134,7 @@ class TestDecode:
         ],
     )
     def test_what_is_no_probability_is_refused_as_ever(self, stored, written, tmp_path, values, message):
-        job = DecodeJob.from_config(decode_settings(written(isotonic())), tmp_path / "out")
+        job = DecodeJob(decode_settings(written(isotonic())), tmp_path / "out")
         study = stored(values)
         with pytest.raises(StudyError, match=message) as raised:
             job.build()[0](study)
@@ -154,12 +154,12 @@ class TestDecode:
     )
     def test_of_other_channels(self, written, tmp_path, calibration, entries, message):
         with pytest.raises(CalibrationError, match=rf"calibration\.json: {message}"):
-            DecodeJob.from_config(decode_settings(written(calibration), **entries), tmp_path)
+            DecodeJob(decode_settings(written(calibration), **entries), tmp_path)
 
     def test_there_is_no_checkpoint(self, tmp_path):
         component = {"_target_": "rankseg_med.calibration.Temperature", "num_classes": 3}
         with pytest.raises(ConfigError, match="calibration: must be the path of a file, or null"):
-            DecodeJob.from_config(decode_settings(component), tmp_path)
+            DecodeJob(decode_settings(component), tmp_path)
 
 
 @pytest.fixture
@@ -192,39 +192,39 @@ def decoded_of(prediction_or_job, study):
 
 class TestPredict:
     def test_probabilities_are_calibrated_before_they_are_decoded(self, study, written, tmp_path):
-        plain = PredictJob.from_config(predict_settings(), [DEMO], tmp_path / "plain")
-        job = PredictJob.from_config(predict_settings(written(isotonic())), [DEMO], tmp_path / "out")
+        plain = PredictJob(predict_settings(), [DEMO], tmp_path / "plain")
+        job = PredictJob(predict_settings(written(isotonic())), [DEMO], tmp_path / "out")
         assert job.digest != plain.digest
-        raw = plain.build_prediction().model.probabilities(study.images)
+        raw = plain.prediction().model.probabilities(study.images)
         found = decoded_of(job, study)
         torch.testing.assert_close(found, isotonic().probabilities(raw).flatten(1), atol=2e-5, rtol=0)
         # What is kept of a network is its own.
-        assert torch.equal(job.build_prediction().model.probabilities(study.images), raw)
+        assert torch.equal(job.prediction().model.probabilities(study.images), raw)
         load, predict, write = job.build()
         assert write(predict(load(study))).details["calibration"]["kind"] == "isotonic"
 
     def test_of_an_ensemble_the_mean_is_calibrated_or_each(self, study, written, tmp_path):
         for ensemble in ("mean", "decode"):
             settings = predict_settings(written(isotonic()), ensemble=ensemble)
-            model = PredictJob.from_config(settings, [DEMO, DEMO], tmp_path).build_prediction().model
-            alone = PredictJob.from_config(predict_settings(written(isotonic())), [DEMO], tmp_path)
-            expected = alone.build_prediction().model(study.images).label_map
+            model = PredictJob(settings, [DEMO, DEMO], tmp_path).prediction().model
+            alone = PredictJob(predict_settings(written(isotonic())), [DEMO], tmp_path)
+            expected = alone.prediction().model(study.images).label_map
             assert torch.equal(model(study.images).label_map, expected)
 
     def test_the_digest_is_of_the_content(self, written, tmp_path):
         first, second = (
-            PredictJob.from_config(predict_settings(written(isotonic(), name)), [DEMO], tmp_path).digest
+            PredictJob(predict_settings(written(isotonic(), name)), [DEMO], tmp_path).digest
             for name in ("a.json", "b.json")
         )
         assert first == second
-        other = PredictJob.from_config(predict_settings(written(Temperature(3))), [DEMO], tmp_path)
+        other = PredictJob(predict_settings(written(Temperature(3))), [DEMO], tmp_path)
         assert other.digest != first
 
     def test_of_other_classes(self, written, tmp_path):
         with pytest.raises(CalibrationError, match=r"is of 4 exclusive classes, .*, but there are 3 exclusive"):
-            PredictJob.from_config(predict_settings(written(isotonic(4))), [DEMO], tmp_path)
+            PredictJob(predict_settings(written(isotonic(4))), [DEMO], tmp_path)
         with pytest.raises(CalibrationError, match="no such calibration file"):
-            PredictJob.from_config(predict_settings(str(tmp_path / "d.json")), [DEMO], tmp_path)
+            PredictJob(predict_settings(str(tmp_path / "d.json")), [DEMO], tmp_path)
 
     def test_what_the_checkpoint_holds(self, study, tmp_path):
         network = load_config("inference", "demo", device="cpu").get_parsed_content("network_def")
@@ -233,13 +233,12 @@ class TestPredict:
         torch.save({"network": network.state_dict(), "calibration": calibration.state_dict()}, path)
         component = {"_target_": "rankseg_med.calibration.IsotonicCalibration", "num_classes": 3}
         plain, own = (
-            PredictJob.from_config(predict_settings(given, grid="model"), [path], tmp_path / "out")
-            for given in (None, component)
+            PredictJob(predict_settings(given, grid="model"), [path], tmp_path / "out") for given in (None, component)
         )
-        raw = plain.build_prediction().model.probabilities(study.images)
+        raw = plain.prediction().model.probabilities(study.images)
         found = decoded_of(own, study)
         torch.testing.assert_close(found, calibration.probabilities(raw).flatten(1), atol=2e-5, rtol=0)
-        prediction = own.build_prediction()
+        prediction = own.prediction()
         assert prediction.label_maps.calibration == {"kind": "isotonic", "source": "checkpoint"}
 
 
@@ -247,8 +246,8 @@ class TestPseudoLabel:
     def test_a_file_takes_the_place_of_the_teachers(self, study, written, tmp_path):
         teacher = {"calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": 3}}
         settings = predict_settings(written(isotonic()), teacher=teacher)
-        job = PseudoLabelJob.from_config(settings, [DEMO], tmp_path / "out")
-        plain = PseudoLabelJob.from_config(predict_settings(), [DEMO], tmp_path / "plain")
+        job = PseudoLabelJob(settings, [DEMO], tmp_path / "out")
+        plain = PseudoLabelJob(predict_settings(), [DEMO], tmp_path / "plain")
         assert job.digest != plain.digest
         raw = decoded_of(plain, study)
         found = decoded_of(job, study)
@@ -259,7 +258,7 @@ class TestPseudoLabel:
     def test_a_component_that_is_not_the_teachers(self, tmp_path):
         component = {"_target_": "rankseg_med.calibration.Temperature", "num_classes": 3}
         with pytest.raises(ConfigError, match="write teacher::calibration or the path of a file"):
-            PseudoLabelJob.from_config(predict_settings(component), [DEMO], tmp_path)
+            PseudoLabelJob(predict_settings(component), [DEMO], tmp_path)
 
 
 def test_paths_may_be_expressions(written):

@@ -37,7 +37,7 @@ def test_label_maps_are_what_decode_writes(case, structures, tmp_path):
     for name, coherence in (("RankSEG", 0.0), ("coherent", 1.0)):
         decoder = RankSEGDecoder("dice", coherence=coherence, presence="always")
         np.testing.assert_array_equal(found[name], decoder(torch.from_numpy(dirichlet(0))).numpy())
-    load, decode, write = DecodeJob.from_config(load_config("decode", overlay), tmp_path / "out").build()
+    load, decode, write = DecodeJob(load_config("decode", overlay), tmp_path / "out").build()
     (path,) = write(decode(load(case.study))).paths
     np.testing.assert_array_equal(found["tuned"], np.asarray(nib.load(path).dataobj))
     decoder = RankSEGDecoder("dice", coherence=0.3)

@@ -95,6 +95,6 @@ def test_decoding_never_replaces_the_labels_that_the_list_of_images_names(tmp_pa
         nib.save(nib.Nifti1Image(np.full(shape, 0.5).astype(dtype), np.eye(4)), tmp_path / folder / "a.nii.gz")
     (tmp_path / "list.csv").write_text("case_id,image,label\na,images/a.nii.gz,labels/a.nii.gz\n")
     studies = find_probabilities(tmp_path / "probabilities", images=tmp_path / "list.csv")
-    job = DecodeJob.from_config(load_config("decode", None), tmp_path / "labels")
+    job = DecodeJob(load_config("decode", None), tmp_path / "labels")
     with pytest.raises(StudyError, match="would replace an input or a label"):
         run_job(job, studies, RunOptions(overwrite=True))

@@ -234,14 +234,14 @@ def test_decoder_and_regions_must_go_together(tmp_path):
 
 
 def test_config_without_an_overlay(tmp_path):
-    decoding = Decoding.from_config(load_config("decode", None), tmp_path)
+    decoding = DecodeJob(load_config("decode", None), tmp_path).decoding()
     assert repr(decoding.decoder) == repr(RankSEGDecoder("dice"))
     assert (decoding.label_maps.cleanup, decoding.regions, decoding.num_channels) == (None, None, None)
 
 
 def test_config_of_a_network(tmp_path):
     """Its cleanup and class names count here too."""
-    decoding = Decoding.from_config(load_config("decode", "demo"), tmp_path)
+    decoding = DecodeJob(load_config("decode", "demo"), tmp_path).decoding()
     assert decoding.num_channels == 3
     assert isinstance(decoding.label_maps.cleanup, KeepLargestComponent)
 
@@ -249,26 +249,26 @@ def test_config_of_a_network(tmp_path):
 def test_config_of_regions(tmp_path):
     settings = load_config("decode", None)
     settings["region_channels"] = [[1, 2], [2]]
-    decoding = Decoding.from_config(settings, tmp_path)
+    decoding = DecodeJob(settings, tmp_path).decoding()
     assert (decoding.regions, decoding.num_channels, decoding.decoder.mode) == (REGIONS, 2, "multilabel")
     settings["decoder"] = {"_target_": "rankseg_med.decode.ArgmaxDecoder"}
-    assert isinstance(Decoding.from_config(settings, tmp_path).decoder, AtHalfDecoder)
+    assert isinstance(DecodeJob(settings, tmp_path).decoding().decoder, AtHalfDecoder)
     settings["decoder"] = {"_target_": "rankseg_med.decode.make_decoder", "name": "dice", "regions": [[1, 2], [2]]}
     with pytest.raises(ValueError, match="regions of a decoder are unions of exclusive classes"):
-        Decoding.from_config(settings, tmp_path)
+        DecodeJob(settings, tmp_path).decoding()
 
 
 def test_nnunet_says_what_the_channels_are(softmax, sigmoid, tmp_path):
     settings = load_config("decode", None)
-    exclusive = Decoding.from_config(settings, tmp_path, read_nnunet_labels(softmax[0]))
+    exclusive = DecodeJob(settings, tmp_path, read_nnunet_labels(softmax[0])).decoding()
     assert (exclusive.num_channels, exclusive.regions) == (3, None)
-    regions = Decoding.from_config(settings, tmp_path, read_nnunet_labels(sigmoid[0]))
+    regions = DecodeJob(settings, tmp_path, read_nnunet_labels(sigmoid[0])).decoding()
     assert (regions.num_channels, regions.regions) == (2, RegionChannels(((1, 2), (2,)), ((0, 1), (1, 2))))
 
 
 def test_job_is_resumed_and_notices_other_settings_and_files(softmax, tmp_path):
     studies = find_probabilities(softmax[0])
-    job = DecodeJob.from_config(load_config("decode", None), tmp_path / "out")
+    job = DecodeJob(load_config("decode", None), tmp_path / "out")
 
     def statuses(job):
         return [outcome.status for outcome in run_job(job, studies)]
@@ -277,14 +277,14 @@ def test_job_is_resumed_and_notices_other_settings_and_files(softmax, tmp_path):
     assert statuses(job) == ["skipped"] * 4
     settings = load_config("decode", None)
     settings["decoder::name"] = "iou"
-    assert statuses(DecodeJob.from_config(settings, tmp_path / "out")) == ["stale"] * 4
+    assert statuses(DecodeJob(settings, tmp_path / "out")) == ["stale"] * 4
     labels = read_nnunet_labels(softmax[0])
-    assert statuses(DecodeJob.from_config(load_config("decode", None), tmp_path / "out", labels)) == ["stale"] * 4
+    assert statuses(DecodeJob(load_config("decode", None), tmp_path / "out", labels)) == ["stale"] * 4
 
 
 def test_job_travels_to_other_processes(sigmoid, tmp_path):
     labels = read_nnunet_labels(sigmoid[0])
-    sent = pickle.dumps(DecodeJob.from_config(load_config("decode", "demo"), tmp_path, labels))
+    sent = pickle.dumps(DecodeJob(load_config("decode", "demo"), tmp_path, labels))
     job = pickle.loads(sent)  # noqa: S301 - ours
     load, decode, write = job.build()
     study = find_probabilities(sigmoid[0])[0]
@@ -293,7 +293,7 @@ def test_job_travels_to_other_processes(sigmoid, tmp_path):
 
 
 def test_memory_is_estimated_from_headers(softmax, sigmoid, tmp_path):
-    job = DecodeJob.from_config(load_config("decode", None), tmp_path)
+    job = DecodeJob(load_config("decode", None), tmp_path)
     voxels = 32 * 28 * 24
     for (folder, _), channels in ((softmax, 3), (sigmoid, 2)):
         needed = {job.memory_needed(study) for study in find_probabilities(folder)}

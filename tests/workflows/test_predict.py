@@ -22,6 +22,7 @@ from rankseg_med.studies import Sidecar, StudyError, find_studies
 from rankseg_med.transforms import KeepLargestComponent, LoadStudyd, RemoveSmallComponents
 from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.predict import Prediction, PredictJob
+from tests.workflows.given import GivenPrediction
 
 
 class BrightIsForeground(torch.nn.Module):
@@ -55,9 +56,7 @@ def prediction(tmp_path):
 
 
 def predict(studies, prediction, **options):
-    return run_job(
-        PredictJob(lambda: prediction, prediction.label_maps.folder, repr(prediction)), studies, RunOptions(**options)
-    )
+    return run_job(GivenPrediction(prediction), studies, RunOptions(**options))
 
 
 def test_same_anatomy_whatever_the_stored_orientation(phantoms, prediction):
@@ -78,7 +77,7 @@ def test_weights_that_are_replaced_after_the_run_began_are_not_used(phantoms, tm
     """Each worker loads them when it starts, which may be much later than the run began."""
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes((SHIPPED_WEIGHTS / "demo.safetensors").read_bytes())
-    job = PredictJob.from_config(load_config("inference", "demo", device="cpu"), [weights], tmp_path / "out")
+    job = PredictJob(load_config("inference", "demo", device="cpu"), [weights], tmp_path / "out")
     job.build()
     save_file({name: values + 1 for name, values in load_file(weights).items()}, weights)
     with pytest.raises(CheckpointError, match="is not the file that it was when the run began"):
@@ -86,7 +85,7 @@ def test_weights_that_are_replaced_after_the_run_began_are_not_used(phantoms, tm
     with pytest.raises(CheckpointError, match=r"weights\.safetensors"):
         list(run_job(job, find_studies(phantoms / "images")))
     assert not list((tmp_path / "out").glob("*.nii.gz"))
-    again = PredictJob.from_config(load_config("inference", "demo", device="cpu"), [weights], tmp_path / "out")
+    again = PredictJob(load_config("inference", "demo", device="cpu"), [weights], tmp_path / "out")
     assert again.digest != job.digest
 
 
@@ -99,10 +98,11 @@ def test_memory_counts_the_grid_that_the_network_sees(tmp_path, shape, spacing_m
     image = nib.Nifti1Image(np.zeros(shape, np.int16), np.linalg.inv(axes) @ np.diag([*spacing_mm, 1]))
     nib.save(image, tmp_path / "coarse.nii.gz")
     config = load_config("inference", "demo", device="cpu")
-    job = PredictJob.from_config(config, [SHIPPED_WEIGHTS / "demo.safetensors"], tmp_path / "out")
+    job = PredictJob(config, [SHIPPED_WEIGHTS / "demo.safetensors"], tmp_path / "out")
     (study,) = find_studies(tmp_path / "coarse.nii.gz")
     seen = config.get_parsed_content("preprocessing")({"image": study.image})["image"]
-    as_it_is = replace(job, memory=replace(job.memory, spacing_mm=None))
+    config["preprocessing"] = {"_target_": "Compose", "transforms": []}
+    as_it_is = PredictJob(config, [SHIPPED_WEIGHTS / "demo.safetensors"], tmp_path / "out")
     difference = job.memory_needed(study) - as_it_is.memory_needed(study)
     assert 20 * (seen[0].numel() - np.prod(shape)) <= difference < 25 * seen[0].numel()
 
@@ -181,7 +181,7 @@ def test_the_job_of_a_config_knows_what_label_maps_depend_on(tmp_path):
         config = load_config("inference", "demo", device="cpu")
         for name, value in entries.items():
             config[name] = value
-        return PredictJob.from_config(config, [checkpoint], tmp_path).digest
+        return PredictJob(config, [checkpoint], tmp_path).digest
 
     copy, other = tmp_path / "copy.safetensors", tmp_path / "other.safetensors"
     copy.write_bytes(weights.read_bytes())

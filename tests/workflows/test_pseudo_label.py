@@ -21,8 +21,9 @@ from rankseg_med.semisupervised.voxel_runs import voxel_runs
 from rankseg_med.studies import Sidecar, Study, find_studies
 from rankseg_med.transforms import LoadStudyd
 from rankseg_med.workflows.label_maps import LabelMaps
-from rankseg_med.workflows.predict import Prediction, PredictJob
+from rankseg_med.workflows.predict import Prediction
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob, quality
+from tests.workflows.given import GivenLabeller, GivenPrediction
 
 
 class IntensityIsLogit(torch.nn.Module):
@@ -43,23 +44,29 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture
-def job(tmp_path):
+def prediction(tmp_path):
     inferer = StreamingInferer((16, 16, 12), overlap=0.5)
     model = SegmentationModel(Compose([LoadStudyd("image")]), [IntensityIsLogit()], inferer, 2, RankSEGDecoder())
-    prediction = Prediction(model, LabelMaps(tmp_path / "out"))
-    predict_job = PredictJob(lambda: prediction, prediction.label_maps.folder, "digest")
-    labeller = PseudoLabeller("argmax", min_confidence=0.7)
-    return PseudoLabelJob(predict_job, lambda: labeller, ("background", "bright"))
+    return Prediction(model, LabelMaps(tmp_path / "out"))
+
+
+def job_of(prediction, **options):
+    return GivenLabeller(prediction, PseudoLabeller("argmax", min_confidence=0.7), **options)
+
+
+@pytest.fixture
+def job(prediction):
+    return job_of(prediction)
 
 
 def voxels_of(path):
     return np.asarray(nib.load(path).dataobj)
 
 
-def test_exports_that_would_be_another_studys_label_are_refused(job, images):
+def test_exports_that_would_be_another_studys_label_are_refused(prediction, job, images):
     """The confidence of "a" and the pseudo-label of "a_confidence" have the same name."""
     studies = [Study("a", images / "a.nii.gz"), Study("a_confidence", images / "b.nii.gz")]
-    exporting = replace(job, exports=Exports(confidence=True))
+    exporting = job_of(prediction, exports=Exports(confidence=True))
     outcomes = list(run_job(exporting, studies))
     assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
     assert "would be written for each of 'a', 'a_confidence'" in outcomes[0].reason
@@ -67,9 +74,9 @@ def test_exports_that_would_be_another_studys_label_are_refused(job, images):
     assert [outcome.status for outcome in run_job(job, studies)] == ["done", "done"]
 
 
-def test_label_confidence_and_soft_labels_by_hand(job, images):
+def test_label_confidence_and_soft_labels_by_hand(prediction, images):
     """Argmax, the largest component, and 255 where the label's probability is below 0.7."""
-    job = replace(job, exports=Exports(confidence=True, soft_labels=True))
+    job = job_of(prediction, exports=Exports(confidence=True, soft_labels=True))
     outcomes = list(run_job(job, find_studies(images)))
     assert [outcome.error for outcome in outcomes] == [None, None]
     for outcome in outcomes:
@@ -98,13 +105,13 @@ def test_label_confidence_and_soft_labels_by_hand(job, images):
         assert details["expected_dice"]["1"] == details["mean_expected_dice"] == pytest.approx(ratio, abs=2e-3)
 
 
-def test_done_is_skipped_until_another_export_is_wanted(job, images):
+def test_done_is_skipped_until_another_export_is_wanted(prediction, job, images):
     studies = find_studies(images)
     assert [outcome.status for outcome in run_job(job, studies)] == ["done", "done"]
     assert [outcome.status for outcome in run_job(job, studies)] == ["skipped", "skipped"]
-    with_confidence = replace(job, exports=Exports(confidence=True))
+    with_confidence = job_of(prediction, exports=Exports(confidence=True))
     assert [outcome.status for outcome in run_job(with_confidence, studies)] == ["done", "done"]
-    other = replace(job, prediction=replace(job.prediction, digest="other"))
+    other = job_of(prediction, weights="others")
     assert {outcome.status for outcome in run_job(other, studies)} == {"stale"}
     assert {outcome.status for outcome in run_job(other, studies, RunOptions(overwrite=True))} == {"done"}
 
@@ -119,11 +126,9 @@ def test_a_bad_study_does_not_stop_the_others(job, images, tmp_path):
     assert "a_bad.nii.gz" in failed.reason
 
 
-def test_labels_alone_are_not_enough(job, images):
-    prediction = job.prediction.build_prediction()
-    model = replace(prediction.model, decoder=ArgmaxDecoder())
-    labels_only = replace(job.prediction, build_prediction=lambda: replace(prediction, model=model))
-    outcomes = run_job(replace(job, prediction=labels_only), find_studies(images))
+def test_labels_alone_are_not_enough(prediction, images):
+    labels_only = replace(prediction, model=replace(prediction.model, decoder=ArgmaxDecoder()))
+    outcomes = run_job(job_of(labels_only), find_studies(images))
     assert {outcome.status for outcome in outcomes} == {"failed"}
 
 
@@ -145,20 +150,20 @@ def test_the_job_of_a_config(tmp_path):
     weights = SHIPPED_WEIGHTS / "demo.safetensors"
     config = load_config("inference", "demo", device="cpu")
     with pytest.raises(ConfigError, match="lacks a pseudo_labeller"):
-        PseudoLabelJob.from_config(config, [weights], tmp_path)
+        PseudoLabelJob(config, [weights], tmp_path)
     config["pseudo_labeller"] = {"_target_": "rankseg_med.semisupervised.PseudoLabeller", "largest_component": [[1, 2]]}
-    job = PseudoLabelJob.from_config(config, [weights], tmp_path)
+    job = PseudoLabelJob(config, [weights], tmp_path)
     assert job.label_names == ("background", "organ", "tumour")
-    assert job.build_labeller().largest_component == [[1, 2]]
-    model = job.prediction.build_prediction().model
+    assert job.labeller().largest_component == [[1, 2]]
+    model = job.prediction().model
     assert (model.grid, model.ensemble, repr(model.decoder)) == ("native", "mean", repr(RankSEGDecoder()))
     sent = pickle.loads(pickle.dumps(job))  # noqa: S301 - as to another process
-    assert sent.build_labeller().largest_component == [[1, 2]]
+    assert sent.labeller().largest_component == [[1, 2]]
     assert config["cleanup"] is not None, "the caller's config stays as it is"
     config["pseudo_labeller::decoder"] = "argmax"
-    assert PseudoLabelJob.from_config(config, [weights], tmp_path).digest != job.digest
+    assert PseudoLabelJob(config, [weights], tmp_path).digest != job.digest
     with pytest.raises(CheckpointError, match="no such checkpoint file"):
-        PseudoLabelJob.from_config(config, [tmp_path / "absent.pt"], tmp_path)
+        PseudoLabelJob(config, [tmp_path / "absent.pt"], tmp_path)
 
 
 def test_a_calibrated_teachers_probabilities_are_those_of_its_calibration(tmp_path):
@@ -181,19 +186,19 @@ def test_a_calibrated_teachers_probabilities_are_those_of_its_calibration(tmp_pa
         (blocks,) = predicted.sessions[0].volumes()
         return torch.cat([p for _, p in voxel_runs(blocks)], 1)
 
-    raw = probabilities(PseudoLabelJob.from_config(config, [tmp_path / "w.pt"], tmp_path))
+    raw = probabilities(PseudoLabelJob(config, [tmp_path / "w.pt"], tmp_path))
     config["teacher"] = {"calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": 3}}
     expected = raw**0.5 * torch.tensor([0.0, -1.0, 0.7]).exp()[:, None]
-    found = probabilities(PseudoLabelJob.from_config(config, [tmp_path / "w.pt"], tmp_path))
+    found = probabilities(PseudoLabelJob(config, [tmp_path / "w.pt"], tmp_path))
     torch.testing.assert_close(found, expected / expected.sum(0), atol=2e-3, rtol=0)
     assert (found - raw).abs().max() > 0.1
     with pytest.raises(CheckpointError, match="holds no calibration; was it trained with another config"):
-        PseudoLabelJob.from_config(config, [tmp_path / "without.pt"], tmp_path).build()
+        PseudoLabelJob(config, [tmp_path / "without.pt"], tmp_path).build()
 
 
-def test_memory_by_the_header(job, images):
+def test_memory_by_the_header(prediction, job, images):
     (study, _) = find_studies(images)
     voxels = 20 * 16 * 12
     alone = job.memory_needed(study)
-    assert alone > job.prediction.memory_needed(study)
-    assert replace(job, exports=Exports(soft_labels=True)).memory_needed(study) - alone == 2 * 6 * voxels
+    assert alone > GivenPrediction(prediction).memory_needed(study)
+    assert job_of(prediction, exports=Exports(soft_labels=True)).memory_needed(study) - alone == 2 * 6 * voxels

@@ -9,21 +9,23 @@ import numpy as np
 import pytest
 from monai.data import load_decathlon_datalist
 
+from rankseg_med.configuration import load_config
+from rankseg_med.networks import SHIPPED_WEIGHTS
 from rankseg_med.runs.job import results_digest
-from rankseg_med.semisupervised import PseudoLabeller
 from rankseg_med.studies import Manifest, OutputFile, Sidecar, Study, find_studies, fingerprint
-from rankseg_med.workflows.predict import Prediction, PredictJob
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import write_data_list
 
 
-def _unused() -> Prediction:
-    raise NotImplementedError
+def job_of(folder, **labeller):
+    config = load_config("inference", "demo", device="cpu", changes={"label_names": ["background", "a", "b"]})
+    config["pseudo_labeller"] = {"_target_": "rankseg_med.semisupervised.PseudoLabeller", **labeller}
+    return PseudoLabelJob(config, [SHIPPED_WEIGHTS / "demo.safetensors"], folder)
 
 
 @pytest.fixture
 def job(tmp_path):
-    return PseudoLabelJob(PredictJob(_unused, tmp_path / "out", "digest"), PseudoLabeller, ("background", "a", "b"))
+    return job_of(tmp_path / "out")
 
 
 @pytest.fixture
@@ -100,7 +102,9 @@ def test_only_what_is_done_with_these_settings(job, studies):
 
 
 def test_ignored_voxels_are_a_named_value(job, studies):
-    job = replace(job, build_labeller=lambda: PseudoLabeller(min_confidence=0.5, ignore_index=7))
+    job = job_of(job.output, min_confidence=0.5, ignore_index=7)
+    for study in studies:
+        record(job, study, 0.9)
     assert Manifest.read(write_data_list(job, studies).path).labels["7"] == "ignored"
 
 

@@ -1,0 +1,65 @@
+"""What the jobs share that write a label map of each study."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rankseg_med.configuration import Config, digest_of, flat_settings
+from rankseg_med.studies import ProbabilityStudy, Study
+from rankseg_med.workflows.label_maps import label_map_path
+
+StudyT = TypeVar("StudyT", bound=Study | ProbabilityStudy)
+
+
+class LabelMapJob(ABC, Generic[StudyT]):
+    """A `Job` that writes a label map of each study, by a config; it travels to other processes as plain values.
+
+    Args:
+        config: Content of the job's config.
+        output: Folder of the label maps.
+        beside: What else label maps depend on, such as the hashes of weights.
+
+    Attributes:
+        digest: Hash of all that label maps depend on.
+        settings: The same, one by one.
+    """
+
+    name: ClassVar[str]
+    stage_names: ClassVar[tuple[str, ...]]
+    results_version: ClassVar[int] = 2
+
+    def __init__(self, config: Mapping[str, Any], output: Path, **beside: object) -> None:
+        self._config = config
+        self.output = output
+        described = {**config, **beside}
+        self.digest = digest_of(described)
+        self.settings: Mapping[str, str] = flat_settings(described)
+
+    @property
+    def config(self) -> Config:
+        """The config, of which parts may be built; a new one each time, since parts are built once."""
+        return Config(copy.deepcopy(dict(self._config)))
+
+    @abstractmethod
+    def build(self) -> tuple[Callable[[Any], Any], ...]:
+        """The steps; the first takes a study, the last writes."""
+
+    @abstractmethod
+    def inputs_of(self, study: StudyT) -> tuple[Path, ...]:
+        """The files that the study's label map depends on."""
+
+    @abstractmethod
+    def memory_needed(self, study: StudyT) -> int:
+        """Bytes at its worst; only headers are read."""
+
+    def kept_of(self, study: StudyT) -> tuple[Path, ...]:
+        """The inputs, and the reference label where a data list names one."""
+        return self.inputs_of(study) if study.label is None else (*self.inputs_of(study), study.label)
+
+    def outputs_of(self, study: StudyT) -> tuple[Path, ...]:
+        """The label map."""
+        return (label_map_path(self.output, study.case_id),)
