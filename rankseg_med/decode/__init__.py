@@ -1,6 +1,5 @@
 """Probability volumes to label maps: the reason the package exists. Torch only, CPU and CUDA."""
 
-from rankseg_med.decode.assignment.rules import highest
 from rankseg_med.decode.blocks import Blocks, TensorBlocks
 from rankseg_med.decode.decision import Decision, Decoded, Threshold, best_threshold
 from rankseg_med.decode.decoder import Decoder, DecoderName, Presence, RankSEGDecoder, make_decoder
@@ -11,7 +10,9 @@ from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.pointwise import ArgmaxDecoder, AtHalfDecoder, PointwiseDecoder, ThresholdDecoder
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.session import DecodeSession, SlabSession, Store
+from rankseg_med.decode.rules import highest
+from rankseg_med.decode.session import DecodeSession, SlabSession
+from rankseg_med.decode.store import Store
 from rankseg_med.decode.validation import SUM_TOLERANCE, check_probabilities, check_values
 
 __all__ = [

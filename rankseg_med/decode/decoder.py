@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -18,13 +18,16 @@ from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.pointwise import ArgmaxDecoder
 from rankseg_med.decode.regions import Regions
-from rankseg_med.decode.session import DecodeSession, SlabSession, Store
+from rankseg_med.decode.session import DecodeSession, SlabSession
+from rankseg_med.decode.store import Store
 from rankseg_med.decode.validation import ValueCheck, check_layout, check_values
 from rankseg_med.decode.workers import on_workers
 
 Mode = Literal["multiclass", "multilabel"]
 DecoderName = Literal["dice", "iou", "argmax"]
 Presence = Literal["always", "maybe"]
+
+_CHOICES = {"metric": Metric, "presence": Presence, "solver": Solver, "assignment": Assignment, "mode": Mode}
 
 
 @runtime_checkable
@@ -49,6 +52,7 @@ class Decoder(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class RankSEGDecoder:
     """Label map with the highest expected Dice or IoU.
 
@@ -98,58 +102,48 @@ class RankSEGDecoder:
         '0.430 -> 0.549'
     """
 
-    def __init__(
-        self,
-        metric: Metric | Sequence[Metric] = "dice",
-        solver: Solver = "exact",
-        assignment: Assignment = "ascent",
-        *,
-        coherence: float | Sequence[float] = 1.0,
-        presence: Presence | Sequence[Presence] = "maybe",
-        min_peak: float | Sequence[float] | None = None,
-        regions: Sequence[Sequence[int]] | None = None,
-        mode: Mode = "multiclass",
-        smooth: float = 0.0,
-        empty_score: float | None = None,
-    ) -> None:
-        for one in _each(metric):
-            _check_choice("metric", one, get_args(Metric))
-        for one in _each(presence):
-            _check_choice("presence", one, get_args(Presence))
-        _check_choice("solver", solver, get_args(Solver))
-        _check_choice("assignment", assignment, get_args(Assignment))
-        _check_choice("mode", mode, get_args(Mode))
-        for name, value in (("coherence", coherence), ("min_peak", min_peak), ("empty_score", empty_score)):
+    metric: Metric | Sequence[Metric] = "dice"
+    solver: Solver = "exact"
+    assignment: Assignment = "ascent"
+    _: KW_ONLY
+    coherence: float | Sequence[float] = 1.0
+    presence: Presence | Sequence[Presence] = "maybe"
+    min_peak: float | Sequence[float] | None = None
+    regions: Sequence[Sequence[int]] | None = None
+    mode: Mode = "multiclass"
+    smooth: float = 0.0
+    empty_score: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, one in (
+            *(("metric", one) for one in _each(self.metric)),
+            *(("presence", one) for one in _each(self.presence)),
+            ("solver", self.solver),
+            ("assignment", self.assignment),
+            ("mode", self.mode),
+        ):
+            _check_choice(name, one, get_args(_CHOICES[name]))
+        for name in ("coherence", "min_peak", "empty_score"):
+            value = getattr(self, name)
             for one in [] if value is None else _each(value):
                 _check_probability(name, one)
-        if not 0 <= smooth < float("inf"):
-            raise ValueError(f"smooth must be at least 0 and finite, found {smooth}")
-        if smooth and solver != "rma":
-            raise ValueError(f"smooth is defined for solver='rma', found smooth={smooth} with solver={solver!r}")
-        if solver == "ba" and set(_each(metric)) != {"dice"}:
-            raise ValueError(f"solver 'ba' is defined for Dice, found metric={metric!r}; use 'exact' or 'rma'")
-        if mode == "multilabel" and regions is not None:
+        if not 0 <= self.smooth < float("inf"):
+            raise ValueError(f"smooth must be at least 0 and finite, found {self.smooth}")
+        if self.smooth and self.solver != "rma":
+            raise ValueError(
+                f"smooth is defined for solver='rma', found smooth={self.smooth} with solver={self.solver!r}"
+            )
+        if self.solver == "ba" and set(_each(self.metric)) != {"dice"}:
+            raise ValueError(f"solver 'ba' is defined for Dice, found metric={self.metric!r}; use 'exact' or 'rma'")
+        if self.mode == "multilabel" and self.regions is not None:
             raise ValueError("regions are unions of exclusive classes; multilabel channels are regions already")
-        _check_independent(solver, assignment, smooth, _each(coherence))
-        if set(_each(presence)) == {"always"} and (min_peak is not None or empty_score is not None):
+        _check_independent(self.solver, self.assignment, self.smooth, _each(self.coherence))
+        is_always_there = set(_each(self.presence)) == {"always"}
+        if is_always_there and (self.min_peak is not None or self.empty_score is not None):
             raise ValueError(
                 "min_peak and empty_score say when a region is left empty, which one that is always there is not; "
                 "use presence='maybe', or leave them out"
             )
-        self.metric = metric
-        self.solver: Solver = solver
-        self.assignment: Assignment = assignment
-        self.coherence = coherence
-        self.presence = presence
-        self.min_peak = min_peak
-        self.regions = regions
-        self.mode: Mode = mode
-        self.smooth = smooth
-        self.empty_score = empty_score
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"RankSEGDecoder({settings})"
 
     def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "..."]:
         """Label map of a probability volume; see `decode`."""

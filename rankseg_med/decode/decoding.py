@@ -12,15 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
-from rankseg_med.decode.assignment.rules import (
-    FirstRound,
-    GainRule,
-    GreedyRule,
-    HighestInAnyRegion,
-    Rule,
-    highest,
-)
+from rankseg_med.decode.ascent import Contested, Landscape, Point
 from rankseg_med.decode.blocks import Blocks, Voxels, places, take
 from rankseg_med.decode.coherent_score import volume_quantile
 from rankseg_med.decode.decision import Decision, Threshold, best_threshold, may_lie_below
@@ -29,6 +21,14 @@ from rankseg_med.decode.kept import KeptVoxels, LevelPlaces
 from rankseg_med.decode.levels import LEVELS, lowest_probability_of
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.rules import (
+    FirstRound,
+    GainRule,
+    GreedyRule,
+    HighestInAnyRegion,
+    Rule,
+    highest,
+)
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.validation import SUM_TOLERANCE, ValueCheck
 from rankseg_med.decode.wanted import WantedVoxels
@@ -45,6 +45,10 @@ _LEAST_GAIN = 1e-7
 _WORTH_CLIMBING = 1e-5
 # Voxels of a volume in which all are counted.
 _SMALL_VOLUME = 1 << 14
+
+
+class _LeadsBelowFloor(Exception):  # noqa: N818 - a signal that the volume must be scanned again, without a floor
+    """What a scan has set aside as background beyond doubt matters after all."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,10 @@ def decode_blocks(
             "use assignment='ascent' for regions and for different metrics"
         )
     floor = floor_for(blocks)
-    decoded = _decode(_solve(Scan(blocks, regions, floor, check), objectives, assignment), assignment)
-    while decoded is None:
-        decoded = _decode(_solve(Scan(blocks, regions, 0), objectives, assignment), assignment)
-    return decoded
+    try:
+        return _decode(_solve(Scan(blocks, regions, floor, check), objectives, assignment), assignment)
+    except _LeadsBelowFloor:
+        return _decode(_solve(Scan(blocks, regions, 0), objectives, assignment), assignment)
 
 
 def floor_for(blocks: Blocks) -> int:
@@ -150,8 +154,12 @@ def _solve(scan: Scan, objectives: Sequence[Objective], assignment: Assignment) 
     return _Solved(scan, tuple(objectives), distributions, thresholds, published)
 
 
-def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " voxels"], tuple[Decision, ...]] | None:
-    """Label map and decisions; None if the scan has set aside what turns out to matter."""
+def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " voxels"], tuple[Decision, ...]]:
+    """Label map and decisions.
+
+    Raises:
+        _LeadsBelowFloor: The scan has set aside what turns out to matter.
+    """
     scan, regions = solved.scan, solved.scan.regions
     rules: dict[str, Rule] = {"argmax": highest if regions.are_classes else HighestInAnyRegion(regions)}
     published, background_limit = None, -torch.inf
@@ -159,7 +167,7 @@ def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " vo
         rules["greedy"] = published = _greedy_rule(solved)
         background_limit = published.background_limit
     if _threshold_may_lie_below_floor(solved) or (scan.certain_voxels and scan.lowest_certain < background_limit):
-        return None
+        raise _LeadsBelowFloor
     by_thresholds = _by_thresholds(solved)
     if assignment == "ascent":
         rules["thresholds"] = by_thresholds
@@ -185,10 +193,7 @@ def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " vo
     kept = _paint(labels, wanted, rules)
     scores = {name: kept[name].expected_scores(solved.distributions, solved.objectives) for name in rules}
     if assignment == "ascent" and solved.most_to_gain(scores["thresholds"]) > _WORTH_CLIMBING:
-        climbed = _climb(solved, contested, kept, by_thresholds)
-        if climbed is None:
-            return None
-        rule, wanted = climbed
+        rule, wanted = _climb(solved, contested, kept, by_thresholds)
         if rule is not by_thresholds:
             rules["ascent"] = rule
             kept |= _paint(labels, wanted, {"ascent": rule}, kept["thresholds"])
@@ -240,8 +245,12 @@ def _by_thresholds(solved: _Solved) -> GainRule:
 
 def _climb(
     solved: _Solved, contested: Contested, kept: Mapping[str, KeptVoxels], by_thresholds: GainRule
-) -> tuple[GainRule, WantedVoxels] | None:
-    """The best rule that the ascent finds and the voxels it may label; None if that leads below the floor."""
+) -> tuple[GainRule, WantedVoxels]:
+    """The best rule that the ascent finds and the voxels it may label.
+
+    Raises:
+        _LeadsBelowFloor: It may label voxels that the scan has set aside.
+    """
     share = _FIRST_SHARE
     while True:
         wanted = contested.wanted
@@ -249,7 +258,9 @@ def _climb(
         if not rule.reaches_below(wanted.limits):
             return rule, wanted
         if bool((wanted.limits <= solved.scan.lowest_assignable).all()):
-            return None if solved.scan.floor else (rule, wanted)
+            if solved.scan.floor:
+                raise _LeadsBelowFloor
+            return rule, wanted
         share *= _NEXT_SHARE
         contested = Contested(WantedVoxels(solved.scan, _limits(solved, share), wanted.background_limit))
         contested.note_all()

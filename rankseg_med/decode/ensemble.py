@@ -7,7 +7,7 @@ voxels go together, and so forgets that the members may disagree about the volum
 
 For a given volume $t$ the best mask still ranks voxels by a sum of what they gain under each member; for independent
 voxels and `rma` Dice, by the members' probabilities with weights $1 / (t + m_k + 1)$. So to the
-[`ascent`][rankseg_med.decode.assignment.ascent] every region of every member is a region of its own, a label gains by
+[`ascent`][rankseg_med.decode.ascent] every region of every member is a region of its own, a label gains by
 all that hold it, and gains and costs are computed anew where the rule leads.
 
 - Always: $J$ of the result is at least that of the mean's decoding, of each member's decoding, of argmax of the mean
@@ -35,8 +35,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment.ascent import Contested, Landscape, Point
-from rankseg_med.decode.assignment.rules import GainRule, Rule, highest
+from rankseg_med.decode.ascent import Contested, Landscape, Point
 from rankseg_med.decode.blocks import Blocks, Grid, TensorBlocks
 from rankseg_med.decode.coherent_score import volume_quantile
 from rankseg_med.decode.decision import Decoded
@@ -48,6 +47,7 @@ from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.rules import GainRule, Rule, highest
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.session import DecodeSession
 from rankseg_med.decode.validation import ValueCheck, check_layout

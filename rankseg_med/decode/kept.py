@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Float64, Int, Int64, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment.rules import membership_of
 from rankseg_med.decode.blocks import places
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.rules import membership_of
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,24 +12,22 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.assignment.rules import highest
 from rankseg_med.decode.decision import Decoded
-from rankseg_med.decode.session import SlabSession, Store
+from rankseg_med.decode.rules import highest
+from rankseg_med.decode.session import SlabSession
+from rankseg_med.decode.store import SlabStore, Store
 from rankseg_med.decode.validation import check_layout, check_values
 from rankseg_med.decode.workers import in_order, on_workers
 
 _BLOCK_VOXELS = 1 << 20
 
 
+@dataclass(frozen=True)
 class PointwiseDecoder(ABC):
     """A rule for voxels one by one: there is nothing to decide of a volume, and a session keeps labels alone."""
 
     exclusive: ClassVar[bool] = True
     """Whether classes exclude each other; else each channel gets a mask of its own."""
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
     @abstractmethod
     def rule(self, probabilities: Float[Tensor, "classes n"]) -> UInt8[Tensor, "..."]:
@@ -56,47 +55,34 @@ class PointwiseDecoder(ABC):
         store: Store = "memory",
         folder: Path | None = None,
         device: torch.device | str = "cpu",
-    ) -> PointwiseSession:
-        """Start a session that takes the volume slab by slab; as `RankSEGDecoder.open`."""
-        return PointwiseSession(self, num_classes, spatial_shape, axis=axis, store=store, folder=folder, device=device)
+    ) -> SlabSession:
+        """Start a session that takes the volume slab by slab; as `RankSEGDecoder.open`.
 
-
-class PointwiseSession(SlabSession):
-    """Collects labels slab by slab, a byte a voxel (and independent channel); made by `PointwiseDecoder.open`."""
-
-    def __init__(
-        self,
-        decoder: PointwiseDecoder,
-        num_classes: int,
-        spatial_shape: Sequence[int],
-        *,
-        axis: int = 0,
-        store: Store = "memory",
-        folder: Path | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self._decoder = decoder
-        super().__init__(
+        It keeps labels: a byte a voxel, or a voxel and independent channel.
+        """
+        return SlabSession(
             num_classes,
             spatial_shape,
             axis,
-            exclusive=decoder.exclusive,
-            channels=1 if decoder.exclusive else num_classes,
+            exclusive=self.exclusive,
+            channels=1 if self.exclusive else num_classes,
             dtype=torch.uint8,
+            keep=self._labels,
+            finish=self._finish,
             store=store,
             folder=folder,
             device=device,
         )
 
-    def _to_be_kept(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "channels *spatial"]:
-        return self._decoder.rule(probabilities.flatten(1)).reshape(-1, *probabilities.shape[1:])
+    def _labels(self, slab: Float[Tensor, "classes *slab"]) -> UInt8[Tensor, "channels *slab"]:
+        return self.rule(slab.flatten(1)).reshape(-1, *slab.shape[1:])
 
-    def _decode(self) -> Decoded:
-        # A file's mapping ends with the session; the label map goes on.
-        labels = self._values if self._file is None else self._values.clone()
-        return Decoded(labels[0] if self._decoder.exclusive else labels, ())
+    def _finish(self, store: SlabStore) -> Decoded:
+        labels = store.taken()
+        return Decoded(labels[0] if self.exclusive else labels, ())
 
 
+@dataclass(frozen=True)
 class ArgmaxDecoder(PointwiseDecoder):
     """The most probable class of every voxel: highest expected voxel accuracy. Ties go to the lowest class."""
 
@@ -105,6 +91,7 @@ class ArgmaxDecoder(PointwiseDecoder):
         return highest(probabilities)
 
 
+@dataclass(frozen=True)
 class AtHalfDecoder(PointwiseDecoder):
     """Every channel where it is more probable than not: what argmax is to exclusive classes. One half is outside."""
 
@@ -115,6 +102,7 @@ class AtHalfDecoder(PointwiseDecoder):
         return (probabilities > 0.5).to(torch.uint8)
 
 
+@dataclass(frozen=True)
 class ThresholdDecoder(PointwiseDecoder):
     """The most probable foreground class of every voxel where it reaches a threshold, background elsewhere.
 
@@ -124,10 +112,11 @@ class ThresholdDecoder(PointwiseDecoder):
         threshold: Threshold in (0, 1].
     """
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        if not 0 < threshold <= 1:
-            raise ValueError(f"threshold must lie in (0, 1], found {threshold}")
-        self.threshold = threshold
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold must lie in (0, 1], found {self.threshold}")
 
     def rule(self, probabilities: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Labels of voxels."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, runtime_checkable
@@ -16,15 +15,14 @@ from torch import Tensor
 from rankseg_med.decode.blocks import Blocks, Grid
 from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.levels import LEVELS, level_of
+from rankseg_med.decode.store import SlabStore, Store
 from rankseg_med.decode.validation import check_layout, check_values
-
-Store = Literal["memory", "disk"]
 
 # Levels are kept as int16, the type that every device computes with, shifted by half their range.
 _SHIFT = LEVELS // 2
 
 
-class SlabSession(ABC):
+class SlabSession:
     """Collects a volume slab by slab and turns it into a label map; made by a decoder's ``open``.
 
     Args:
@@ -32,11 +30,16 @@ class SlabSession(ABC):
         spatial_shape: Shape of the whole volume.
         axis: Spatial axis along which slabs follow each other.
         exclusive: Whether classes sum to one.
-        channels: How many values a voxel are kept...
+        channels: How many values of a voxel are kept...
         dtype: ... and of which type.
-        store: ``"memory"`` keeps them on ``device``, ``"disk"`` in a temporary file.
+        keep: Probabilities ``(classes, *slab)`` to what is kept of them, ``(channels, *slab)``.
+        finish: The store, full, to the decoded volume.
+        store: ``"memory"`` keeps values on ``device``, ``"disk"`` in a temporary file.
         folder: Folder of that file; by default the system's.
-        device: Where slabs are kept in memory.
+        device: Device where slabs are kept in memory.
+
+    Raises:
+        ValueError: No foreground class, no voxel, or no such axis.
     """
 
     def __init__(
@@ -48,41 +51,37 @@ class SlabSession(ABC):
         exclusive: bool,
         channels: int,
         dtype: torch.dtype,
+        keep: Callable[[Float[Tensor, "classes *slab"]], Shaped[Tensor, "channels *slab"]],
+        finish: Callable[[SlabStore], Decoded],
         store: Store,
         folder: Path | None,
         device: torch.device | str,
     ) -> None:
-        self.num_classes = num_classes
-        self.spatial_shape = torch.Size(spatial_shape)
-        self.axis = axis % len(self.spatial_shape) if self.spatial_shape else 0
-        self._exclusive = exclusive
         if (
             num_classes < 1 + exclusive
-            or not self.spatial_shape
-            or min(self.spatial_shape) < 1
-            or not -len(self.spatial_shape) <= axis < len(self.spatial_shape)
+            or not spatial_shape
+            or min(spatial_shape) < 1
+            or not -len(spatial_shape) <= axis < len(spatial_shape)
         ):
             raise ValueError(
                 "a session needs a foreground class, at least one voxel and an axis of the volume, "
                 f"found num_classes={num_classes}, spatial_shape={tuple(spatial_shape)}, axis={axis}"
             )
-        self._file = tempfile.NamedTemporaryFile(dir=folder, suffix=".levels") if store == "disk" else None  # noqa: SIM115
-        shape = torch.Size((channels, *self.spatial_shape))
-        if self._file is None:
-            self._values: Shaped[Tensor, "channels *spatial"] = torch.empty(shape, dtype=dtype, device=device)
-        else:
-            self._file.truncate(dtype.itemsize * shape.numel())
-            self._values = torch.from_file(self._file.name, shared=True, size=shape.numel(), dtype=dtype).reshape(shape)
-        self._filled = torch.zeros(self.spatial_shape[self.axis], dtype=torch.bool)
-        self._open = True
+        self.num_classes = num_classes
+        self.exclusive = exclusive
+        self.store = SlabStore(channels, spatial_shape, axis, dtype, place=store, folder=folder, device=device)
+        self._keep = keep
+        self._finish = finish
 
-    @abstractmethod
-    def _to_be_kept(self, probabilities: Float[Tensor, "classes *spatial"]) -> Shaped[Tensor, "channels *spatial"]:
-        """What of a slab is kept."""
+    @property
+    def spatial_shape(self) -> torch.Size:
+        """Shape of the whole volume."""
+        return self.store.spatial_shape
 
-    @abstractmethod
-    def _decode(self) -> Decoded:
-        """Decode what was kept of the whole volume."""
+    @property
+    def axis(self) -> int:
+        """Spatial axis along which slabs follow each other, from 0."""
+        return self.store.axis
 
     def __enter__(self) -> SlabSession:
         return self
@@ -103,24 +102,13 @@ class SlabSession(ABC):
             ValueError: The slab leaves the volume, has another shape than it says, overlaps what was added before, or
                 holds no probabilities; the session is as it was before.
         """
-        self._check_open()
-        length = self.spatial_shape[self.axis]
-        if slab.step not in (None, 1) or slab.start is None or slab.stop is None:
-            raise ValueError(f"a slab is slice(start, stop) without a step, found {slab}")
-        if not 0 <= slab.start < slab.stop <= length:
-            raise ValueError(f"a slab must lie within 0 to {length} of axis {self.axis}, found {slab}")
-        check_layout(probabilities, exclusive=self._exclusive)
-        expected = (self.num_classes, *self.spatial_shape)
-        expected = (*expected[: self.axis + 1], slab.stop - slab.start, *expected[self.axis + 2 :])
-        if tuple(probabilities.shape) != expected:
-            raise ValueError(
-                f"slab {slab.start}:{slab.stop} must have shape {expected}, found {tuple(probabilities.shape)}"
-            )
-        self._check_free(slab.start, self._filled[slab].nonzero())
-        check_values(probabilities, exclusive=self._exclusive)
-        target = self._values.narrow(self.axis + 1, slab.start, slab.stop - slab.start)
-        target.copy_(self._to_be_kept(probabilities))
-        self._filled[slab] = True
+        self.store.check_open()
+        check_layout(probabilities, exclusive=self.exclusive)
+        if len(probabilities) != self.num_classes:
+            raise ValueError(f"a slab must have {self.num_classes} classes, found shape {tuple(probabilities.shape)}")
+        self.store.check_room(slab, probabilities.shape[1:])
+        check_values(probabilities, exclusive=self.exclusive)
+        self.store.fill(slab, self._keep(probabilities))
 
     def merge(self, other: SlabSession) -> None:
         """Take over the slabs of another session of the same volume, such as another worker's.
@@ -128,16 +116,12 @@ class SlabSession(ABC):
         Raises:
             ValueError: The volumes differ, or both hold the same slices.
         """
-        self._check_open()
-        other._check_open()
-        mine, theirs = ((type(s).__name__, s.num_classes, s.spatial_shape, s.axis, s._exclusive) for s in (self, other))
+        mine, theirs = (
+            (s.num_classes, s.spatial_shape, s.axis, s.exclusive, s.store.values.dtype) for s in (self, other)
+        )
         if mine != theirs:
             raise ValueError(f"sessions to be merged must be of the same volume, found {mine} and {theirs}")
-        self._check_free(0, (self._filled & other._filled).nonzero())
-        slices = other._filled.nonzero().squeeze(1)
-        source = other._values.index_select(self.axis + 1, slices.to(other._values.device))
-        self._values.index_copy_(self.axis + 1, slices.to(self._values.device), source.to(self._values.device))
-        self._filled |= other._filled
+        self.store.merge(other.store)
 
     def finalize(self) -> Decoded:
         """Decode the volume and close the session.
@@ -146,7 +130,7 @@ class SlabSession(ABC):
             ValueError: Slices are missing; they are named.
         """
         self.check_complete()
-        decoded = self._decode()
+        decoded = self._finish(self.store)
         self.close()
         return decoded
 
@@ -156,29 +140,11 @@ class SlabSession(ABC):
         Raises:
             ValueError: Slices are missing; they are named.
         """
-        self._check_open()
-        if not bool(self._filled.all()):
-            missing = (~self._filled).nonzero().squeeze(1).tolist()
-            named = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-            raise ValueError(
-                f"{len(missing)} of {len(self._filled)} slices along axis {self.axis} are missing: {named}"
-            )
+        self.store.check_complete()
 
     def close(self) -> None:
         """Give the store back; a session left without `finalize` loses what it holds."""
-        if self._open:
-            self._open = False
-            self._values = torch.empty((0,))
-            if self._file is not None:
-                self._file.close()
-
-    def _check_open(self) -> None:
-        if not self._open:
-            raise ValueError("this session is closed: it was finalized already, or left")
-
-    def _check_free(self, start: int, taken: Tensor) -> None:
-        if len(taken):
-            raise ValueError(f"slice {start + int(taken[0])} along axis {self.axis} was added before")
+        self.store.close()
 
 
 @runtime_checkable
@@ -236,6 +202,8 @@ class DecodeSession(SlabSession):
             exclusive=exclusive,
             channels=num_classes - exclusive,
             dtype=torch.int16,
+            keep=partial(_levels, exclusive=exclusive),
+            finish=partial(_decoded, decoder),
             store=store,
             folder=folder,
             device=device,
@@ -243,15 +211,21 @@ class DecodeSession(SlabSession):
 
     def volumes(self) -> list[LevelBlocks]:
         """The volume as decoders read it: one of exclusive classes, or one per independent channel."""
-        channels = self._values.flatten(1)
-        return [LevelBlocks(channels)] if self._exclusive else [LevelBlocks(channel[None]) for channel in channels]
+        return _volumes(self.store, exclusive=self.exclusive)
 
-    def _to_be_kept(self, probabilities: Float[Tensor, "classes *spatial"]) -> Int[Tensor, "channels *spatial"]:
-        foreground = probabilities[1:] if self._exclusive else probabilities
-        return level_of(foreground.float()) - _SHIFT
 
-    def _decode(self) -> Decoded:
-        return self.decoder.decode_blocks(self.volumes(), self.spatial_shape)
+# Functions of their own, so that sessions travel to other processes.
+def _levels(probabilities: Float[Tensor, "classes *slab"], *, exclusive: bool) -> Int[Tensor, "channels *slab"]:
+    return level_of(probabilities[int(exclusive) :].float()) - _SHIFT
+
+
+def _decoded(decoder: BlocksDecoder, store: SlabStore) -> Decoded:
+    return decoder.decode_blocks(_volumes(store, exclusive=decoder.mode == "multiclass"), store.spatial_shape)
+
+
+def _volumes(store: SlabStore, *, exclusive: bool) -> list[LevelBlocks]:
+    channels = store.values.flatten(1)
+    return [LevelBlocks(channels)] if exclusive else [LevelBlocks(channel[None]) for channel in channels]
 
 
 class LevelBlocks(Blocks):

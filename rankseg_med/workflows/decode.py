@@ -258,7 +258,7 @@ def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDec
         raise InputError(
             "regions of a decoder are unions of exclusive classes; leave them out for channels that are regions already"
         )
-    return RankSEGDecoder(**{**vars(decoder), "mode": "multilabel"})
+    return replace(decoder, mode="multilabel")
 
 
 def _calibration(

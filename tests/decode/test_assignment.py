@@ -13,8 +13,7 @@ from rankseg import RankSEG as PublishedRankSEG
 from scipy.ndimage import zoom
 from scipy.signal import convolve
 
-from rankseg_med.decode import decoding
-from rankseg_med.decode.assignment import ascent
+from rankseg_med.decode import ascent, decoding
 from tests.decode.decoders import independent
 from tests.decode.oracles import overlap, score_of_every_mask
 

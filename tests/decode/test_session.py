@@ -80,7 +80,7 @@ def test_what_goes_wrong_is_named_and_loses_nothing():
             (slice(5, 9), probabilities[:, 5:9], "slice 5 along axis 0 was added before"),
             (slice(0, 6), probabilities[:, :6], "slice 0 along axis 0 was added before"),
             (slice(12, 16), probabilities[:, 10:], r"must lie within 0 to 14 of axis 0, found slice\(12, 16"),
-            (slice(6, 8), probabilities[:, 6:9], r"must have shape \(3, 2, 9, 11\), found \(3, 3, 9, 11\)"),
+            (slice(6, 8), probabilities[:, 6:9], r"must have spatial shape \(2, 9, 11\), found \(3, 9, 11\)"),
             (slice(6, 14, 2), probabilities[:, 6:10], "without a step"),
             (slice(6, 14), 9 * probabilities[:, 6:], "look like logits"),
             (slice(6, 14), probabilities[:, 6:] * torch.nan, "found NaN"),
@@ -119,7 +119,7 @@ def test_disk_store_leaves_no_file(tmp_path):
 
 def test_memory_is_two_bytes_a_voxel_and_foreground_class():
     session = independent().open(5, SHAPE)
-    assert session._values.nbytes == 2 * 4 * torch.Size(SHAPE).numel()
+    assert session.store.values.nbytes == 2 * 4 * torch.Size(SHAPE).numel()
 
 
 @pytest.mark.parametrize("store", ["memory", "disk"])

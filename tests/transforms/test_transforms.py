@@ -49,7 +49,7 @@ def test_options_reach_the_decoder():
     assert repr(RankSEGd("pred", metric="iou", **options).transform.decoder) == repr(RankSEGDecoder("iou", **options))
     per_region = RankSEG(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0).decoder
     assert repr(per_region) == repr(RankSEGDecoder(["dice", "iou"], regions=[[1, 2], [2]], empty_score=1.0))
-    with pytest.raises(TypeError, match="ArgmaxDecoder"):
+    with pytest.raises(TypeError, match="min_peak"):
         RankSEG("argmax", min_peak=0.7)
 
 

@@ -28,12 +28,12 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from rankseg_med.decode.assignment.rules import GainRule, membership_of
 from rankseg_med.decode.blocks import places, take
 from rankseg_med.decode.histogram import ProbabilityHistogram
 from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.levels import LEVELS, STEPS, by_step, level_of, step_of
 from rankseg_med.decode.objective import Objective
+from rankseg_med.decode.rules import GainRule, membership_of
 from rankseg_med.decode.wanted import WantedVoxels
 from rankseg_med.decode.workers import in_order
 

@@ -1,1 +1,0 @@
-"""Settling voxels that several regions want, or none."""
