@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +34,8 @@ from rankseg_med.transforms import own_errors_of_transforms
 
 Grid = Literal["native", "model"]
 Ensemble = Literal["mean", "decode"]
+
+_BYTES_PER_LEVEL = 2
 
 
 @dataclass(frozen=True)
@@ -133,15 +137,25 @@ class SegmentationModel:
         return preprocessed
 
     def predict(self, image: Float[MetaTensor, "channels *model"]) -> Predicted:
-        """Run the networks over a preprocessed image, slab by slab."""
+        """Run the networks over a preprocessed image, slab by slab.
+
+        What is kept of the probabilities stays on the device that they come from, where there is room, and is decoded
+        there; else it waits in main memory.
+        """
         grid = NativeGrid.of(image)
         shape = grid.native_shape if self.grid == "native" else grid.model_shape
-        sessions = []
+        levels = (len(self.networks) if self.ensemble == "decode" else 1) * self.num_classes * math.prod(shape)
+        sessions = list[SlabSession]()
+        device: torch.device | None = None
         for axis, slabs in self._streams(image, grid):
-            session = self.decoder.open(self.num_classes, shape, axis=axis, store=self.store, folder=self.store_folder)
+            first = next(slabs)
+            device = device or roomy_device(first.probabilities.device, _BYTES_PER_LEVEL * levels)
+            session = self.decoder.open(
+                self.num_classes, shape, axis=axis, store=self.store, folder=self.store_folder, device=device
+            )
             sessions.append(session)
-            for slab in slabs:
-                session.update(slice(slab.start, slab.stop), _calibrated(slab, self.calibration).probabilities.cpu())
+            for slab in chain([first], slabs):
+                session.update(slice(slab.start, slab.stop), _calibrated(slab, self.calibration).probabilities)
         return Predicted(tuple(sessions), grid)
 
     def probabilities(self, image: Path | Sequence[Path]) -> Float[Tensor, "classes *native"]:
@@ -194,6 +208,13 @@ class SegmentationModel:
                 yield grid.native_axis(axis), _on_native_grid(slabs, grid, axis)
             else:
                 yield axis, slabs
+
+
+def roomy_device(device: torch.device, nbytes: int) -> torch.device:
+    """Where so many bytes may stay: on the device they come from, or in main memory if half of what is free is less."""
+    if device.type == "cuda" and nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+        return device
+    return torch.device("cpu")
 
 
 def _calibrated(slab: Slab, calibration: Calibration | None) -> Slab:

@@ -82,8 +82,9 @@ class PseudoLabelling:
             if self.exports.soft_labels:
                 write_fractions(_probabilities_of(session), more_paths["soft"], study.image)
         if self.exports.confidence:
-            write_fractions(label.confidence.masked_fill(label.weight == 0, 0), more_paths["confidence"], study.image)
-        write_named(label.label_map, path, grid_of=study.image, names=self.label_names)
+            confidence = label.confidence.masked_fill(label.weight == 0, 0).cpu()
+            write_fractions(confidence, more_paths["confidence"], study.image)
+        write_named(label.label_map.cpu(), path, grid_of=study.image, names=self.label_names)
         details = {"calibration": self.calibration, "label_names": recorded(self.label_names)}
         return Written((path, *more_paths.values()), {**quality(label), **details})
 

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +10,7 @@ from monai.transforms import Compose, CropForegroundd, Invertd, Lambdad, Orienta
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder, decode_ensemble
 from rankseg_med.inference import InferenceError, SegmentationModel, StreamingInferer
+from rankseg_med.inference.model import roomy_device
 from rankseg_med.transforms import LoadStudyd
 
 OBLIQUE = nib.affines.from_matvec(
@@ -228,3 +230,27 @@ def test_a_real_ct_in_every_stored_orientation(shared_data, name, tmp_path):
         torch.testing.assert_close(probabilities, theirs, atol=1e-4, rtol=0)
         labels, expected = model(small).label_map, RankSEGDecoder()(theirs.clamp(0, 1))
         assert (labels == expected).float().mean() >= 0.9999
+
+
+def test_probabilities_stay_on_their_device_while_they_take_half_of_what_is_free(monkeypatch):
+    cuda = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000) if device == cuda else (0, 0))
+    assert roomy_device(cuda, 500) == cuda
+    assert roomy_device(cuda, 501) == torch.device("cpu")
+    assert roomy_device(torch.device("cpu"), 1 << 60) == torch.device("cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_label_map_of_a_network_on_a_gpu_is_the_one_on_the_cpu(tmp_path):
+    nib.save(smooth_image(), tmp_path / "image.nii.gz")
+    model = model_with(Orientationd("image", "RAS", labels=None))
+    on_gpu = replace(
+        model, networks=[model.networks[0].cuda()], inferer=StreamingInferer((8, 9, 10), axis=1, sw_device="cuda")
+    )
+    decoded = on_gpu(tmp_path / "image.nii.gz")
+    assert decoded.label_map.is_cuda
+    agree = (
+        decoded.label_map.cpu()
+        == replace(model, inferer=StreamingInferer((8, 9, 10), axis=1))(tmp_path / "image.nii.gz").label_map
+    )
+    assert agree.double().mean() > 0.999
