@@ -13,7 +13,7 @@ from rankseg_med.configuration.error import ConfigError, meant
 from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import is_plain
 from rankseg_med.decode import Store
-from rankseg_med.inference import Ensemble, Grid
+from rankseg_med.inference import DecodedGrid, Ensemble
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ RULES = {
         lambda value: _is_below_one(value) or (bool(_items(value)) and all(map(_is_below_one, _items(value)))),
     ),
     "inferer::sw_batch_size": _COUNT,
-    "grid": _one_of(get_args(Grid)),
+    "grid": _one_of(get_args(DecodedGrid)),
     "ensemble": _one_of(get_args(Ensemble)),
     "store": _one_of(get_args(Store)),
     "store_folder": Rule("the path of a folder, or null", lambda value: value is None or isinstance(value, str)),

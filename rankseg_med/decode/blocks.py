@@ -33,18 +33,18 @@ Voxels: TypeAlias = tuple[Int64[Tensor, " n"], Float[Tensor, "classes n"]]
 
 
 @dataclass(frozen=True)
-class Grid:
+class TileSpan:
     """Tiles of equal size, one behind the other, in a flat volume: a piece of it."""
 
     start: int
     count: int
     tile: int
 
-    def split(self, voxels: int) -> list[Grid]:
-        """The same tiles, in grids of about so many voxels each."""
+    def split(self, voxels: int) -> list[TileSpan]:
+        """The same tiles, in spans of about so many voxels each."""
         step = max(1, voxels // self.tile)
         return [
-            Grid(self.start + first * self.tile, min(step, self.count - first), self.tile)
+            TileSpan(self.start + first * self.tile, min(step, self.count - first), self.tile)
             for first in range(0, self.count, step)
         ]
 
@@ -70,35 +70,35 @@ class Blocks(ABC):
     device: torch.device
 
     @abstractmethod
-    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+    def tiles(self, span: TileSpan, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
         """Probabilities of some tiles, in at least single precision; they last until its thread reads on."""
 
-    def grids(self) -> list[Grid]:
+    def spans(self) -> list[TileSpan]:
         """The volume in pieces, the same ones whoever works on them: whole tiles, then what is left behind them."""
         whole, rest = divmod(self.num_voxels, TILE_VOXELS)
-        pieces = Grid(0, whole, TILE_VOXELS).split(_PIECE_VALUES // self.num_classes)
-        return [*pieces, Grid(self.num_voxels - rest, 1, rest)] if rest else pieces
+        pieces = TileSpan(0, whole, TILE_VOXELS).split(_PIECE_VALUES // self.num_classes)
+        return [*pieces, TileSpan(self.num_voxels - rest, 1, rest)] if rest else pieces
 
     def room(self, share: float) -> int:
         """Bytes for voxels that are kept: a share of the volume in single precision, or little."""
         return max(_LEAST_ROOM, int(share * self.num_voxels * self.num_classes * 4))
 
-    def runs(self, grid: Grid) -> Iterator[slice]:
-        """All tiles of a grid, as many at a time as the cache holds."""
-        step = max(1, _RUN_VALUES // (self.num_classes * grid.tile))
-        for first in range(0, grid.count, step):
-            yield slice(first, min(first + step, grid.count))
+    def runs(self, span: TileSpan) -> Iterator[slice]:
+        """All tiles of a span, as many at a time as the cache holds."""
+        step = max(1, _RUN_VALUES // (self.num_classes * span.tile))
+        for first in range(0, span.count, step):
+            yield slice(first, min(first + step, span.count))
 
     def parts(
-        self, grid: Grid, chosen: Bool[Tensor, " tiles"]
+        self, span: TileSpan, chosen: Bool[Tensor, " tiles"]
     ) -> Iterator[tuple[Int64[Tensor, " some"], Float[Tensor, "classes some tile"]]]:
         """Numbers and probabilities of the chosen tiles, as many at a time as one works on voxel by voxel."""
         numbers = places(chosen)
-        step = max(1, _PART_VALUES // (self.num_classes * grid.tile))
+        step = max(1, _PART_VALUES // (self.num_classes * span.tile))
         for some in torch.split(numbers, step) if len(numbers) else ():
             first, last = int(some[0]), int(some[-1])
             follow_each_other = last - first + 1 == len(some)
-            yield some, self.tiles(grid, slice(first, last + 1) if follow_each_other else some)
+            yield some, self.tiles(span, slice(first, last + 1) if follow_each_other else some)
 
     def buffer(self, some: int, tile: int) -> Float[Tensor, "classes some tile"]:
         """Room for some tiles, the same each time: large blocks given back one by one would break up the heap."""
@@ -123,9 +123,9 @@ class TensorBlocks(Blocks):
         self.dtype = torch.promote_types(probabilities.dtype, torch.float32)
         self.device = probabilities.device
 
-    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+    def tiles(self, span: TileSpan, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
         """Probabilities of some tiles; half precision is widened."""
-        tiles = grid.of(self.flat, which)
+        tiles = span.of(self.flat, which)
         return tiles if tiles.dtype == self.dtype else self.buffer(*tiles.shape[1:]).copy_(tiles)
 
 
@@ -136,9 +136,9 @@ class ChannelBlocks(TensorBlocks):
         super().__init__(channel[None])
         self.num_classes = 2
 
-    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "2 some tile"]:
+    def tiles(self, span: TileSpan, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "2 some tile"]:
         """Complement and probability of some tiles."""
-        (channel,) = grid.of(self.flat, which)
+        (channel,) = span.of(self.flat, which)
         probabilities = self.buffer(*channel.shape)
         probabilities[1].copy_(channel)
         probabilities[0].copy_(probabilities[1]).neg_().add_(1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rankseg_med.decode.blocks import Blocks, ChannelBlocks, TensorBlocks
 from rankseg_med.decode.decision import Decoded
-from rankseg_med.decode.decoding import Assignment, decode_blocks
+from rankseg_med.decode.decoding import Assignment, decode_classes
 from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.pointwise import ArgmaxDecoder
@@ -183,7 +183,7 @@ class RankSEGDecoder:
             spatial_shape: Shape of the label map.
             check: Looks for values that are no probabilities on the way (multiclass).
         """
-        pieces = len(volumes[0].grids())
+        pieces = len(volumes[0].spans())
         return on_workers(lambda: self._decode_blocks(volumes, spatial_shape, check), volumes[0].device, pieces)
 
     def _decode_blocks(self, volumes: Sequence[Blocks], spatial_shape: torch.Size, check: ValueCheck | None) -> Decoded:
@@ -191,12 +191,12 @@ class RankSEGDecoder:
             (blocks,) = volumes
             regions = Regions.of(blocks.num_classes, self.regions)
             objectives = self.objectives(len(regions.labels))
-            labels, decisions = decode_blocks(blocks, regions, objectives, self.assignment, check)
+            labels, decisions = decode_classes(blocks, regions, objectives, self.assignment, check)
             return Decoded(labels.reshape(spatial_shape), decisions)
         masks, decisions = [], ()
         for channel, (blocks, objective) in enumerate(zip(volumes, self.objectives(len(volumes)), strict=True)):
             # With one foreground class there is nothing to settle between classes: its threshold is the answer.
-            mask, (decision,) = decode_blocks(blocks, Regions.of(2, [[1]]), [objective], "ascent")
+            mask, (decision,) = decode_classes(blocks, Regions.of(2, [[1]]), [objective], "ascent")
             masks.append(mask.reshape(spatial_shape))
             decisions = (*decisions, replace(decision, labels=(channel,)))
         return Decoded(torch.stack(masks), decisions)

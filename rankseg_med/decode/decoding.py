@@ -81,7 +81,7 @@ class _Solved:
         return sum(best.expected_score for best in self.thresholds) / len(scores) - sum(scores) / len(scores)
 
 
-def decode_blocks(
+def decode_classes(
     blocks: Blocks,
     regions: Regions,
     objectives: Sequence[Objective],

@@ -36,11 +36,11 @@ from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.ascent import Contested, Landscape, Point
-from rankseg_med.decode.blocks import Blocks, Grid, TensorBlocks
+from rankseg_med.decode.blocks import Blocks, TensorBlocks, TileSpan
 from rankseg_med.decode.coherent_score import volume_quantile
 from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.decoder import RankSEGDecoder
-from rankseg_med.decode.decoding import decode_blocks, floor_for
+from rankseg_med.decode.decoding import decode_classes, floor_for
 from rankseg_med.decode.expected_score import Metric, rma_score
 from rankseg_med.decode.histogram import Distribution
 from rankseg_med.decode.kept import KeptVoxels
@@ -129,7 +129,7 @@ def _decode(
     spatial_shape: torch.Size,
     check: Callable[[], ValueCheck] | None = None,
 ) -> Decoded:
-    pieces = len(blocks[0].grids())
+    pieces = len(blocks[0].spans())
     return on_workers(lambda: _decode_members(blocks, decoder, spatial_shape, check), blocks[0].device, pieces)
 
 
@@ -141,8 +141,8 @@ def _decode_members(
 ) -> Decoded:
     regions = Regions.of(blocks[0].num_classes, decoder.regions)
     objectives = decoder.objectives(len(regions.labels))
-    own = [decode_blocks(member, regions, objectives, "ascent", check() if check else None)[0] for member in blocks]
-    mean, decisions = decode_blocks(_MemberBlocks(blocks, stacked=False), regions, objectives, "ascent")
+    own = [decode_classes(member, regions, objectives, "ascent", check() if check else None)[0] for member in blocks]
+    mean, decisions = decode_classes(_MemberBlocks(blocks, stacked=False), regions, objectives, "ascent")
     for floor in (floor_for(blocks[0]), 0):
         ensemble = _Ensemble(blocks, regions, objectives, floor)
         starts = [ensemble.evaluate(label_map) for label_map in (mean, *own, torch.zeros_like(mean))]
@@ -181,8 +181,8 @@ class _MemberBlocks(Blocks):
         self.num_classes = first.num_classes * (1 + len(members) if stacked else 1)
         self.num_voxels, self.dtype, self.device = first.num_voxels, first.dtype, first.device
 
-    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
-        members = torch.stack([member.tiles(grid, which) for member in self.members])
+    def tiles(self, span: TileSpan, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+        members = torch.stack([member.tiles(span, which) for member in self.members])
         return torch.cat([members.mean(0), members.flatten(0, 1)]) if self.stacked else members.mean(0)
 
 

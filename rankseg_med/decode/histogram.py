@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Grid, TensorBlocks, places
+from rankseg_med.decode.blocks import TensorBlocks, TileSpan, places
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.workers import in_order, on_workers
 
@@ -172,19 +172,19 @@ class ProbabilityHistogram:
         """
         blocks = TensorBlocks(probabilities)
 
-        def of_piece(grid: Grid) -> ProbabilityHistogram:
+        def of_piece(span: TileSpan) -> ProbabilityHistogram:
             histogram = cls.empty(blocks.num_classes, 0, blocks.device)
-            for _, tiles in blocks.parts(grid, torch.ones(grid.count, dtype=torch.bool, device=blocks.device)):
+            for _, tiles in blocks.parts(span, torch.ones(span.count, dtype=torch.bool, device=blocks.device)):
                 histogram.count(tiles.flatten(1))
             return histogram
 
         def of_volume() -> ProbabilityHistogram:
             histogram = cls.empty(blocks.num_classes, 0, blocks.device)
-            for piece in in_order(of_piece, blocks.grids()):
+            for piece in in_order(of_piece, blocks.spans()):
                 histogram.add_(piece)
             return histogram
 
-        return on_workers(of_volume, blocks.device, len(blocks.grids()))
+        return on_workers(of_volume, blocks.device, len(blocks.spans()))
 
     def count(self, voxels: Float[Tensor, "regions n"]) -> None:
         """Count further voxels, in place."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Grid, Voxels, is_batch, joined, number, places, take
+from rankseg_med.decode.blocks import TileSpan, Voxels, is_batch, joined, number, places, take
 from rankseg_med.decode.histogram import ProbabilityHistogram, TileSums
 from rankseg_med.decode.validation import ValueCheck
 
@@ -27,12 +27,12 @@ class TileLimits:
     """Tiles, and the extremes of what they hold.
 
     Attributes:
-        grid: The tiles.
+        span: The tiles.
         peaks: Highest probability of each region...
         background_lows: ... and lowest of background in each.
     """
 
-    grid: Grid
+    span: TileSpan
     peaks: Float[Tensor, "regions tiles"]
     background_lows: Float[Tensor, " tiles"]
 
@@ -46,7 +46,7 @@ class Piece:
 
     Args:
         scan: Scan of the volume, as far as it is known before.
-        grid: The piece.
+        span: The piece.
         check: Sees every tile, if given.
 
     Attributes:
@@ -58,14 +58,14 @@ class Piece:
 
     limits: TileLimits
 
-    def __init__(self, scan: Scan, grid: Grid, check: ValueCheck | None) -> None:
+    def __init__(self, scan: Scan, span: TileSpan, check: ValueCheck | None) -> None:
         self.rows = ProbabilityHistogram.empty(1 + len(scan.regions.labels), scan.floor, scan.blocks.device)
         self.certain_voxels = 0
         self.uncertain: list[Voxels] | None = []
         self._blocks, self._regions, self._lowest_uncertain = scan.blocks, scan.regions, scan.lowest_uncertain
         self._set_aside: list[TileSums] = []
-        room = self._blocks.room(_KEPT_SHARE * grid.count * grid.tile / self._blocks.num_voxels)
-        for positions, classes in joined(self._read(grid, check)):
+        room = self._blocks.room(_KEPT_SHARE * span.count * span.tile / self._blocks.num_voxels)
+        for positions, classes in joined(self._read(span, check)):
             self.rows.count(self._background_and_regions(classes))
             room -= positions.nbytes + classes.nbytes
             if self.uncertain is not None:
@@ -77,16 +77,16 @@ class Piece:
         """What the kept voxels take."""
         return sum(positions.nbytes + classes.nbytes for positions, classes in self.uncertain or ())
 
-    def _read(self, grid: Grid, check: ValueCheck | None) -> Iterator[Voxels]:
+    def _read(self, span: TileSpan, check: ValueCheck | None) -> Iterator[Voxels]:
         """The uncertain voxels. The others, and dense batches that would not be kept, are seen to on the way."""
-        lows, highs, sums = self._sum_up(grid)
-        self.limits = TileLimits(grid, sums.peaks[1:], lows[0])
+        lows, highs, sums = self._sum_up(span)
+        self.limits = TileLimits(span, sums.peaks[1:], lows[0])
         certain = self.limits.peaks.amax(0) < self._lowest_uncertain
         if check is not None:
             certain &= ~check.see(lows, highs)
-        self.certain_voxels += number(certain) * grid.tile
+        self.certain_voxels += number(certain) * span.tile
         self._set_aside.append(sums.where(certain))
-        for numbers, tiles in self._blocks.parts(grid, ~certain):
+        for numbers, tiles in self._blocks.parts(span, ~certain):
             if check is not None:
                 check.add_up(tiles)
             uncertain = self._uncertain_among(tiles)
@@ -94,13 +94,15 @@ class Piece:
                 self.rows.count(self._background_and_regions(tiles).flatten(1))
                 continue
             index = places(uncertain.flatten())
-            yield grid.positions(uncertain, numbers, index), take(tiles.flatten(1), index)
+            yield span.positions(uncertain, numbers, index), take(tiles.flatten(1), index)
 
-    def _sum_up(self, grid: Grid) -> tuple[Float[Tensor, "classes tiles"], Float[Tensor, "classes tiles"], TileSums]:
+    def _sum_up(
+        self, span: TileSpan
+    ) -> tuple[Float[Tensor, "classes tiles"], Float[Tensor, "classes tiles"], TileSums]:
         """Lowest and highest value of each class in each tile, and the sums of background and regions."""
         lows, highs, sums = [], [], []
-        for run in self._blocks.runs(grid):
-            tiles = self._blocks.tiles(grid, run)
+        for run in self._blocks.runs(span):
+            tiles = self._blocks.tiles(span, run)
             lows.append(tiles.amin(-1))
             if self._regions.are_classes:
                 sums.append(TileSums.of(tiles))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Blocks, Grid, Voxels, are_batch, concatenated
+from rankseg_med.decode.blocks import Blocks, TileSpan, Voxels, are_batch, concatenated
 from rankseg_med.decode.histogram import Distribution, ProbabilityHistogram
 from rankseg_med.decode.levels import LEVELS, lowest_probability_of
 from rankseg_med.decode.piece import Piece, TileLimits
@@ -107,7 +107,7 @@ class Scan:
         blocks = self.blocks
         room = blocks.room(_KEPT_SHARE)
         waiting: list[Voxels] = []
-        for piece in in_order(lambda grid: Piece(self, grid, check), blocks.grids()):
+        for piece in in_order(lambda span: Piece(self, span, check), blocks.spans()):
             self._rows.add_(piece.rows)
             self.certain_voxels += piece.certain_voxels
             self._limits.append(piece.limits)
@@ -126,7 +126,7 @@ class Scan:
         self, tiles: TileLimits, limits: Float[Tensor, " regions"], background_limit: float
     ) -> list[Iterable[Voxels]]:
         reached = tiles.reached(limits, background_limit)
-        parts = tiles.grid.split(_READ_AGAIN_VALUES // self.blocks.num_classes)
+        parts = tiles.span.split(_READ_AGAIN_VALUES // self.blocks.num_classes)
         chosen = torch.split(reached, [part.count for part in parts])
         return [_ReadAgain(self.blocks, part, some) for part, some in zip(parts, chosen, strict=True) if some.any()]
 
@@ -136,11 +136,11 @@ class _ReadAgain:
     """All voxels of the chosen tiles of a piece."""
 
     blocks: Blocks
-    grid: Grid
+    span: TileSpan
     chosen: Bool[Tensor, " tiles"]
 
     def __iter__(self) -> Iterator[Voxels]:
-        for numbers, some in self.blocks.parts(self.grid, self.chosen):
+        for numbers, some in self.blocks.parts(self.span, self.chosen):
             everywhere = torch.ones_like(some[0], dtype=torch.bool)
             index = torch.arange(everywhere.numel(), device=some.device)
-            yield self.grid.positions(everywhere, numbers, index), some.flatten(1)
+            yield self.span.positions(everywhere, numbers, index), some.flatten(1)

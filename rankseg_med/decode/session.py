@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Int16, Int64, Shaped
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Blocks, Grid
+from rankseg_med.decode.blocks import Blocks, TileSpan
 from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.levels import LEVELS, level_of
 from rankseg_med.decode.store import SlabStore, Store
@@ -237,9 +237,9 @@ class LevelBlocks(Blocks):
         self.dtype = torch.float32
         self.device = levels.device
 
-    def tiles(self, grid: Grid, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
+    def tiles(self, span: TileSpan, which: slice | Int64[Tensor, " some"]) -> Float[Tensor, "classes some tile"]:
         """Probabilities of some tiles."""
-        levels = grid.of(self.levels, which)
+        levels = span.of(self.levels, which)
         probabilities = self.buffer(*levels.shape[1:])
         foreground = probabilities[1:].copy_(levels).add_(_SHIFT).div_(LEVELS - 1)
         torch.sum(foreground, 0, out=probabilities[0])

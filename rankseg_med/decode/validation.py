@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Grid, TensorBlocks
+from rankseg_med.decode.blocks import TensorBlocks, TileSpan
 from rankseg_med.decode.workers import in_order, on_workers
 
 MAX_CLASSES = 256
@@ -71,13 +71,13 @@ def check_values(probabilities: Float[Tensor, "classes *spatial"], *, exclusive:
     """
     check, blocks = ValueCheck(exclusive=exclusive), TensorBlocks(probabilities)
 
-    def look_at(grid: Grid) -> None:
-        runs = (blocks.tiles(grid, run) for run in blocks.runs(grid))
+    def look_at(span: TileSpan) -> None:
+        runs = (blocks.tiles(span, run) for run in blocks.runs(span))
         lows, highs = zip(*((tiles.amin(-1), tiles.amax(-1)) for tiles in runs), strict=True)
-        for _, tiles in blocks.parts(grid, check.see(torch.cat(lows, 1), torch.cat(highs, 1))):
+        for _, tiles in blocks.parts(span, check.see(torch.cat(lows, 1), torch.cat(highs, 1))):
             check.add_up(tiles)
 
-    pieces = blocks.grids()
+    pieces = blocks.spans()
     on_workers(lambda: deque(in_order(look_at, pieces), maxlen=0), blocks.device, len(pieces))
     check.conclude()
 

@@ -32,7 +32,7 @@ from rankseg_med.inference.slab import Slab
 from rankseg_med.inference.streaming import StreamingInferer
 from rankseg_med.transforms import own_errors_of_transforms
 
-Grid = Literal["native", "model"]
+DecodedGrid = Literal["native", "model"]
 Ensemble = Literal["mean", "decode"]
 
 _BYTES_PER_LEVEL = 2
@@ -84,7 +84,7 @@ class SegmentationModel:
     inferer: StreamingInferer
     num_classes: int
     decoder: RankSEGDecoder | ArgmaxDecoder
-    grid: Grid = "native"
+    grid: DecodedGrid = "native"
     ensemble: Ensemble = "mean"
     network_calibrations: Sequence[Calibration] = ()
     calibration: Calibration | None = None

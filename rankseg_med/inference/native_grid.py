@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.slab import Slab
-from rankseg_med.inference.undoing import AxisOrigin, Grid
+from rankseg_med.inference.undoing import AxisOrigin, TracedGrid
 from rankseg_med.transforms import resample_slices
 
 # Values (classes times voxels) handed on at a time.
@@ -45,7 +45,7 @@ class NativeGrid:
         """
         shape = tuple(image.shape[1:])
         axes = tuple(AxisOrigin.untouched(axis, size) for axis, size in enumerate(shape))
-        grid = Grid(to_affine_nd(len(shape), image.affine.numpy()), axes)
+        grid = TracedGrid(to_affine_nd(len(shape), image.affine.numpy()), axes)
         for operation in reversed(image.applied_operations):
             grid = grid.before(operation)
         # Readers note the file's shape; what changes the grid without record shows here.

@@ -55,7 +55,7 @@ class AxisOrigin:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TracedGrid:
     """A voxel grid on the way back from the preprocessed volume to the file.
 
     Attributes:
@@ -71,7 +71,7 @@ class Grid:
         """Voxels per axis."""
         return tuple(axis.size for axis in self.axes)
 
-    def before(self, operation: Mapping[str, Any]) -> Grid:
+    def before(self, operation: Mapping[str, Any]) -> TracedGrid:
         """The grid before an operation that MONAI recorded.
 
         Raises:
@@ -93,7 +93,7 @@ class Grid:
             )
         return grid
 
-    def _undone(self, name: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> Grid:
+    def _undone(self, name: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> TracedGrid:
         if "cropped" in info:
             cropped = np.reshape(info["cropped"], (-1, 2))
             return self._shifted(-cropped[:, 0], np.array(self.shape) + cropped.sum(1), "zeros")
@@ -116,7 +116,7 @@ class Grid:
             "and AxisSpacing, Flip, crops, and pads"
         )
 
-    def _shifted(self, starts: np.ndarray, shape: np.ndarray, beyond: Beyond) -> Grid:
+    def _shifted(self, starts: np.ndarray, shape: np.ndarray, beyond: Beyond) -> TracedGrid:
         """Begin each axis at another of its voxels, also at one before the first."""
         shift = np.eye(len(self.axes) + 1)
         shift[:-1, -1] = starts
@@ -124,9 +124,9 @@ class Grid:
             axis.at(start + torch.arange(size, dtype=torch.float64), beyond)
             for axis, start, size in zip(self.axes, starts.tolist(), shape.tolist(), strict=True)
         )
-        return Grid(self.affine @ shift, tuple(axes))
+        return TracedGrid(self.affine @ shift, tuple(axes))
 
-    def _resampled(self, name: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> Grid:
+    def _resampled(self, name: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> TracedGrid:
         if info["padding_mode"] not in _BEYOND:
             raise InferenceError(
                 f"the preprocessing could not be undone: {name} must have a padding_mode of {', '.join(_BEYOND)}, "
@@ -147,15 +147,17 @@ class Grid:
                     f"the preprocessing could not be undone: {name} made a volume that covers its input's {shape}, but "
                     f"{self.shape} is left of it; crop with invertible transforms only"
                 )
-        return Grid(affine, tuple(axis.at(places, beyond) for axis, places in zip(self.axes, coordinates, strict=True)))
+        return TracedGrid(
+            affine, tuple(axis.at(places, beyond) for axis, places in zip(self.axes, coordinates, strict=True))
+        )
 
-    def _reoriented(self, original_affine: object) -> Grid:
+    def _reoriented(self, original_affine: object) -> TracedGrid:
         rank = len(self.axes)
         original = to_affine_nd(rank, np.asarray(original_affine, dtype=float))
         here, there = nib.io_orientation(self.affine), nib.io_orientation(original)
         return self._turned(nib.orientations.ornt_transform(here, there))
 
-    def _turned(self, orientation: np.ndarray) -> Grid:
+    def _turned(self, orientation: np.ndarray) -> TracedGrid:
         """Permute and flip axes.
 
         Args:
@@ -165,4 +167,4 @@ class Grid:
         for axis, (place, direction) in zip(self.axes, orientation, strict=True):
             backwards = torch.arange(axis.size, dtype=torch.float64).flip(0)
             axes[int(place)] = axis if direction > 0 else axis.at(backwards, "border")
-        return Grid(self.affine @ nib.orientations.inv_ornt_aff(orientation, self.shape), tuple(axes))
+        return TracedGrid(self.affine @ nib.orientations.inv_ornt_aff(orientation, self.shape), tuple(axes))

@@ -19,8 +19,8 @@ def voxel_runs(blocks: Blocks) -> Iterator[tuple[slice, Float[Tensor, "classes n
     Yields:
         Where voxels lie in the flat volume, and their class probabilities, which last until the next run.
     """
-    for grid in blocks.grids():
-        for run in blocks.runs(grid):
-            start = grid.start + run.start * grid.tile
-            probabilities = blocks.tiles(grid, run).flatten(1)
+    for span in blocks.spans():
+        for run in blocks.runs(span):
+            start = span.start + run.start * span.tile
+            probabilities = blocks.tiles(span, run).flatten(1)
             yield slice(start, start + probabilities.shape[1]), probabilities

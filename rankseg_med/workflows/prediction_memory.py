@@ -10,8 +10,7 @@ import nibabel as nib
 from monai.bundle import ConfigParser
 
 from rankseg_med.decode import Store
-from rankseg_med.inference import Ensemble
-from rankseg_med.inference import Grid as DecodedGrid
+from rankseg_med.inference import DecodedGrid, Ensemble
 from rankseg_med.studies import Grid
 from rankseg_med.transforms import spacing_made_by
 

@@ -136,11 +136,11 @@ class Watched(TensorBlocks):
         self.readers: set[int] = set()
         self.torch_threads: set[int] = set()
 
-    def tiles(self, grid, which):
+    def tiles(self, span, which):
         self.readers.add(threading.get_ident())
         self.torch_threads.add(torch.get_num_threads())
-        self.at(grid.start)
-        return super().tiles(grid, which)
+        self.at(span.start)
+        return super().tiles(span, which)
 
     def at(self, start: int) -> None:
         """What happens where a tile is read."""
@@ -233,7 +233,7 @@ def test_an_interrupted_decode_leaves_no_threads(threads):
     volume.at = interrupt
     with pytest.raises(KeyboardInterrupt):
         decode(volume)
-    assert len(pieces) < len(volume.grids()), "what had not begun must not begin"
+    assert len(pieces) < len(volume.spans()), "what had not begun must not begin"
     assert (torch.get_num_threads(), threads_of_a_fresh_thread()) == (2, 2)
 
 
