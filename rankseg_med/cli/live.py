@@ -23,7 +23,7 @@ from rankseg_med.cli.console import messages
 if TYPE_CHECKING:
     from rankseg_med.runs import CaseOutcome
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _BAR_WIDTH = 60
 _FIRST_RATE_AFTER_S = 60
@@ -74,14 +74,14 @@ class LiveRun:
             self._forget(outcome.case.case_id)
         case_id = outcome.case.case_id
         if outcome.status == "done":
-            log.info("%s: done in %.1f s (%s)", case_id, outcome.seconds, self._summary())
+            _log.info("%s: done in %.1f s (%s)", case_id, outcome.seconds, self._summary())
         elif outcome.status == "failed":
             # The report at the end says why, once.
-            log.error("%s: failed (%s)", case_id, self._summary())
+            _log.error("%s: failed (%s)", case_id, self._summary())
         elif outcome.status == "stale":
-            log.warning("%s: stale: %s", case_id, outcome.reason)
+            _log.warning("%s: stale: %s", case_id, outcome.reason)
         else:
-            log.debug("%s: done before", case_id)
+            _log.debug("%s: done before", case_id)
 
     def _forget(self, case_id: str) -> None:
         self._current = {place: entry for place, entry in self._current.items() if entry[0] != case_id}

@@ -19,7 +19,7 @@ from rankseg_med.cli.options import SetOption, known_device, parse_changes
 if TYPE_CHECKING:
     from rankseg_med.training import TrainingProgress
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def train_command(
@@ -71,7 +71,7 @@ def train_command(
         without_labels += find_studies(unlabelled)
     counts = len(training), len(without_labels), len(validation)
     if is_first_process():
-        log.info("training on %d labelled and %d unlabelled studies, validating on %d", *counts)
+        _log.info("training on %d labelled and %d unlabelled studies, validating on %d", *counts)
 
     # Ignite says what exception ends a training, and so does this program.
     logging.getLogger("ignite").addHandler(logging.NullHandler())
@@ -80,7 +80,7 @@ def train_command(
 
         def on_epoch(progress: TrainingProgress) -> None:
             dice = "" if progress.validation_dice is None else f", validation Dice {progress.validation_dice:.4f}"
-            log.info("epoch %d of %d: loss %.4f%s", progress.epoch, progress.epochs, progress.loss, dice)
+            _log.info("epoch %d of %d: loss %.4f%s", progress.epoch, progress.epochs, progress.loss, dice)
             advance(bar)
 
         is_complete = train(

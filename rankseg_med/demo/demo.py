@@ -19,7 +19,7 @@ from rankseg_med.runs import RunOptions, run_job
 from rankseg_med.studies import Study, find_studies
 from rankseg_med.workflows import PredictJob
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 DECODERS = {"argmax": "argmax", "RankSEG Dice": "dice"}
 """Name in tables and pictures to name in configs."""
@@ -69,7 +69,7 @@ def _predict_all(studies: Sequence[Study], job: PredictJob, decoder: str) -> Non
     for outcome in run_job(job, studies, RunOptions(overwrite=True)):
         if outcome.error is not None:
             raise RuntimeError(f"{outcome.case.case_id}: {outcome.reason}") from outcome.error
-        log.info("%s, %s: %s in %.1f s", outcome.case.case_id, decoder, outcome.status, outcome.seconds)
+        _log.info("%s, %s: %s in %.1f s", outcome.case.case_id, decoder, outcome.status, outcome.seconds)
 
 
 def _draw(study: Study, output: Path, label_names: Mapping[int, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rankseg_med.metrics import summarise
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def try_all(
         trials += [replace(trial, accepted=trial is best) for trial in tried]
         for trial in trials[-len(tried) :]:
             verdict = "accepted" if trial.accepted else "rejected"
-            log.info(
+            _log.info(
                 "%s: mean Dice %.4f to %.4f, %s", trial.step.description, trial.mean_before, trial.mean_after, verdict
             )
     return trials

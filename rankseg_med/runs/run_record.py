@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -166,4 +165,6 @@ class RunRecorder:
 
 def _peak_memory_bytes() -> int:
     """Linux gives kilobytes."""
+    import resource  # Unix alone has it
+
     return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
