@@ -31,7 +31,8 @@ from scipy import ndimage
 from side_by_side import peak_bytes, print_table, start_peak
 
 from rankseg_med.cleanup import keep_largest_component
-from rankseg_med.metrics import bounding_box, surface_distances
+from rankseg_med.masks import bounding_box
+from rankseg_med.metrics import surface_distances
 
 Masks: TypeAlias = np.ndarray
 """Prediction and reference, `(2, X, Y, Z)` boolean."""
@@ -73,7 +74,7 @@ def distances_of_medpy(masks: Masks, spacing_mm: list[float]) -> Values:
 
 def distances_of_medpy_cropped(masks: Masks, spacing_mm: list[float]) -> Values:
     """MedPy on the bounding box of the two masks."""
-    return distances_of_medpy(masks[:, *(bounding_box(*masks) or ())], spacing_mm)
+    return distances_of_medpy(masks[:, *bounding_box(*masks)], spacing_mm)
 
 
 def component_of_ours(masks: Masks, spacing_mm: list[float]) -> Values:
@@ -89,7 +90,7 @@ def component_of_monai(masks: Masks, spacing_mm: list[float]) -> Values:
 
 def fingerprint(mask: np.ndarray) -> Values:
     """Enough to tell whether two masks are the same component."""
-    box = bounding_box(mask) or ()
+    box = bounding_box(mask)
     return {"voxels": float(np.count_nonzero(mask)), "corner": float(sum(side.start for side in box))}
 
 
@@ -122,10 +123,10 @@ def make_masks(labels: Path) -> tuple[Masks, list[float]]:
     """Prediction and reference, and their spacing in mm."""
     image = nib.load(labels)
     reference = np.ascontiguousarray(np.asanyarray(image.dataobj) > 0)
-    box = bounding_box(reference)
-    if box is None:
+    if not reference.any():
         raise SystemExit(f"{labels} has no foreground to measure.")
     prediction = np.zeros_like(reference)
+    box = bounding_box(reference)
     prediction[box] = ndimage.binary_erosion(reference[box])
     return np.stack([np.roll(prediction, _SHIFT, (0, 1, 2)), reference]), [float(mm) for mm in image.header.get_zooms()]
 
@@ -166,7 +167,7 @@ def main() -> None:
             make_labels(labels)
         masks, spacing_mm = make_masks(labels)
         np.save(masks_file, masks)
-        box = masks[:, *(bounding_box(*masks) or ())]
+        box = masks[:, *bounding_box(*masks)]
         console.print(f"{labels.name} {masks.shape[1:]}, box of the masks {box.shape[1:]}, spacing {spacing_mm} mm")
         del masks, box
         for task in arguments.tasks:

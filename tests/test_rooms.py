@@ -10,6 +10,9 @@ from tests.conftest import REPOSITORY
 # The one needs torch, which the rest of its room does not; the other imports next to nothing, to be in charge early.
 OWN_FACES = {"rankseg_med.metrics.monai", "rankseg_med.cli.main"}
 
+# Modules beside the rooms that every room may import; they import nothing of ours.
+LEAVES = {"errors", "masks"}
+
 ROOMS = {
     "decode": set(),
     "cleanup": set(),
@@ -50,7 +53,7 @@ def graph() -> grimp.ImportGraph:
 
 def room_of(module: str) -> str | None:
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] not in {"__main__", "errors"} else None
+    return parts[1] if len(parts) > 1 and parts[1] not in {"__main__", *LEAVES} else None
 
 
 def test_every_folder_is_a_room_of_the_plan(graph):
@@ -67,6 +70,11 @@ def test_a_room_imports_only_what_the_plan_allows(graph, room):
         for imported in graph.find_modules_directly_imported_by(module):
             target = room_of(imported)
             assert target in {None, room} | ROOMS[room], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_imports_nothing_of_ours(graph, leaf):
+    assert not graph.find_modules_directly_imported_by(f"rankseg_med.{leaf}")
 
 
 @pytest.mark.parametrize("folder", ["rankseg_med", "pipelines", "benchmarks"])

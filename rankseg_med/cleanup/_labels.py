@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import cc3d
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt
+from jaxtyping import Bool, Shaped
+
+from rankseg_med.masks import count_neighbours
 
 Labels: TypeAlias = Sequence[int | Sequence[int]]
 """Labels, each on its own, and groups of labels that are one body, such as ``[1, 2]`` for an organ and its tumour."""
 
-_CC3D_NEIGHBOURS = {2: {1: 4, 2: 8}, 3: {1: 6, 2: 18, 3: 26}}
 
-
-def check_label_map(label_map: Shaped[np.ndarray, "..."]) -> None:
-    """Raise unless the label map has two or three axes (else ValueError) and holds integers (else TypeError)."""
-    if label_map.ndim not in _CC3D_NEIGHBOURS:
+def check_label_map(label_map: Shaped[np.ndarray, "..."], connectivity: int | None = None) -> None:
+    """Raise unless a label map holds integers (TypeError) and has 2 or 3 axes that allow the connectivity."""
+    if label_map.ndim not in (2, 3):
         raise ValueError(f"label_map must be (X, Y) or (X, Y, Z), found shape {label_map.shape}; drop channel axes")
     if not (np.issubdtype(label_map.dtype, np.integer) or label_map.dtype == np.bool_):
         raise TypeError(f"label_map must hold integers, found {label_map.dtype}; was a probability volume passed?")
+    count_neighbours(label_map.ndim, connectivity)
 
 
 def groups_of(labels: Labels | None, label_map: Shaped[np.ndarray, "*spatial"]) -> list[list[int]]:
@@ -44,34 +44,3 @@ def mask_of(label_map: Shaped[np.ndarray, "*spatial"], group: Sequence[int]) -> 
     for label in group[1:]:
         mask |= label_map == label
     return mask
-
-
-def bounding_box(image: Shaped[np.ndarray, "*spatial"]) -> tuple[slice, ...]:
-    """The smallest box outside of which a mask or label map is 0; of no extent if it is 0 everywhere."""
-    box = [slice(None)] * image.ndim
-    for axis in range(image.ndim):
-        others = tuple(other for other in range(image.ndim) if other != axis)
-        occupied = np.flatnonzero(image[tuple(box)].any(axis=others))
-        box[axis] = slice(int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else slice(0)
-    return tuple(box)
-
-
-def cc3d_connectivity(connectivity: int | None, ndim: int) -> int:
-    """Number of neighbours, as cc3d counts, of a connectivity as scikit-image counts; None is the largest.
-
-    Raises:
-        ValueError: Not from 1 to the number of axes.
-    """
-    connectivity = ndim if connectivity is None else connectivity
-    if connectivity not in _CC3D_NEIGHBOURS[ndim]:
-        raise ValueError(f"connectivity must be from 1 (faces) to {ndim} (corners), found {connectivity}")
-    return _CC3D_NEIGHBOURS[ndim][connectivity]
-
-
-def connected_components(mask: Bool[np.ndarray, "*spatial"], neighbours: int) -> UInt[np.ndarray, "*spatial"]:
-    """Number the connected components from 1, by the number of neighbours that `cc3d_connectivity` gives."""
-    # cc3d 4.1 splits components of views that are one voxel thick, and with corner neighbours it labels background of
-    # boolean images or fails on them.
-    image = np.ascontiguousarray(mask).view(np.uint8)
-    components: UInt[np.ndarray, "*spatial"] = cc3d.connected_components(image, connectivity=neighbours)
-    return components

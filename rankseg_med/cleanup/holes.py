@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Shaped
 
-from rankseg_med.cleanup._labels import (
-    Labels,
-    bounding_box,
-    cc3d_connectivity,
-    check_label_map,
-    connected_components,
-    groups_of,
-    mask_of,
-)
+from rankseg_med.cleanup._labels import Labels, check_label_map, groups_of, mask_of
+from rankseg_med.masks import bounding_box, connected_components
 
 
 def fill_holes(
@@ -40,13 +33,12 @@ def fill_holes(
         TypeError: Not an integer or boolean label map.
     """
     check_label_map(label_map)
-    neighbours = cc3d_connectivity(1, label_map.ndim)
     filled = label_map.copy()
     foreground = filled[bounding_box(label_map)]
     for group in groups_of(labels, foreground):
         # The margin joins all that reaches the border, so that is one component with the first voxel.
         outside = np.pad(~mask_of(foreground, group), 1, constant_values=True)
-        regions = connected_components(outside, neighbours)
+        regions = connected_components(outside, 1)
         hole = outside & (regions != regions.flat[0])
         hole = hole[(slice(1, -1),) * label_map.ndim]
         foreground[hole if overwrite else hole & (foreground == 0)] = group[0]

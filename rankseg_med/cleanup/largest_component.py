@@ -6,15 +6,8 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from rankseg_med.cleanup._labels import (
-    Labels,
-    bounding_box,
-    cc3d_connectivity,
-    check_label_map,
-    connected_components,
-    groups_of,
-    mask_of,
-)
+from rankseg_med.cleanup._labels import Labels, check_label_map, groups_of, mask_of
+from rankseg_med.masks import bounding_box, connected_components
 
 
 def keep_largest_component(
@@ -41,21 +34,22 @@ def keep_largest_component(
         ValueError: Other than two or three axes, an impossible connectivity, an empty group, or the background label.
         TypeError: Not an integer or boolean label map.
     """
-    check_label_map(label_map)
-    neighbours = cc3d_connectivity(connectivity, label_map.ndim)
+    check_label_map(label_map, connectivity)
     cleaned = label_map.copy()
     for group in groups_of(labels, label_map):
         mask = mask_of(label_map, group)
         box = bounding_box(mask)
-        _keep_largest(cleaned[box], mask[box], neighbours)
+        _keep_largest(cleaned[box], mask[box], connectivity)
     return cleaned
 
 
-def _keep_largest(cleaned: Shaped[np.ndarray, "*box"], mask: Bool[np.ndarray, "*box"], neighbours: int) -> None:
+def _keep_largest(
+    cleaned: Shaped[np.ndarray, "*box"], mask: Bool[np.ndarray, "*box"], connectivity: int | None
+) -> None:
     """Set to 0, in place, what belongs to the mask but not to its largest component."""
     if not mask.size:  # the label does not occur
         return
-    components = connected_components(mask, neighbours)
+    components = connected_components(mask, connectivity)
     sizes = cc3d.statistics(components, no_slice_conversion=True)["voxel_counts"][1:]
     if len(sizes) > 1:
         largest = sizes.argmax() + 1

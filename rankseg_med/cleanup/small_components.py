@@ -8,15 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Shaped
 
-from rankseg_med.cleanup._labels import (
-    Labels,
-    bounding_box,
-    cc3d_connectivity,
-    check_label_map,
-    connected_components,
-    groups_of,
-    mask_of,
-)
+from rankseg_med.cleanup._labels import Labels, check_label_map, groups_of, mask_of
+from rankseg_med.masks import bounding_box, connected_components
 
 # Spacings that come from an affine are rounded, and that must not decide about a component of just the minimum.
 _ROUNDING_VOXELS = 1e-3
@@ -50,19 +43,18 @@ def remove_small_components(
             connectivity, an empty group, or the background label.
         TypeError: Not an integer or boolean label map.
     """
-    check_label_map(label_map)
+    check_label_map(label_map, connectivity)
     if len(spacing_mm) != label_map.ndim or not all(0 < step < math.inf for step in spacing_mm):
         raise ValueError(f"spacing_mm must be {label_map.ndim} positive numbers, found {tuple(spacing_mm)}")
     if not 0 <= minimum_ml < math.inf:
         raise ValueError(f"minimum_ml must be a volume in millilitres, 0 or more, found {minimum_ml}")
-    neighbours = cc3d_connectivity(connectivity, label_map.ndim)
     voxel_ml = math.prod(spacing_mm) / 1000
     minimum_voxels = math.ceil(minimum_ml / voxel_ml - _ROUNDING_VOXELS)
     cleaned = label_map.copy()
     foreground = cleaned[bounding_box(label_map)]
     for group in groups_of(labels, foreground):
         mask = mask_of(foreground, group)
-        components = connected_components(mask, neighbours)[mask]
+        components = connected_components(mask, connectivity)[mask]
         mask[mask] = np.bincount(components)[components] < minimum_voxels
         foreground[mask] = 0
     return cleaned

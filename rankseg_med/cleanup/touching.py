@@ -7,15 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Shaped
 
-from rankseg_med.cleanup._labels import (
-    Labels,
-    bounding_box,
-    cc3d_connectivity,
-    check_label_map,
-    connected_components,
-    groups_of,
-    mask_of,
-)
+from rankseg_med.cleanup._labels import Labels, check_label_map, groups_of, mask_of
+from rankseg_med.masks import bounding_box, connected_components
 
 
 def keep_touching(
@@ -42,8 +35,7 @@ def keep_touching(
             a label that is to be kept by touching itself.
         TypeError: Not an integer or boolean label map.
     """
-    check_label_map(label_map)
-    neighbours = cc3d_connectivity(connectivity, label_map.ndim)
+    check_label_map(label_map, connectivity)
     (organ_group,) = groups_of([organ], label_map)
     cleaned = label_map.copy()
     foreground = cleaned[bounding_box(label_map)]
@@ -54,7 +46,7 @@ def keep_touching(
         mask = mask_of(foreground, group)
         # A component of the group touches the organ if and only if, joined with it, it has organ voxels: on the way
         # to one, the first voxel outside the component must be of the organ.
-        joined = connected_components(mask | organ_mask, neighbours)
+        joined = connected_components(mask | organ_mask, connectivity)
         has_organ = np.zeros(int(joined.max(initial=0)) + 1, dtype=bool)
         has_organ[joined[organ_mask]] = True
         mask[mask] = ~has_organ[joined[mask]]

@@ -15,7 +15,7 @@ from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.settings import Setting, label_maps
 from rankseg_med.evaluation.side_by_side import SideBySide
 from rankseg_med.executors import map_items
-from rankseg_med.metrics import bounding_box
+from rankseg_med.masks import bounding_box
 from rankseg_med.report import Picture, save_overlay
 from rankseg_med.studies import NnunetLabels, load_image
 
@@ -89,12 +89,10 @@ def _likely_foreground(case: DecodableCase) -> Real[np.ndarray, "X Y Z"]:
 
 
 def _box(maps: Sequence[UInt8[np.ndarray, "X Y Z"]], spacing_mm: Sequence[float]) -> tuple[slice, ...]:
-    """Around all structures, with a margin; everything where there are none."""
-    found = bounding_box(*maps)
-    if found is None:
-        return (slice(None),) * 3
+    """Around all structures, with a margin; there is one, or no setting would be worse than another."""
     margins = [round(_MARGIN_MM / step) for step in spacing_mm]
-    return tuple(slice(max(0, side.start - by), side.stop + by) for side, by in zip(found, margins, strict=True))
+    sides = zip(bounding_box(*maps), margins, strict=True)
+    return tuple(slice(max(0, side.start - by), side.stop + by) for side, by in sides)
 
 
 def _window(image: Real[np.ndarray, "X Y Z"]) -> tuple[float, float]:

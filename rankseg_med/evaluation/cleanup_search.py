@@ -26,7 +26,8 @@ from rankseg_med.configuration import (
 )
 from rankseg_med.evaluation.cleanup_trials import CleanupSearch, Step, try_all
 from rankseg_med.executors import map_items, open_pool
-from rankseg_med.metrics import bounding_box, dice, summarise
+from rankseg_med.masks import bounding_box
+from rankseg_med.metrics import dice, summarise
 from rankseg_med.studies import (
     StudyError,
     atomic_write,
@@ -170,7 +171,7 @@ def _load_case(
 ) -> tuple[UInt8[MetaTensor, "1 *box"], UInt8[np.ndarray, "*box"]]:
     """Both label maps, cut to the box around their structures: what lies outside takes no part in any step."""
     prediction, reference = load_label_map(prediction_file), load_label_map(reference_file)[0].numpy()
-    box = bounding_box(prediction[0].numpy(), reference) or (slice(0),) * 3
+    box = bounding_box(prediction[0].numpy(), reference)
     return prediction[(slice(None), *box)], reference[box]
 
 

@@ -23,7 +23,7 @@ from rankseg_med.evaluation.tuning_settings import (
     decoder_entry,
 )
 from rankseg_med.evaluation.tuning_task import SCORES, LabelledCase, Task
-from rankseg_med.metrics import bounding_box
+from rankseg_med.masks import bounding_box
 from rankseg_med.transforms import KeepLargestComponent
 from rankseg_med.workflows import cleaned, one_thread
 
@@ -124,7 +124,7 @@ class _Trials:
         self, labels: UInt8[np.ndarray, "X Y Z"], cleanup: Transform | None = None
     ) -> Float64[np.ndarray, "scores regions"]:
         # What lies outside of all structures takes no part.
-        box = bounding_box(labels, self.reference) or (slice(0, 1),) * 3
+        box = bounding_box(labels, self.reference)
         found = torch.from_numpy(np.ascontiguousarray(labels[box]))
         return self.task.scores(cleaned(found, cleanup, np.eye(4)).numpy(), self.reference[box])
 
@@ -151,7 +151,7 @@ def _soft_dice(
     masses: Sequence[float],
     task: Task,
 ) -> list[float]:
-    box = bounding_box(labels) or (slice(0, 1),) * 3
+    box = bounding_box(labels)
     return [
         soft_dice_of_sums(float(region[box][mask].sum(dtype=np.float64)), mass, int(mask.sum()))
         for region, mass, mask in zip(regions, masses, task.masks(labels[box]), strict=True)

@@ -6,7 +6,6 @@ the same numbers as a MONAI metric; it is not imported here because it needs tor
 """
 
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
-from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.metrics.case import RegionScores, score_label_maps
 from rankseg_med.metrics.catalogue import METRICS
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
@@ -43,7 +42,6 @@ __all__ = [
     "Surface",
     "SurfaceDistances",
     "bootstrap_interval",
-    "bounding_box",
     "compare_paired",
     "dice",
     "find_preset",

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Integer
 from scipy import ndimage
 
+from rankseg_med.masks import Box, bounding_box
 from rankseg_med.metrics._checks import check_same_shape, check_spacing
-from rankseg_med.metrics.boxes import Box, bounding_box, enclosing_box
 from rankseg_med.metrics.regions import Region
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
 from rankseg_med.metrics.volume import volume_ml
@@ -72,7 +72,7 @@ def score_label_maps(
     scores = []
     for region in regions:
         occupied = [boxes[label] for label in region.labels if label in boxes]
-        box = enclosing_box(*occupied) if occupied else (slice(0),) * prediction.ndim
+        box = _around(*occupied) if occupied else (slice(0),) * prediction.ndim
         predicted, expected = region.mask(prediction[box]), region.mask(reference[box])
         values = score_masks(
             predicted,
@@ -91,8 +91,6 @@ def _label_boxes(
 ) -> dict[int, Box]:
     """Label to the box around it in both label maps; labels that occur in neither are left out."""
     foreground = bounding_box(prediction, reference)
-    if foreground is None:
-        return {}
     boxes: dict[int, Box] = {}
     for label_map in (prediction, reference):
         # find_objects is slow on images in Fortran order, which NIfTI files have.
@@ -100,5 +98,10 @@ def _label_boxes(
         for label, box in enumerate(found, start=1):
             if box is not None:
                 placed = tuple(slice(s.start + f.start, s.stop + f.start) for s, f in zip(box, foreground, strict=True))
-                boxes[label] = enclosing_box(placed, boxes[label]) if label in boxes else placed
+                boxes[label] = _around(placed, boxes[label]) if label in boxes else placed
     return boxes
+
+
+def _around(*boxes: Box) -> Box:
+    """The smallest box around all of the boxes, of which there is at least one."""
+    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))

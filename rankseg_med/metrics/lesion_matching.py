@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
-from jaxtyping import Bool, Int, Integer, UInt
+from jaxtyping import Int, Integer
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
-
-_CC3D_NEIGHBOURS = {2: {1: 4, 2: 8}, 3: {1: 6, 2: 18, 3: 26}}
 
 
 @dataclass(frozen=True)
@@ -28,39 +25,6 @@ class LesionMatch:
     iou: float
 
 
-def label_lesions(mask: Bool[np.ndarray, "..."], connectivity: int | None = None) -> UInt[np.ndarray, "..."]:
-    """Number the connected components of a mask.
-
-    Args:
-        mask: boolean ``(X, Y, Z)`` or ``(X, Y)``; may be empty.
-        connectivity: largest number of axes along which neighbours may differ, as in scikit-image: 1 for faces (6
-            neighbours in 3-D, as LiTS counts), up to the number of axes (the default; 26) for corners too.
-
-    Returns:
-        An array of the mask's shape: 0 is background, lesions are numbered from 1 without gaps.
-
-    Raises:
-        TypeError: the mask is not boolean.
-        ValueError: the mask has other than two or three axes, or the connectivity does not fit them.
-    """
-    if mask.dtype != np.bool_:
-        raise TypeError(f"The mask must be boolean, got dtype {mask.dtype}. Select one class first: label_map == 2.")
-    if mask.ndim not in _CC3D_NEIGHBOURS:
-        raise ValueError(f"The mask must have 2 or 3 spatial axes, got shape {mask.shape}. Drop channel axes.")
-    connectivity = mask.ndim if connectivity is None else connectivity
-    if connectivity not in _CC3D_NEIGHBOURS[mask.ndim]:
-        raise ValueError(
-            f"connectivity must be from 1 (faces) to {mask.ndim} (corners), got {connectivity}. "
-            "For 6 neighbours in 3-D pass 1, for 26 pass 3."
-        )
-    neighbours = _CC3D_NEIGHBOURS[mask.ndim][connectivity]
-    # cc3d 4.1 splits components of views that are one voxel thick, and with corner neighbours it labels background of
-    # boolean images or fails on them.
-    image = np.ascontiguousarray(mask).view(np.uint8)
-    components: UInt[np.ndarray, "..."] = cc3d.connected_components(image, connectivity=neighbours)
-    return components
-
-
 def match_lesions(
     prediction: Integer[np.ndarray, "..."], reference: Integer[np.ndarray, "..."], iou_threshold: float = 0.0
 ) -> list[LesionMatch]:
@@ -71,7 +35,7 @@ def match_lesions(
     one.
 
     Args:
-        prediction: components numbered from 1 without gaps, 0 is background, as `label_lesions` gives them.
+        prediction: components numbered from 1 without gaps, 0 is background, as `connected_components` gives them.
         reference: the same for the reference, of the same shape.
         iou_threshold: in [0, 1): only pairs whose IoU is greater may match.
 
@@ -101,6 +65,6 @@ def match_lesions(
 
 
 def lesion_sizes(components: Integer[np.ndarray, "..."]) -> Int[np.ndarray, " lesions"]:
-    """Number of voxels of each component of a map of `label_lesions`, in the order of their numbers."""
+    """Number of voxels of each component of a map of `connected_components`, in the order of their numbers."""
     # Counting the background too would cost 8 bytes for every voxel of it.
     return np.bincount(components[components > 0])[1:]

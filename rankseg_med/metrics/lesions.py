@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool
 
+from rankseg_med.masks import bounding_box, connected_components
 from rankseg_med.metrics._checks import check_masks, check_spacing
-from rankseg_med.metrics.boxes import bounding_box
-from rankseg_med.metrics.lesion_matching import label_lesions, lesion_sizes, match_lesions
+from rankseg_med.metrics.lesion_matching import lesion_sizes, match_lesions
 
 SIZE_EDGES_ML = (0.5, 4.0)
 """Between small, medium and large lesions: about 1 and 2 cm in diameter."""
@@ -184,7 +184,7 @@ def score_lesions(
         spacing_mm: distance of neighbouring voxels along each axis, in mm.
         iou_threshold: in [0, 1): pairs match only if their IoU is greater. 0 takes any overlap, 0.5 is the usual rule
             of panoptic quality.
-        connectivity: largest number of axes along which neighbours may differ, see `label_lesions`.
+        connectivity: largest number of axes along which neighbours may differ, see `connected_components`.
 
     Returns:
         Every lesion of either side with its volume and what it is matched to.
@@ -195,9 +195,9 @@ def score_lesions(
     """
     check_masks(prediction, reference)
     check_spacing(spacing_mm, prediction.ndim)
-    box = bounding_box(prediction, reference) or (slice(0),) * prediction.ndim
-    predicted = label_lesions(prediction[box], connectivity)
-    expected = label_lesions(reference[box], connectivity)
+    box = bounding_box(prediction, reference)
+    predicted = connected_components(prediction[box], connectivity)
+    expected = connected_components(reference[box], connectivity)
     voxel_ml = math.prod(spacing_mm) / 1000
     prediction_lesions = [Lesion(float(size * voxel_ml)) for size in lesion_sizes(predicted)]
     reference_lesions = [Lesion(float(size * voxel_ml)) for size in lesion_sizes(expected)]

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from rankseg_med.masks import bounding_box
 from rankseg_med.metrics._checks import check_same_shape, check_spacing
-from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.metrics.case import RegionScores
 from rankseg_med.metrics.empty import EMPTY_POLICIES
 from rankseg_med.metrics.lits_detection import Detection, detect_as_official, detect_one_to_one
@@ -105,7 +105,7 @@ def score_lits_case(
     check_spacing(spacing_mm, prediction.ndim)
     if not (reference >= 1).any():
         raise ValueError("LiTS scores need a liver, labels 1 or 2, in every reference, got one without; is it LiTS?")
-    box = bounding_box(prediction, reference) or ()
+    box = bounding_box(prediction, reference)
     image_shape, prediction, reference = prediction.shape, prediction[box], reference[box]
     liver = (prediction >= 1, reference >= 1)
     lesion = (prediction == 2, reference == 2)

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import ndimage
 
-from rankseg_med.metrics.lesion_matching import label_lesions, match_lesions
+from rankseg_med.masks import connected_components
+from rankseg_med.metrics.lesion_matching import match_lesions
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def detect_one_to_one(
         reference: reference lesions of the same shape; may be empty.
         min_iou: in [0, 1); IoU must be greater.
     """
-    predicted, expected = label_lesions(prediction, 1), label_lesions(reference, 1)
+    predicted, expected = connected_components(prediction, 1), connected_components(reference, 1)
     matches = match_lesions(predicted, expected, min_iou)
     pairs = tuple((predicted == match.prediction, expected == match.reference) for match in matches)
     return Detection(int(predicted.max(initial=0)), int(expected.max(initial=0)), len(matches), pairs)

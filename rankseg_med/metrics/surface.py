@@ -29,8 +29,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 from scipy import ndimage
 
+from rankseg_med.masks import bounding_box
 from rankseg_med.metrics._checks import check_masks, check_spacing, check_tolerance
-from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.metrics.surfels import is_surfel, neighbourhood_codes, surfel_areas_mm2
 
 Surface: TypeAlias = Literal["voxels", "voxels18", "surfels"]
@@ -178,7 +178,7 @@ def surface_distances(
     check_masks(prediction, reference)
     check_spacing(spacing_mm, prediction.ndim)
     # All that lies outside this box is background in both masks, so cutting there changes no surface.
-    box = bounding_box(prediction, reference) or ()
+    box = bounding_box(prediction, reference)
     cut = {"prediction": prediction[box], "reference": reference[box]}
     if empty := [name for name, mask in cut.items() if not mask.any()]:
         raise ValueError(

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from scipy import ndimage
 
+from rankseg_med.masks import bounding_box
 from rankseg_med.studies import atomic_write
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; without their black.
@@ -67,7 +67,9 @@ def save_overlay(
         label: _PALETTE[i % len(_PALETTE)] for i, label in enumerate(sorted(label for label in label_names if label))
     }
     slices = _most_telling_slices(image.shape, label_maps.values())
-    box = _box_worth_showing(image > window_hu[0], label_maps.values())
+    box = bounding_box(image > window_hu[0], *label_maps.values())
+    if not box[0].stop:
+        box = tuple(slice(0, size) for size in image.shape)
     size_mm = [(side.stop - side.start) * spacing for side, spacing in zip(box, spacing_mm, strict=True)]
 
     figure, panels = _lay_out(size_mm, columns=len(label_maps), title=title)
@@ -130,13 +132,6 @@ def _most_telling_slices(shape: tuple[int, ...], label_maps: Iterable[np.ndarray
         return [size // 2 for size in shape]
     present: Bool[np.ndarray, "_X _Y _Z"] = np.logical_or.reduce([labels == highest for labels in maps])
     return [int(present.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) for axis in range(3)]
-
-
-def _box_worth_showing(visible: np.ndarray, label_maps: Iterable[np.ndarray]) -> tuple[slice, ...]:
-    """The smallest box around the visible and the labelled voxels; everything where there are none."""
-    shown = np.logical_or.reduce([visible, *(labels > 0 for labels in label_maps)])
-    boxes = ndimage.find_objects(shown.astype(np.uint8))
-    return boxes[0] if boxes else tuple(slice(0, size) for size in shown.shape)
 
 
 def _lay_out(size_mm: Sequence[float], columns: int, title: str | None) -> tuple[Figure, np.ndarray]:

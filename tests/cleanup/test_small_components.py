@@ -75,7 +75,7 @@ def test_nothing_to_remove():
         ({"minimum_ml": -1.0}, ValueError, "minimum_ml must be a volume in millilitres"),
         ({"minimum_ml": math.nan}, ValueError, "minimum_ml must be a volume in millilitres"),
         ({"labels": [0]}, ValueError, "must be positive"),
-        ({"connectivity": 26}, ValueError, "found 26"),
+        ({"connectivity": 26}, ValueError, "got 26"),
     ],
 )
 def test_wrong_input_is_named(arguments, error, message):

@@ -6,8 +6,8 @@ import pytest
 from scipy import ndimage
 from surface_distance import compute_surface_dice_at_tolerance, compute_surface_distances
 
+from rankseg_med.masks import bounding_box
 from rankseg_med.metrics import find_preset, score_label_maps
-from rankseg_med.metrics.boxes import bounding_box
 from rankseg_med.metrics.lits import score_lits_case, summarise_lits
 from tests.metrics.lits_restated import detect, results, segmentation_scores, voxels
 

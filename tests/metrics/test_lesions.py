@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from rankseg_med.metrics.lesion_matching import label_lesions, match_lesions
+from rankseg_med.metrics.lesion_matching import match_lesions
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
 
 MM = (1.0, 1.0, 1.0)
@@ -192,12 +192,6 @@ def test_padding_flips_and_axis_order_change_nothing(pair, data):
         np.testing.assert_allclose(sorted(found), sorted(expected))
 
 
-def test_connectivity():
-    corners = np.zeros((3, 3, 3), dtype=bool)
-    corners[0, 0, 0] = corners[1, 1, 1] = corners[1, 1, 2] = True
-    assert [label_lesions(corners, connectivity).max() for connectivity in (1, 2, 3, None)] == [2, 2, 1, 1]
-
-
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -224,9 +218,5 @@ def test_size_edges_must_rise(edges_ml):
 
 @pytest.mark.usefixtures("wrong_types")
 def test_the_parts_check_their_arguments_too():
-    with pytest.raises(TypeError, match="must be boolean, got dtype uint8"):
-        label_lesions(np.ones((2, 2), np.uint8))
-    with pytest.raises(ValueError, match="2 or 3 spatial axes"):
-        label_lesions(np.ones((1, 2, 2, 2), bool))
     with pytest.raises(ValueError, match="one shape"):
         match_lesions(np.ones((2, 2), np.uint8), np.ones((2, 3), np.uint8))
