@@ -24,7 +24,7 @@ from pseudo_label_quality import LABELLERS
 
 from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.decode import DecoderName, make_decoder
-from rankseg_med.metrics import Scoring, compare_paired, label_regions, score_label_maps
+from rankseg_med.metrics import Scoring, compare_paired, find_metric, label_regions, score_label_maps
 from rankseg_med.studies import Study
 
 SCORES, PSEUDO_LABELS = "scores.json", "pseudo_labels.json"
@@ -123,10 +123,10 @@ def _difference(before: Mapping[int, Scores], after: Mapping[int, Scores], metri
 
     a, b = by_case_and_seed(before), by_case_and_seed(after)
     patients = {key: key.rpartition("/")[0] for key in a | b}
-    compared = compare_paired(a, b, higher_is_better=not metric.endswith("_mm"), patients=patients)
+    compared = compare_paired(a, b, metric, patients=patients)
     low, high = (_shown(metric, bound, "+") for bound in compared.interval)
     return compared.mean_difference, f"{_shown(metric, compared.mean_difference, '+')} ({low} to {high})"
 
 
 def _shown(metric: str, value: float, sign: str = "") -> str:
-    return f"{value:{sign}.2f}" if metric.endswith("_mm") else f"{100 * value:{sign}.2f}"
+    return f"{value:{sign}.2f}" if find_metric(metric).unit else f"{100 * value:{sign}.2f}"

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def compare_command(
     run_a: Annotated[Path, typer.Argument(help="Folder that `evaluate --output` wrote: the run compared with.")],
     run_b: Annotated[Path, typer.Argument(help="The same of the run in question.")],
-    metric: Annotated[list[str] | None, typer.Option(help="Column of scores.csv; repeatable. Default: dice.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric, a column of scores.csv; repeatable. Default: dice.")
+    ] = None,
     patients: PatientsOption = None,
     threshold: Annotated[
         list[float] | None,
@@ -68,12 +70,10 @@ def _table(comparisons: Sequence[RegionComparison]) -> Table:
 
 
 def _cells(comparison: RegionComparison) -> list[str]:
+    from rankseg_med.metrics import find_metric
+
     result = comparison.result
-    digits = 2 if comparison.metric.endswith("_mm") else 4
-
-    def number(value: float, sign: str = "") -> str:
-        return "-" if math.isnan(value) else f"{value:{sign}.{digits}f}"
-
+    number = find_metric(comparison.metric).shown
     low, high = (number(bound, "+") for bound in result.interval)
     extremes = [
         f"{escape(case.case_id)} {number(case.difference, '+')}"

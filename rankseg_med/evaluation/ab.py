@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.decode import Metric, Presence
-from rankseg_med.evaluation.ab_document import NAMES, document_of
+from rankseg_med.evaluation.ab_document import document_of
 from rankseg_med.evaluation.ab_pictures import draw_worst
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.evaluation.files import write_scores
@@ -18,7 +18,7 @@ from rankseg_med.evaluation.side_by_side import SideBySide, set_side_by_side
 from rankseg_med.evaluation.unseen import check_unseen
 from rankseg_med.evaluation.verdict import Verdict, decide
 from rankseg_med.executors import open_pool
-from rankseg_med.metrics import EmptyPolicy, Region, Scoring
+from rankseg_med.metrics import METRICS, EmptyPolicy, Region, Scoring, find_metric
 from rankseg_med.report import Document, Picture, as_html, as_markdown
 from rankseg_med.studies import NnunetLabels, atomic_folder, check_new_folder, write_json
 
@@ -84,11 +84,11 @@ def run_ab(
     settings = settings_of(structures, metric=metric, presence=presence, overlay=overlay)
     regions = tuple(Region(name, labels) for name, labels in structures.names.items())
     wanted = {"dice", _SCORE[metric], *_SURFACES, *(_SCORE[one] for setting in settings for one in setting.metrics)}
-    scoring = Scoring(tuple(name for name in NAMES if name in wanted), empty_policy=EmptyPolicy.named(empty_policy))
+    scoring = Scoring(tuple(name for name in METRICS if name in wanted), empty_policy=EmptyPolicy.named(empty_policy))
     with open_pool(workers) if workers > 1 else nullcontext() as pool:
         result = set_side_by_side(cases, settings, regions, scoring, metric=_SCORE[metric], pool=pool, on_case=on_case)
         words = {setting.name: setting.words for setting in settings}
-        verdict = decide(result.changes_of(result.summary, result.metric), words, NAMES[result.metric])
+        verdict = decide(result.changes_of(result.summary, result.metric), words, find_metric(result.metric).heading)
         notes = [*(f"{setting.name}: {setting.made_of}" for setting in settings), *([warning] if warning else [])]
         with atomic_folder(output) as folder:
             pictures, faults = draw_worst(cases, settings, structures, result, folder / "pictures", pool=pool)

@@ -9,17 +9,9 @@ from rankseg_med.evaluation.groups import ALL
 from rankseg_med.evaluation.settings import ARGMAX
 from rankseg_med.evaluation.side_by_side import MEAN, POINTS, WORST, SideBySide
 from rankseg_med.evaluation.verdict import Verdict, worse
-from rankseg_med.metrics import PairedComparison
+from rankseg_med.metrics import PairedComparison, find_metric
 from rankseg_med.report import Document, Picture, TextTable
 
-NAMES = {
-    "dice": "Dice",
-    "jaccard": "IoU",
-    "surface_dice": "surface Dice",
-    "hd95_mm": "HD95 in mm",
-    "assd_mm": "ASSD in mm",
-}
-"""Metrics that reports know, in their order."""
 _TITLE = "Decoding, side by side"
 
 
@@ -38,7 +30,7 @@ def _tables(result: SideBySide) -> Iterator[TextTable]:
 
 
 def _score_table(result: SideBySide, metric: str) -> TextTable:
-    name, unit = NAMES[metric], "mm" if metric.endswith("_mm") else "points"
+    name, unit = _name(metric), find_metric(metric).unit or "points"
     rows = []
     for structure in result.structures:
         changes = result.changes_of(structure, metric)
@@ -52,7 +44,7 @@ def _score_table(result: SideBySide, metric: str) -> TextTable:
             )
             for setting, change in changes.items()
         ]
-    by_points = [f"better/worse\nby > {100 * points:g}" for points in POINTS]
+    by_points = [f"better/worse\nby > {points}" for points in POINTS]
     return TextTable(
         f"Mean {name}",
         ("structure", "setting", name, "change", "95 % interval", "cases", *by_points),
@@ -63,7 +55,7 @@ def _score_table(result: SideBySide, metric: str) -> TextTable:
 
 
 def _group_table(result: SideBySide) -> TextTable:
-    metric, name = result.metric, NAMES[result.metric]
+    metric, name = result.metric, _name(result.metric)
     groups = {
         (change.structure, change.group): result.changes_of(change.structure, metric, change.group)
         for change in result.changes
@@ -93,7 +85,7 @@ def _worst_table(result: SideBySide) -> TextTable:
         for (structure, setting), worst in result.worst.items()
     ]
     return TextTable(
-        f"The {WORST} worst cases by {NAMES[result.metric]}",
+        f"The {WORST} worst cases by {_name(result.metric)}",
         ("structure", "setting", "case and change"),
         tuple(rows),
         numbers_from=3,
@@ -125,10 +117,13 @@ def _interval(change: PairedComparison, metric: str) -> str:
 
 
 def _signed(value: float, metric: str) -> str:
-    return _number(value, metric, "+")
+    return find_metric(metric).shown(value, "+")
 
 
-def _number(value: float, metric: str, sign: str = "") -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:{sign}.2f}" if metric.endswith("_mm") else f"{value:{sign}.4f}"
+def _number(value: float, metric: str) -> str:
+    return find_metric(metric).shown(value)
+
+
+def _name(metric: str) -> str:
+    found = find_metric(metric)
+    return f"{found.heading} in {found.unit}" if found.unit else found.heading

@@ -49,9 +49,9 @@ def compare(
     Args:
         run_a: folder with the ``scores.csv`` of `evaluate`; the run compared with.
         run_b: the same for the run in question.
-        metrics: columns of ``scores.csv``. Of distances (``_mm``) and of ``voe`` less is better, of all others more.
+        metrics: columns of ``scores.csv`` that are names of metrics, see `find_metric`.
         patients: CSV file or regular expression, see `read_patients`; None takes cases for independent.
-        thresholds: smallest changes that matter, in units of the metric; None takes 0 and 0.01, for ``_mm`` 0 and 1.
+        thresholds: smallest changes that matter, in units of the metric; None takes 0 and 0.01, or 0 and 1 mm.
         output: JSON file for the results; an undefined number is ``null``.
 
     Returns:
@@ -72,14 +72,8 @@ def compare(
     comparisons = []
     for region in a.rows:
         for metric in metrics:
-            in_mm = metric.endswith("_mm")
-            result = compare_paired(
-                a.scores(region, metric),
-                b.scores(region, metric),
-                higher_is_better=not in_mm and metric != "voe",
-                patients=patient_of,
-                thresholds=((0.0, 1.0) if in_mm else (0.0, 0.01)) if thresholds is None else thresholds,
-            )
+            scores = a.scores(region, metric), b.scores(region, metric)
+            result = compare_paired(*scores, metric, patients=patient_of, thresholds=thresholds)
             comparisons.append(RegionComparison(region, metric, result, missing))
     if output is not None:
         _write(comparisons, run_a, run_b, output)
@@ -119,8 +113,6 @@ class _Run:
 
     def scores(self, region: str, metric: str) -> dict[str, float]:
         """Case id to score, NaN for cases that failed."""
-        if "volume" in metric or metric == "rvd":
-            raise InputError(f"metric {metric}: neither more nor less of it is better, so nothing wins or loses")
         scores = dict.fromkeys(self.failed, math.nan)
         for case_id, row in self.rows[region].items():
             if metric not in row:

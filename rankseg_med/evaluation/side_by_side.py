@@ -20,6 +20,7 @@ from rankseg_med.metrics import (
     RegionScores,
     Scoring,
     compare_paired,
+    find_metric,
     score_label_maps,
     summarise,
 )
@@ -27,8 +28,8 @@ from rankseg_med.studies import StudyError
 
 MEAN = "mean"
 """In the place of a structure: mean over those that have a score with every setting, case by case."""
-POINTS = (0.0, 0.01, 0.05)
-"""Changes of a score in [0, 1] that count as better or worse; for distances the same numbers of points are mm."""
+POINTS = (0, 1, 5)
+"""Changes that count as better or worse, in hundredths of a score in [0, 1], or mm of a distance."""
 WORST = 5
 """So many cases are named."""
 
@@ -202,13 +203,12 @@ def _change(
     metric: str,
     patients: Mapping[str, str] | None,
 ) -> PairedComparison:
-    in_mm = metric.endswith("_mm")
     return compare_paired(
         {case_id: score for case_id, score in before.items() if case_id in group.case_ids},
         {case_id: score for case_id, score in after.items() if case_id in group.case_ids},
-        higher_is_better=not in_mm,
+        metric,
         patients=patients,
-        thresholds=[100 * points for points in POINTS] if in_mm else POINTS,
+        thresholds=[points * find_metric(metric).point for points in POINTS],
     )
 
 

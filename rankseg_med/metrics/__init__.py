@@ -7,7 +7,7 @@ the same numbers as a MONAI metric; it is not imported here because it needs tor
 
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 from rankseg_med.metrics.case import RegionScores, score_label_maps
-from rankseg_med.metrics.catalogue import METRICS
+from rankseg_med.metrics.catalogue import METRICS, Metric, find_metric
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
 from rankseg_med.metrics.lits import LitsCase, score_lits_case, summarise_lits
@@ -33,6 +33,7 @@ __all__ = [
     "Evaluation",
     "LesionScores",
     "LitsCase",
+    "Metric",
     "MetricSummary",
     "PairedComparison",
     "Preset",
@@ -44,6 +45,7 @@ __all__ = [
     "bootstrap_interval",
     "compare_paired",
     "dice",
+    "find_metric",
     "find_preset",
     "jaccard",
     "label_fault",

@@ -1,9 +1,11 @@
 """Every metric of a pair of masks, by name."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -45,7 +47,7 @@ class MaskPair:
         return score_lesions(self.prediction, self.reference, self.spacing_mm)
 
     @cached_property
-    def lesions_at_iou50(self) -> LesionScores:
+    def lesions_iou50(self) -> LesionScores:
         """The lesions, matched at an IoU above 0.5."""
         return score_lesions(self.prediction, self.reference, self.spacing_mm, iou_threshold=0.5)
 
@@ -55,50 +57,87 @@ class Metric:
     """A number that compares a prediction with a reference.
 
     Attributes:
-        kind: says which rule of an `EmptyPolicy` holds where a mask is empty.
-        measure: the number where neither is.
+        heading: name in tables and sentences, without the unit.
+        kind: kind, which says unit and direction, and which rule of an `EmptyPolicy` holds where a mask is empty.
+        measure: function that gives the number where neither mask is.
     """
 
+    heading: str
     kind: Kind
     measure: Callable[[MaskPair], float]
 
+    @property
+    def unit(self) -> Literal["mm", ""]:
+        """Unit of the number; empty for a ratio."""
+        return "mm" if self.kind == "distance" else ""
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Whether more is better; None where neither more nor less is, as for a signed difference of volumes."""
+        return None if self.kind == "volume" else self.kind != "distance"
+
+    @property
+    def point(self) -> float:
+        """Smallest change that is worth a word: 1 mm, or 0.01."""
+        return 1.0 if self.unit else 0.01
+
+    def shown(self, value: float, sign: str = "") -> str:
+        """A value of the metric, or a difference of two, as reports write it; undefined is a dash.
+
+        Args:
+            value: value, NaN where it is undefined.
+            sign: ``"+"`` to show the sign of positive values too.
+        """
+        return "-" if math.isnan(value) else f"{value:{sign}.{2 if self.unit else 4}f}"
+
 
 def _hausdorff(percentile: float) -> Metric:
-    return Metric("distance", lambda pair: pair.distances.hausdorff_percentile_mm(percentile))
+    return Metric(f"HD{percentile:g}", "distance", lambda pair: pair.distances.hausdorff_percentile_mm(percentile))
 
 
 METRICS: Mapping[str, Metric] = {
-    "dice": Metric("overlap", lambda pair: dice(pair.prediction, pair.reference)),
-    "jaccard": Metric("overlap", lambda pair: jaccard(pair.prediction, pair.reference)),
-    "sensitivity": Metric("overlap", lambda pair: sensitivity(pair.prediction, pair.reference)),
-    "precision": Metric("overlap", lambda pair: precision(pair.prediction, pair.reference)),
-    "surface_dice": Metric("surface_dice", lambda pair: pair.distances.surface_dice(pair.tolerance_mm)),
-    "hd_mm": Metric("distance", lambda pair: pair.distances.hausdorff_mm()),
+    "dice": Metric("Dice", "overlap", lambda pair: dice(pair.prediction, pair.reference)),
+    "jaccard": Metric("IoU", "overlap", lambda pair: jaccard(pair.prediction, pair.reference)),
+    "sensitivity": Metric("sensitivity", "overlap", lambda pair: sensitivity(pair.prediction, pair.reference)),
+    "precision": Metric("precision", "overlap", lambda pair: precision(pair.prediction, pair.reference)),
+    "surface_dice": Metric("surface Dice", "surface_dice", lambda pair: pair.distances.surface_dice(pair.tolerance_mm)),
+    "hd_mm": Metric("HD", "distance", lambda pair: pair.distances.hausdorff_mm()),
     "hd95_mm": _hausdorff(95),
-    "asd_prediction_to_reference_mm": Metric("distance", lambda pair: pair.distances.asd_prediction_to_reference_mm()),
-    "asd_reference_to_prediction_mm": Metric("distance", lambda pair: pair.distances.asd_reference_to_prediction_mm()),
-    "assd_mm": Metric("distance", lambda pair: pair.distances.assd_mm()),
-    "rmsd_mm": Metric("distance", lambda pair: pair.distances.rmsd_mm()),
+    "asd_prediction_to_reference_mm": Metric(
+        "ASD pred to ref", "distance", lambda pair: pair.distances.asd_prediction_to_reference_mm()
+    ),
+    "asd_reference_to_prediction_mm": Metric(
+        "ASD ref to pred", "distance", lambda pair: pair.distances.asd_reference_to_prediction_mm()
+    ),
+    "assd_mm": Metric("ASSD", "distance", lambda pair: pair.distances.assd_mm()),
+    "rmsd_mm": Metric("RMSD", "distance", lambda pair: pair.distances.rmsd_mm()),
     "relative_volume_difference": Metric(
-        "volume", lambda pair: relative_volume_difference(pair.prediction, pair.reference)
+        "RVD", "volume", lambda pair: relative_volume_difference(pair.prediction, pair.reference)
     ),
 }
-"""Metrics by name; those in millimetres end in ``_mm``. `find_metric` knows other percentiles and `LESION_METRICS`."""
+"""Metrics by name, which is their column in tables of scores. `find_metric` knows other percentiles too, and
+`LESION_METRICS`."""
 
 LESION_METRICS: Mapping[str, Metric] = {
-    "lesion_precision": Metric("overlap", lambda pair: pair.lesions.precision),
-    "lesion_recall": Metric("overlap", lambda pair: pair.lesions.recall),
-    "lesion_f1": Metric("overlap", lambda pair: pair.lesions.f1),
-    "lesion_dice": Metric("overlap", lambda pair: pair.lesions.mean_dice),
-    "panoptic_quality": Metric("overlap", lambda pair: pair.lesions.panoptic_quality),
-    "lesion_precision_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.precision),
-    "lesion_recall_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.recall),
-    "lesion_f1_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.f1),
-    "lesion_dice_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.mean_dice),
-    "panoptic_quality_iou50": Metric("overlap", lambda pair: pair.lesions_at_iou50.panoptic_quality),
+    "lesion_precision": Metric("lesion precision", "overlap", lambda pair: pair.lesions.precision),
+    "lesion_recall": Metric("lesion recall", "overlap", lambda pair: pair.lesions.recall),
+    "lesion_f1": Metric("lesion F1", "overlap", lambda pair: pair.lesions.f1),
+    "lesion_dice": Metric("lesion Dice", "overlap", lambda pair: pair.lesions.mean_dice),
+    "panoptic_quality": Metric("panoptic quality", "overlap", lambda pair: pair.lesions.panoptic_quality),
+    "lesion_precision_iou50": Metric(
+        "lesion precision, IoU > 0.5", "overlap", lambda pair: pair.lesions_iou50.precision
+    ),
+    "lesion_recall_iou50": Metric("lesion recall, IoU > 0.5", "overlap", lambda pair: pair.lesions_iou50.recall),
+    "lesion_f1_iou50": Metric("lesion F1, IoU > 0.5", "overlap", lambda pair: pair.lesions_iou50.f1),
+    "lesion_dice_iou50": Metric("lesion Dice, IoU > 0.5", "overlap", lambda pair: pair.lesions_iou50.mean_dice),
+    "panoptic_quality_iou50": Metric(
+        "panoptic quality, IoU > 0.5", "overlap", lambda pair: pair.lesions_iou50.panoptic_quality
+    ),
 }
 """Lesion-wise metrics of one case by name, see `LesionScores`; asked for by name, since they mean nothing of an organ.
 Components are connected at corners too; where a mask is empty the `EmptyPolicy` decides as for overlap."""
+
+_NAMED = {**METRICS, **LESION_METRICS}
 
 
 def find_metric(name: str) -> Metric:
@@ -110,13 +149,12 @@ def find_metric(name: str) -> Metric:
     Raises:
         ValueError: there is no such metric.
     """
-    named = {**METRICS, **LESION_METRICS}
-    if name in named:
-        return named[name]
+    if name in _NAMED:
+        return _NAMED[name]
     percentile = re.fullmatch(r"hd(\d+(?:\.\d+)?)_mm", name)
     if percentile is None or not 0 <= float(percentile[1]) <= 100:
         raise InputError(
-            f"The metrics are {', '.join(named)}, and the Hausdorff distance at any percentile up to 100, such as "
+            f"The metrics are {', '.join(_NAMED)}, and the Hausdorff distance at any percentile up to 100, such as "
             f"'hd99_mm'; got {name!r}."
         )
     return _hausdorff(float(percentile[1]))

@@ -12,6 +12,7 @@ from scipy import stats
 
 from rankseg_med.errors import InputError
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
+from rankseg_med.metrics.catalogue import find_metric
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class PairedComparison:
 def compare_paired(
     scores_a: Mapping[str, float],
     scores_b: Mapping[str, float],
+    metric: str = "dice",
     *,
-    higher_is_better: bool = True,
     patients: Mapping[str, str] | None = None,
-    thresholds: Sequence[float] = (0.0, 0.01),
+    thresholds: Sequence[float] | None = None,
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
@@ -103,17 +104,23 @@ def compare_paired(
     Args:
         scores_a: case id to score of the run compared with (the baseline).
         scores_b: case id to score of the run in question.
-        higher_is_better: true for overlaps, false for distances: says which change is a win. Differences are B less A
-            either way.
+        metric: name of the score, see `find_metric`; says which change is a win. Differences are B less A either way.
         patients: case id to patient, of every compared case; None takes cases for independent.
-        thresholds: smallest changes that matter, in units of the score, not negative.
+        thresholds: smallest changes that matter, in units of the score, not negative; None takes 0 and the metric's
+            `point`.
         confidence: coverage of the interval, in (0, 1).
         resamples: number of bootstrap samples.
         seed: random seed of the bootstrap; equal seeds give equal intervals.
 
     Raises:
-        ValueError: a score is infinite, a compared case has no patient, or an option is out of its range.
+        ValueError: there is no such metric or neither more nor less of it is better, a score is infinite, a compared
+            case has no patient, or an option is out of its range.
     """
+    compared = find_metric(metric)
+    if compared.higher_is_better is None:
+        raise InputError(f"metric {metric}: neither more nor less of it is better, so nothing wins or loses")
+    if thresholds is None:
+        thresholds = (0.0, compared.point)
     if not 0 < confidence < 1 or resamples < 1 or not all(threshold >= 0 for threshold in thresholds):
         raise InputError(
             "confidence must be in (0, 1), resamples positive and thresholds not negative, got "
@@ -123,7 +130,7 @@ def compare_paired(
     a = np.array([scores_a[case_id] for case_id in case_ids])
     b = np.array([scores_b[case_id] for case_id in case_ids])
     differences = b - a
-    gains = differences if higher_is_better else -differences
+    gains = differences if compared.higher_is_better else -differences
     totals, sizes = _by_patient(case_ids, differences, patients)
     by_gain = [CaseDifference(case_ids[index], float(differences[index])) for index in np.argsort(gains, kind="stable")]
     return PairedComparison(

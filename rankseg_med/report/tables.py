@@ -1,27 +1,20 @@
 """Evaluations as tables for the terminal."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
-from rankseg_med.metrics import METRICS, DataSetResults, Evaluation
+from rankseg_med.metrics import METRICS, DataSetResults, Evaluation, find_metric
 
-HEADINGS = {
-    "dice": "Dice",
-    "jaccard": "Jaccard",
-    "surface_dice": "surface Dice",
-    "hd95_mm": "HD95 mm",
-    "hd_mm": "HD mm",
-    "asd_prediction_to_reference_mm": "ASD mm pred to ref",
-    "asd_reference_to_prediction_mm": "ASD mm ref to pred",
-}
-"""The usual metrics, in this order: what a table shows where all were scored."""
-COMPARED = {"dice": "Dice", "jaccard": "Jaccard", "hd95_mm": "HD95 mm", "asd_prediction_to_reference_mm": "ASD mm"}
+_USUAL = (
+    *("dice", "jaccard", "surface_dice", "hd95_mm", "hd_mm"),
+    *("asd_prediction_to_reference_mm", "asd_reference_to_prediction_mm"),
+)
+"""What a table shows where all metrics were scored."""
+_COMPARED = ("dice", "jaccard", "hd95_mm", "asd_prediction_to_reference_mm")
 """Those that tables with several evaluations have room for."""
-_SHORT = HEADINGS | {"relative_volume_difference": "RVD", "assd_mm": "ASSD mm", "rmsd_mm": "RMSD mm"}
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
@@ -38,7 +31,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         shown as a dash.
     """
     scored = evaluation.scoring.metrics
-    metrics = tuple(HEADINGS) if set(scored) == set(METRICS) else scored
+    metrics = _USUAL if set(scored) == set(METRICS) else scored
     drawn = "cases" if evaluation.patients is None else "patients"
     table = Table(
         title="Scores over cases",
@@ -51,11 +44,13 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         table.add_column(heading, justify="right")
     for region in evaluation.regions:
         for metric in metrics:
-            table.add_row(escape(region.name), _name(evaluation, metric), *_statistics(evaluation, region.name, metric))
+            table.add_row(
+                escape(region.name), _heading(evaluation, metric), *_statistics(evaluation, region.name, metric)
+            )
         table.add_section()
     for metric in metrics:
-        mean = _format(metric, evaluation.foreground_mean(metric))
-        table.add_row("foreground", _name(evaluation, metric), mean)
+        mean = find_metric(metric).shown(evaluation.foreground_mean(metric))
+        table.add_row("foreground", _heading(evaluation, metric), mean)
     return table
 
 
@@ -110,14 +105,14 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
         if other.scoring != first.scoring:
             raise ValueError(f"A comparison needs the same scoring, got {first.scoring} and {other.scoring}.")
 
-    metrics = [metric for metric in COMPARED if metric in first.scoring.metrics]
+    metrics = [metric for metric in _COMPARED if metric in first.scoring.metrics]
     coverage = [f"{name}: {_coverage(evaluation)}" for name, evaluation in evaluations.items()]
     undefined = "(n): undefined in all but n of the cases, which the mean is of."
     table = Table(title="Mean over cases", caption="\n".join([*coverage, f"{_policy(first)} {undefined}"]))
     for heading in ("region", "decoder"):
         table.add_column(heading)
     for metric in metrics:
-        table.add_column(COMPARED[metric], justify="right")
+        table.add_column(_heading(first, metric), justify="right")
     for region in first.regions:
         for name, evaluation in evaluations.items():
             table.add_row(region.name, name, *_region_cells(evaluation, region.name, metrics))
@@ -127,15 +122,17 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
     return table
 
 
-def _name(evaluation: Evaluation, metric: str) -> str:
-    name = _SHORT.get(metric, metric)
-    return name if evaluation.distance_unit == "mm" else re.sub(r"[ _]mm\b", " voxels", name)
+def _heading(evaluation: Evaluation, metric: str) -> str:
+    found = find_metric(metric)
+    if not found.unit:
+        return found.heading
+    return f"{found.heading} {found.unit if evaluation.distance_unit == 'mm' else 'voxels'}"
 
 
 def _statistics(evaluation: Evaluation, region: str, metric: str) -> list[str]:
     summary, spread = evaluation.summary(region, metric), evaluation.spread(region, metric)
     mean, low, high, median, sd = (
-        _format(metric, value)
+        find_metric(metric).shown(value)
         for value in (summary.mean, spread.mean_low, spread.mean_high, summary.median, summary.sd)
     )
     interval = "-" if math.isnan(spread.mean_low) else f"{low} to {high}"
@@ -146,13 +143,13 @@ def _region_cells(evaluation: Evaluation, region: str, metrics: Sequence[str]) -
     cells = []
     for metric in metrics:
         summary = evaluation.summary(region, metric)
-        mean = _format(metric, summary.mean)
+        mean = find_metric(metric).shown(summary.mean)
         cells.append(f"{mean} ({summary.n})" if summary.n_undefined else mean)
     return cells
 
 
 def _foreground_cells(evaluation: Evaluation, metrics: Sequence[str]) -> list[str]:
-    return [_format(metric, evaluation.foreground_mean(metric)) for metric in metrics]
+    return [find_metric(metric).shown(evaluation.foreground_mean(metric)) for metric in metrics]
 
 
 def _coverage(evaluation: Evaluation) -> str:
@@ -161,9 +158,3 @@ def _coverage(evaluation: Evaluation) -> str:
 
 def _policy(evaluation: Evaluation) -> str:
     return f"Empty masks score by the policy {evaluation.scoring.empty_policy.name!r}."
-
-
-def _format(metric: str, value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.2f}" if metric.endswith("_mm") else f"{value:.4f}"

@@ -163,7 +163,7 @@ def test_demo(rankseg_med, tmp_path):
     result = rankseg_med("demo", "--output", tmp_path / "demo", "--device", "cpu")
     assert result.code == 0
     assert "The network has only ever seen such phantoms" in result.out
-    for text in ("argmax", "RankSEG Dice", "organ", "tumour", "Dice", "Jaccard", "HD95", "ASD"):
+    for text in ("argmax", "RankSEG Dice", "organ", "tumour", "Dice", "IoU", "HD95", "ASD"):
         assert text in result.out
     for case in ("canonical", "stored_lps", "oblique"):
         assert (tmp_path / "demo" / "overlays" / f"{case}.png").read_bytes().startswith(b"\x89PNG")

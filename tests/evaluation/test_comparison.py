@@ -60,14 +60,6 @@ def test_every_region_and_metric(runs):
     assert set(tumour.unpaired) == {"p1_b", "p2_a", "p3_a"}
 
 
-def test_volumetric_overlap_error_is_better_if_less(tmp_path):
-    for run, error in (("a", 0.3), ("b", 0.2)):
-        (tmp_path / run).mkdir()
-        (tmp_path / run / "scores.csv").write_text(f"case_id,name,voe\np,liver,{error}\n")
-    (liver,) = compare(tmp_path / "a", tmp_path / "b", ["voe"])
-    assert liver.result.outcomes[0].wins == 1
-
-
 def test_options_reach_the_statistics(runs):
     (liver, _) = compare(*runs, patients="(p.)_", thresholds=[0.25])
     assert (liver.result.n_cases, liver.result.n_patients) == (2, 1)
@@ -124,7 +116,6 @@ class TestErrors:
         ("metric", "message"),
         [
             ("assd_mm", "scores.csv: needs the column assd_mm, found case_id, name, dice"),
-            ("relative_volume_difference", "neither more nor less of it is better"),
             ("comment", "comment of p1_a must be a number, found 'x'"),
         ],
     )

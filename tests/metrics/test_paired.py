@@ -32,7 +32,7 @@ class TestByHand:
         assert not result.unpaired
 
     def test_for_distances_less_is_better(self):
-        result = compare_paired(A, B, higher_is_better=False, thresholds=[0.0])
+        result = compare_paired(A, B, "hd_mm", thresholds=[0.0])
         assert result.mean_difference == pytest.approx(0.011)
         assert result.outcomes == (Outcomes(0.0, wins=1, ties=1, losses=3),)
         assert (result.worst.case_id, result.best.case_id) == ("p1_x", "p1_y")
@@ -180,6 +180,8 @@ def test_all_equal():
         ({"case": 0.5}, {"patients": {"other": "p"}}, "these have none: case"),
         ({"case": 0.5}, {"confidence": 95.0}, r"confidence must be in \(0, 1\)"),
         ({"case": 0.5}, {"resamples": 0}, "resamples positive"),
+        ({"case": 0.5}, {"metric": "accuracy"}, "The metrics are dice, .* got 'accuracy'"),
+        ({"case": 0.5}, {"metric": "relative_volume_difference"}, "neither more nor less of it is better"),
         ({"case": 0.5}, {"thresholds": [-0.1]}, "thresholds not negative"),
     ],
 )

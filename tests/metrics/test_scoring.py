@@ -7,6 +7,7 @@ from rankseg_med.metrics import (
     Scoring,
     catalogue,
     dice,
+    find_metric,
     jaccard,
     precision,
     relative_volume_difference,
@@ -119,3 +120,33 @@ class TestRejections:
 
 def test_defaults_are_all_metrics():
     assert Scoring().metrics == tuple(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "higher_is_better", "shown"),
+    [
+        ("dice", "", True, "+0.1235"),
+        ("surface_dice", "", True, "+0.1235"),
+        ("panoptic_quality_iou50", "", True, "+0.1235"),
+        ("hd95_mm", "mm", False, "+0.12"),
+        ("hd99.5_mm", "mm", False, "+0.12"),
+        ("assd_mm", "mm", False, "+0.12"),
+        ("relative_volume_difference", "", None, "+0.1235"),
+    ],
+)
+def test_a_metric_carries_its_unit_and_direction(name, unit, higher_is_better, shown):
+    metric = find_metric(name)
+    assert (metric.unit, metric.higher_is_better) == (unit, higher_is_better)
+    assert metric.shown(0.12349, "+") == shown
+    assert metric.shown(float("nan")) == "-"
+
+
+@pytest.mark.parametrize("name", [*METRICS, *catalogue.LESION_METRICS])
+def test_names_of_columns_tell_the_unit(name):
+    assert name.endswith("_mm") == (find_metric(name).unit == "mm")
+
+
+def test_headings_differ():
+    headings = [metric.heading for metric in (*METRICS.values(), *catalogue.LESION_METRICS.values())]
+    assert len(set(headings)) == len(headings)
+    assert find_metric("hd99.5_mm").heading == "HD99.5"
