@@ -40,7 +40,7 @@ class DataSet:
     def regions(self) -> Mapping[str, tuple[int, ...]]:
         """Name to labels of what its challenge scores: unions of labels, or each label for itself."""
         scored = PRESETS[self.preset].regions
-        if scored is None:
+        if not scored:
             return {name: (label,) for label, name in enumerate(self.label_names, start=1)}
         return {region.name: region.labels for region in scored}
 

@@ -84,7 +84,7 @@ def evaluate_command(
     from rankseg_med.runs import RunOptions
 
     structures = None if regions is None else parse_regions(regions)
-    needs_structures = preset is None or (preset in PRESETS and PRESETS[preset].regions is None)
+    needs_structures = preset is None or (preset in PRESETS and not PRESETS[preset].regions)
     if labels is None and structures is None and needs_structures:
         structures = find_structures(predictions, references)
     with wrong_options():

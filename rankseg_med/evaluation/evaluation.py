@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 
 from rankseg_med.evaluation.files import write_scores, write_summary
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.evaluation.plan import EvaluationPlan
-from rankseg_med.evaluation.scoring_job import CaseScores, Pair, ScoringJob, score_pairs
-from rankseg_med.metrics import DEFAULT_SCORING, DataSetResults, Evaluation, Scoring, label_regions, summarise_lits
+from rankseg_med.evaluation.plan import check_regions
+from rankseg_med.evaluation.scoring_job import Pair, ScoredCase, ScoringJob, score_pairs
+from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Preset, Scoring, label_regions
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
 
@@ -24,7 +24,7 @@ Missing: TypeAlias = Literal["fail", "empty", "ignore"]
 def evaluate(
     predictions: Path,
     references: Path,
-    labels: Mapping[int, str] | EvaluationPlan,
+    labels: Mapping[int, str] | Preset,
     *,
     output: Path | None = None,
     data_root: Path | None = None,
@@ -41,7 +41,7 @@ def evaluate(
 
     Files are paired by case id, see `find_studies`; two single files are paired whatever their names. A case that
     cannot be scored (no prediction, no reference, several files of its id, unreadable, on another grid, a label that
-    the plan's preset does not know, a crash) becomes a failure of the evaluation with its reason; it neither stops the
+    the preset does not know, a crash) becomes a failure of the evaluation with its reason; it neither stops the
     others nor drops out. Results are in the order of the case ids.
 
     With ``output``, writes there, each file complete or not at all, see `write_scores` and `write_summary`:
@@ -58,7 +58,7 @@ def evaluate(
         predictions: folder of label maps, a pattern, or one file; see `find_predictions`.
         references: folder of label maps, a pattern, one file, or a data list (``.json``, ``.csv``) whose labels are
             meant; see `find_references`.
-        labels: positive value to name of the labels to score, each as a region of its own; or a plan, see
+        labels: positive value to name of the labels to score, each as a region of its own; or rules, see
             `plan_evaluation`, whose scoring holds.
         output: folder for the result files, created if it is missing; None writes nothing.
         data_root: what a data list's paths are relative to; by default the list's own folder.
@@ -76,7 +76,7 @@ def evaluate(
         on_outcome: called with what became of each case, e.g. to show progress.
 
     Returns:
-        Scores, failures and warnings of every case on either side; for LiTS with the results of the data set.
+        Scores, failures and warnings of every case on either side, and what the preset reports of the whole data set.
 
     Raises:
         StudyError: either side cannot be used (see `find_predictions`, `find_references`), or they have no case in
@@ -84,7 +84,8 @@ def evaluate(
         ValueError: a label is not positive, there is none, or a case has no patient.
         OSError: ``output`` cannot be written to.
     """
-    plan = labels if isinstance(labels, EvaluationPlan) else EvaluationPlan(label_regions(labels), scoring)
+    rules = labels if isinstance(labels, Preset) else Preset(scoring=scoring, regions=label_regions(labels))
+    check_regions(rules)
     predicted, expected, faults = _by_case(predictions, references, data_root, fold)
     pairs = [
         Pair(case_id, predicted.get(case_id), expected[case_id])
@@ -95,11 +96,11 @@ def evaluate(
     unpaired = sorted((predicted.keys() ^ expected.keys()) | faults.keys())
     if shard is not None:
         unpaired = shard.of_cases(unpaired)
-    settings = (plan, resample_to_reference, missing, patients, fold, predictions.resolve(), references.resolve())
+    settings = (rules, resample_to_reference, missing, patients, fold, predictions.resolve(), references.resolve())
     with nullcontext() if output is None else _held(output, repr(settings)):
         scored, failures = score_pairs(
             pairs,
-            plan,
+            rules,
             resample_to_reference=resample_to_reference,
             output=output,
             run=replace(run or RunOptions(), shard=shard),
@@ -115,12 +116,12 @@ def evaluate(
                 failures[case_id] = f"no prediction: {predictions} has no file for this case"
             elif missing == "ignore":
                 ignored.append(f"{case_id}: no prediction; left out, as asked for")
-        evaluation = _gather(plan, scored, dict(sorted(failures.items())), ignored, patient_of)
+        evaluation = _gather(rules, scored, dict(sorted(failures.items())), ignored, patient_of)
         if output is not None and shard is None:
             scores, summary = output / "scores.csv", output / "summary.json"
             remove_unfinished([scores, summary])
             write_scores(evaluation, scores)
-            write_summary(evaluation, summary, plan, resample_to_reference=resample_to_reference)
+            write_summary(evaluation, summary, rules.name, resample_to_reference=resample_to_reference)
     return evaluation
 
 
@@ -133,23 +134,18 @@ def _held(output: Path, settings: str) -> Iterator[None]:
 
 
 def _gather(
-    plan: EvaluationPlan,
-    scored: Mapping[str, CaseScores],
+    rules: Preset,
+    scored: Mapping[str, ScoredCase],
     failures: Mapping[str, str],
     ignored: Sequence[str],
     patients: Mapping[str, str] | None,
 ) -> Evaluation:
-    scores = {case_id: case.scores for case_id, case in scored.items()}
+    scores = {case_id: case.scores.regions for case_id, case in scored.items()}
     findings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
     warnings = [*ignored, *findings]
-    unit: Literal["mm", "voxel"] = "voxel" if plan.unit_spacing else "mm"
-    results = None
-    if plan.lits is not None:
-        cases = [case.lits for case in scored.values() if case.lits is not None]
-        values = summarise_lits(cases, strict=plan.lits == "strict") if cases else {}
-        remark = "the official script, with its defects" if plan.lits == "strict" else ""
-        results = DataSetResults("LiTS", plan.lits, remark, values)
-    return Evaluation(plan.regions, scores, failures, warnings, plan.scoring, patients, unit, results)
+    unit: Literal["mm", "voxel"] = "voxel" if rules.unit_spacing else "mm"
+    results = rules.summarise([case.scores for case in scored.values()])
+    return Evaluation(rules.regions, scores, failures, warnings, rules.scoring, patients, unit, results)
 
 
 def _by_case(

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rankseg_med import __version__
-from rankseg_med.evaluation.plan import EvaluationPlan
 from rankseg_med.metrics import Evaluation
 from rankseg_med.studies import atomic_write, write_json
 
@@ -27,14 +26,12 @@ def write_scores(evaluation: Evaluation, path: Path) -> None:
                 writer.writerow([case_id, row.region.name, *row.values.values(), *volumes_ml])
 
 
-def write_summary(
-    evaluation: Evaluation, path: Path, plan: EvaluationPlan, *, resample_to_reference: bool = False
-) -> None:
-    """Write as JSON, for every region and metric, its `MetricSummary` and `Spread`, and how all was scored.
+def write_summary(evaluation: Evaluation, path: Path, preset: str, *, resample_to_reference: bool = False) -> None:
+    """Write as JSON, for every region and metric, its `MetricSummary` and `Distribution`, and how all was scored.
 
     Beside them: foreground means, failures, warnings, whether intervals draw cases or patients, preset, `Scoring` with
-    its policy for empty masks, whether predictions could be resampled, the results of LiTS, and the version of this
-    package. An undefined number is ``null``.
+    its policy for empty masks, whether predictions could be resampled, what the preset reports of the whole data set,
+    and the version of this package. An undefined number is ``null``.
 
     Raises:
         OSError: the file cannot be written.
@@ -42,8 +39,8 @@ def write_summary(
     metrics, patients = evaluation.scoring.metrics, evaluation.patients
     summary = {
         "package_version": __version__,
-        "preset": plan.preset,
-        "distance_unit": "voxel" if plan.unit_spacing else "mm",
+        "preset": preset or None,
+        "distance_unit": evaluation.distance_unit,
         "resampled_to_reference": "nearest voxel" if resample_to_reference else None,
         "n_scored": len(evaluation.scores),
         "n_failed": len(evaluation.failures),
@@ -68,4 +65,4 @@ def write_summary(
 
 
 def _statistics(evaluation: Evaluation, region: str, metric: str) -> dict[str, float]:
-    return asdict(evaluation.summary(region, metric)) | asdict(evaluation.spread(region, metric))
+    return asdict(evaluation.summary(region, metric)) | asdict(evaluation.distribution(region, metric))

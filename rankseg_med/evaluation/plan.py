@@ -3,43 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from rankseg_med.errors import InputError
-from rankseg_med.metrics import DEFAULT_SCORING, Preset, Region, Scoring, find_preset, label_regions
+from rankseg_med.metrics import Preset, Region, find_preset, label_regions
 from rankseg_med.studies import Manifest, labels_named_in, list_predictions, read_label_names, read_nnunet_labels
-
-
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """What is scored in every case.
-
-    Attributes:
-        regions: the structures, at least one, of different names.
-        scoring: metrics, surface and policy for empty masks.
-        preset: name of the preset that this is of, for reports.
-        unit_spacing: measure in voxels, whatever the spacing; columns keep the ending ``_mm``.
-        lits: which results of LiTS are added for the data set; None adds none.
-        convention: preset that says what every label means, so that a label map with another cannot be scored; None
-            warns of labels that are in no region.
-
-    Raises:
-        ValueError: there is no region, or two share a name.
-    """
-
-    regions: tuple[Region, ...]
-    scoring: Scoring = DEFAULT_SCORING
-    preset: str | None = None
-    unit_spacing: bool = False
-    lits: Literal["strict", "corrected"] | None = None
-    convention: Preset | None = None
-
-    def __post_init__(self) -> None:
-        names = [region.name for region in self.regions]
-        if not names or len(set(names)) < len(names):
-            raise InputError(f"There must be at least one region to score, and their names must differ, got {names}.")
 
 
 def plan_evaluation(
@@ -49,12 +17,12 @@ def plan_evaluation(
     regions: Mapping[str, Sequence[int]] | None = None,
     metrics: Sequence[str] | None = None,
     strict: bool = False,
-) -> EvaluationPlan:
-    """The plan that a user asks for.
+) -> Preset:
+    """The rules that a user asks for.
 
     Args:
-        preset: one of `rankseg_med.metrics.presets.PRESETS`; None scores all metrics. Where its own regions are
-            scored, a label map with a label that is in none of them is a failure, but for LiTS.
+        preset: one of `rankseg_med.metrics.PRESETS`; None scores all metrics. Where its own regions are scored, a
+            label map with a label that is in none of them is a failure, but for LiTS.
         labels: positive value to name, each a region of its own; instead of the preset's regions.
         regions: name to labels of regions; instead of the preset's regions.
         metrics: instead of the preset's; LiTS has fixed ones.
@@ -66,27 +34,22 @@ def plan_evaluation(
     """
     if labels is not None and regions is not None:
         raise InputError("Labels and regions both say what to score; give one of them.")
-    chosen = Preset("", "", DEFAULT_SCORING) if preset is None else find_preset(preset)
-    if preset == "lits" and not (labels is None and regions is None and metrics is None):
-        raise InputError(
-            "LiTS scores label 1 as liver and 2 as tumour by metrics of its own; leave out labels, regions and "
-            "metrics, or the preset."
-        )
-    if strict and preset != "lits":
-        raise InputError(f"Only the preset lits has a strict mode, got the preset {preset}.")
+    rules = Preset() if preset is None else find_preset(preset)
+    own = None if labels is None else label_regions(labels)
     if regions is not None:
-        structures = tuple(Region(name, tuple(values)) for name, values in regions.items())
-    elif labels is not None:
-        structures = label_regions(labels)
-    elif chosen.regions is not None:
-        structures = chosen.regions
-    else:
+        own = tuple(Region(name, tuple(values)) for name, values in regions.items())
+    if own is not None or metrics is not None:
+        rules = rules.with_own(own, metrics)
+    if strict:
+        rules = rules.as_official()
+    check_regions(rules)
+    return rules
+
+
+def check_regions(rules: Preset) -> None:
+    """Raise ValueError unless there is something to score."""
+    if not rules.regions:
         raise InputError("An evaluation needs labels or regions to score, or a preset that has them (not nnunet, bcp).")
-    lits: Literal["strict", "corrected"] | None = ("strict" if strict else "corrected") if preset == "lits" else None
-    scoring = chosen.scoring if metrics is None else replace(chosen.scoring, metrics=tuple(metrics))
-    # The script of LiTS has a meaning for every value.
-    convention = chosen if structures is chosen.regions and lits is None else None
-    return EvaluationPlan(structures, scoring, preset, chosen.unit_spacing, lits, convention)
 
 
 def find_structures(predictions: Path, references: Path) -> dict[str, tuple[int, ...]]:

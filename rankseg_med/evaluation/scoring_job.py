@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,8 +17,7 @@ from pydantic import TypeAdapter
 from scipy import ndimage
 
 from rankseg_med.configuration import digest_of
-from rankseg_med.evaluation.plan import EvaluationPlan
-from rankseg_med.metrics import LitsCase, RegionScores, label_fault, score_label_maps, score_lits_case
+from rankseg_med.metrics import CaseScores, Preset, label_fault
 from rankseg_med.runs import CaseOutcome, RunOptions, Written, run_job
 from rankseg_med.studies import (
     GridError,
@@ -44,24 +43,11 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class CaseScores:
-    """The scores of one case, what it adds to the results of LiTS, and what of it deserves a warning."""
+class ScoredCase:
+    """The scores of one case, and what of it deserves a warning."""
 
-    scores: list[RegionScores]
-    lits: LitsCase | None
+    scores: CaseScores
     findings: list[str]
-
-    @classmethod
-    def of_details(cls, details: Mapping[str, Any]) -> CaseScores:
-        """The scores among the details of a case, as `ScoringJob` returns them or a sidecar holds them.
-
-        Raises:
-            ValidationError: There are none.
-        """
-        return _FROM_JSON.validate_python(details.get("scored"))
-
-
-_FROM_JSON = TypeAdapter(CaseScores)
 
 
 @dataclass(frozen=True)
@@ -69,31 +55,31 @@ class ScoringJob:
     """Scores pairs; the scores are in the sidecars, under ``scored``.
 
     Attributes:
-        plan: What is scored, and by which rules.
+        rules: What is scored, and by which rules.
         resample_to_reference: See `evaluate`.
         output: Folder of the sidecars.
     """
 
-    plan: EvaluationPlan
+    rules: Preset
     resample_to_reference: bool
     output: Path
     name: ClassVar[str] = "evaluate"
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     stage_names: ClassVar[tuple[str, ...]] = ("score",)
 
     @property
     def digest(self) -> str:
         """Of what is scored, and how."""
-        return digest_of({"plan": repr(self.plan), "resample_to_reference": self.resample_to_reference})
+        return digest_of({"rules": repr(self.rules), "resample_to_reference": self.resample_to_reference})
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """The plan, and whether predictions may be resampled."""
-        return {"plan": repr(self.plan), "resample_to_reference": str(self.resample_to_reference)}
+        """The rules, and whether predictions may be resampled."""
+        return {"rules": repr(self.rules), "resample_to_reference": str(self.resample_to_reference)}
 
     def build(self) -> tuple[Callable[[Pair], Written]]:
         """The only step."""
-        return (partial(_score, self.plan, self.resample_to_reference),)
+        return (partial(_score, self.rules, self.resample_to_reference),)
 
     def inputs_of(self, pair: Pair) -> tuple[Path, ...]:
         """Both label maps."""
@@ -117,18 +103,18 @@ class ScoringJob:
 
 def score_pairs(
     pairs: Sequence[Pair],
-    plan: EvaluationPlan,
+    rules: Preset,
     *,
     resample_to_reference: bool = False,
     output: Path | None = None,
     run: RunOptions | None = None,
     on_outcome: Callable[[CaseOutcome[Pair]], None] | None = None,
-) -> tuple[dict[str, CaseScores], dict[str, str]]:
+) -> tuple[dict[str, ScoredCase], dict[str, str]]:
     """Score many cases.
 
     Args:
         pairs: What to score, all shards'; case ids differ.
-        plan: By which rules.
+        rules: By which rules.
         resample_to_reference: See `evaluate`.
         output: Sidecars go to ``cases`` in this folder; None keeps no record.
         run: How cases are spread.
@@ -139,37 +125,41 @@ def score_pairs(
     """
     run = replace(run or RunOptions(), overwrite=True)
     with nullcontext(output / "cases") if output else TemporaryDirectory() as folder:
-        job = ScoringJob(plan, resample_to_reference, Path(folder))
+        job = ScoringJob(rules, resample_to_reference, Path(folder))
         mine = pairs if run.shard is None else run.shard.of_cases(pairs)
         failures = {pair.case_id: "not scored: the run was stopped" for pair in mine}
-        scored: dict[str, CaseScores] = {}
+        scored: dict[str, ScoredCase] = {}
+        case_scores = TypeAdapter(rules.case_type)
         for outcome in run_job(job, pairs, run):
             case_id = outcome.case.case_id
             if outcome.status == "failed":
                 failures[case_id] = outcome.reason
             else:
-                scored[case_id] = CaseScores.of_details(outcome.details)
+                scored[case_id] = ScoredCase(
+                    case_scores.validate_python(outcome.details["scored"]), outcome.details["findings"]
+                )
                 del failures[case_id]
             if on_outcome is not None:
                 on_outcome(outcome)
     return {pair.case_id: scored[pair.case_id] for pair in pairs if pair.case_id in scored}, failures
 
 
-def _score(plan: EvaluationPlan, resample_to_reference: bool, pair: Pair) -> Written:
-    return Written((), {"scored": asdict(score_pair(pair, plan, resample_to_reference=resample_to_reference))})
+def _score(rules: Preset, resample_to_reference: bool, pair: Pair) -> Written:
+    case = score_pair(pair, rules, resample_to_reference=resample_to_reference)
+    return Written((), {"scored": asdict(case.scores), "findings": case.findings})
 
 
-def score_pair(pair: Pair, plan: EvaluationPlan, *, resample_to_reference: bool = False) -> CaseScores:
+def score_pair(pair: Pair, rules: Preset, *, resample_to_reference: bool = False) -> ScoredCase:
     """Score one case.
 
     Raises:
-        StudyError: A label map cannot be used or has a label that the plan's preset does not know, or they lie on
+        StudyError: A label map cannot be used or has a label that the preset does not know, or they lie on
             different grids and may not be resampled.
     """
     findings: list[str] = []
     reference_map = load_label_map(pair.reference)
     reference = reference_map[0].numpy()
-    labels = {"reference": _labels_in(reference, pair.reference, plan)}
+    labels = {"reference": _labels_in(reference, pair.reference, rules)}
     if pair.prediction is None:
         prediction = np.zeros_like(reference)
         findings.append("no prediction; scored as empty, as asked for")
@@ -182,43 +172,23 @@ def score_pair(pair: Pair, plan: EvaluationPlan, *, resample_to_reference: bool 
                 raise
             prediction = resample_label_map(pair.prediction, pair.reference)
             findings.append(f"the prediction was resampled (nearest voxel), since {error}")
-        labels["prediction"] = _labels_in(prediction, pair.prediction, plan)
+        labels["prediction"] = _labels_in(prediction, pair.prediction, rules)
     spacing_mm = [float(step) for step in reference_map.pixdim]
-    lits = None
-    if plan.lits is not None:
-        lits = score_lits_case(prediction, reference, spacing_mm, strict=plan.lits == "strict")
-        scores = list(lits.regions)
-    elif plan.unit_spacing:
-        in_voxels = score_label_maps(prediction, reference, plan.regions, [1.0] * 3, plan.scoring)
-        scores = [_with_volumes_in_ml(row, spacing_mm) for row in in_voxels]
-    else:
-        scores = score_label_maps(prediction, reference, plan.regions, spacing_mm, plan.scoring)
-    scored = {label for region in plan.regions for label in region.labels}
-    consequence = "it was not scored" if lits is None else "it counts as liver, as in the LiTS script"
+    scores = rules.score(prediction, reference, spacing_mm)
     findings += [
-        f"value {value} occurs in the {side} but is not among the labels {sorted(scored)}, so {consequence}"
+        f"value {value} occurs in the {side} but is not among the labels {sorted(rules.labels)}, so "
+        f"{rules.unknown_label}"
         for side, found in labels.items()
         for value in found
-        if value not in scored
+        if value not in rules.labels
     ]
-    return CaseScores(scores, lits, findings)
+    return ScoredCase(scores, findings)
 
 
-def _labels_in(label_map: UInt8[np.ndarray, "X Y Z"], path: Path, plan: EvaluationPlan) -> list[int]:
-    """All labels but the background, ascending, checked to be known where the plan says what each means."""
+def _labels_in(label_map: UInt8[np.ndarray, "X Y Z"], path: Path, rules: Preset) -> list[int]:
+    """All labels but the background, ascending, checked to be known where the preset says what each means."""
     boxes = enumerate(ndimage.find_objects(label_map), start=1)
     labels = [value for value, box in boxes if box is not None]
-    fault = None if plan.convention is None else label_fault(plan.convention, labels)
-    if fault is not None:
+    if (fault := label_fault(rules, labels)) is not None:
         raise StudyError(f"{path}: {fault}")
     return labels
-
-
-def _with_volumes_in_ml(row: RegionScores, spacing_mm: Sequence[float]) -> RegionScores:
-    """Scores that were measured with voxels of 1 mm."""
-    voxel_mm3 = math.prod(spacing_mm)
-    return replace(
-        row,
-        prediction_volume_ml=row.prediction_volume_ml * voxel_mm3,
-        reference_volume_ml=row.reference_volume_ml * voxel_mm3,
-    )

@@ -6,19 +6,17 @@ the same numbers as a MONAI metric; it is not imported here because it needs tor
 """
 
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
-from rankseg_med.metrics.case import RegionScores, score_label_maps
 from rankseg_med.metrics.catalogue import METRICS, Metric, find_metric
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
-from rankseg_med.metrics.lits import LitsCase, score_lits_case, summarise_lits
-from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
+from rankseg_med.metrics.overlap import dice, jaccard, precision, relative_volume_difference, sensitivity, volume_ml
 from rankseg_med.metrics.paired import CaseDifference, PairedComparison, compare_paired
-from rankseg_med.metrics.presets import PRESETS, Preset, find_preset, label_fault
-from rankseg_med.metrics.regions import Region, label_regions
+from rankseg_med.metrics.preset import Preset
+from rankseg_med.metrics.presets import PRESETS, find_preset, label_fault
+from rankseg_med.metrics.regions import CaseScores, Region, RegionScores, label_regions, score_label_maps
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
 from rankseg_med.metrics.summary import DataSetResults, Evaluation, MetricSummary, summarise
 from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
-from rankseg_med.metrics.volume import relative_volume_difference, volume_ml
 
 __all__ = [
     "DEFAULT_EMPTY_POLICY",
@@ -27,12 +25,12 @@ __all__ = [
     "METRICS",
     "PRESETS",
     "CaseDifference",
+    "CaseScores",
     "DataSetResults",
     "EmptyPolicy",
     "EmptyRule",
     "Evaluation",
     "LesionScores",
-    "LitsCase",
     "Metric",
     "MetricSummary",
     "PairedComparison",
@@ -54,11 +52,9 @@ __all__ = [
     "relative_volume_difference",
     "score_label_maps",
     "score_lesions",
-    "score_lits_case",
     "score_masks",
     "sensitivity",
     "summarise",
-    "summarise_lits",
     "surface_distances",
     "totals_by_unit",
     "volume_ml",

@@ -13,9 +13,8 @@ from jaxtyping import Bool
 from rankseg_med.errors import InputError
 from rankseg_med.metrics.empty import Kind
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
-from rankseg_med.metrics.overlap import dice, jaccard, precision, sensitivity
+from rankseg_med.metrics.overlap import dice, jaccard, precision, relative_volume_difference, sensitivity
 from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
-from rankseg_med.metrics.volume import relative_volume_difference
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,51 +1,15 @@
-"""How well-known challenges and papers score a case, under the name of each.
-
-Of LiTS only the scores of a case are here; its results are more than means over cases, see `rankseg_med.metrics.lits`.
-"""
+"""How well-known challenges and papers score, under the name of each."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from rankseg_med.errors import InputError
 from rankseg_med.metrics.empty import EMPTY_POLICIES, EmptyPolicy, EmptyRule
-from rankseg_med.metrics.lits import LITS_REGIONS, LITS_SCORING
+from rankseg_med.metrics.lits import LITS
+from rankseg_med.metrics.preset import Preset
 from rankseg_med.metrics.regions import Region
 from rankseg_med.metrics.scoring import Scoring
-
-
-@dataclass(frozen=True)
-class Preset:
-    """The scoring of a challenge or of a line of papers.
-
-    All of them average each metric over the cases of a region, then over the regions. Where they leave cases out
-    (KiTS23 and BCP ignore a missing prediction, nnU-Net may), this package reports a failure instead.
-
-    Attributes:
-        name: what users and reports call it.
-        description: what it scores, in one line.
-        scoring: metrics, surface and policy for empty masks.
-        regions: what is scored, with the tolerance of surface Dice; None where every data set has its own.
-        unit_spacing: measure in voxels instead of millimetres, whatever the spacing. Columns keep the ending ``_mm``.
-        challenge: what several presets by which the same label means different things are called together; None if
-            there is but one.
-        other_labels: what the challenge's own script makes of labels that are in no region, for messages.
-    """
-
-    name: str
-    description: str
-    scoring: Scoring
-    regions: tuple[Region, ...] | None = None
-    unit_spacing: bool = False
-    challenge: str | None = None
-    other_labels: str | None = None
-
-    @property
-    def labels(self) -> frozenset[int]:
-        """The labels of all regions; empty where every data set has its own."""
-        return frozenset(label for region in self.regions or () for label in region.labels)
-
 
 _KITS, _BRATS = "kits", "brats"
 
@@ -99,12 +63,7 @@ PRESETS: Mapping[str, Preset] = {
             ),
             challenge=_KITS,
         ),
-        Preset(
-            "lits",
-            "LiTS: overlap, volume and surfaces of the liver and of its lesions, and the results of the data set.",
-            LITS_SCORING,
-            LITS_REGIONS,
-        ),
+        LITS,
         _brats("brats2020", "2017 to 2021 (1 necrotic core, 2 oedema, 4 enhancing)", core=1, oedema=2, enhancing=4),
         _brats("brats2023", "2023 (1 necrotic core, 2 oedema, 3 enhancing)", core=1, oedema=2, enhancing=3),
         _brats(
@@ -143,12 +102,12 @@ def label_fault(preset: Preset, labels: Collection[int]) -> str | None:
     """Why a label map is not one that a preset is for, and which preset is likelier; None if it is.
 
     Args:
-        preset: one with regions, whose labels are all that it knows.
+        preset: preset; only one of several of a challenge says what every label means.
         labels: those that the label map holds, 0 apart.
     """
-    if preset.labels.issuperset(labels):
+    if preset.challenge is None or preset.labels.issuperset(labels):
         return None
-    of_challenge = [other for other in PRESETS.values() if preset.challenge and other.challenge == preset.challenge]
+    of_challenge = [other for other in PRESETS.values() if other.challenge == preset.challenge]
     fitting = [other.name for other in of_challenge if other.labels.issuperset(labels)]
     original = f", and {preset.other_labels}" if preset.other_labels else ""
     likely = f"these would be labels of the preset {' or '.join(fitting)}" if fitting else "give regions of your own"

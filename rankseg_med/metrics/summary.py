@@ -9,10 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from rankseg_med.metrics.case import RegionScores
-from rankseg_med.metrics.regions import Region
+from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
+from rankseg_med.metrics.regions import Region, RegionScores
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring
-from rankseg_med.metrics.spread import Spread, measure_spread
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,44 @@ def summarise(values: Iterable[float]) -> MetricSummary:
         n=defined.size,
         n_undefined=all_values.size - defined.size,
     )
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How one metric of one region is distributed over the cases: quantiles, and the interval of the mean; or NaN.
+
+    Attributes:
+        q05: 5 % quantile, interpolated linearly, as are the others.
+        q25: lower quartile.
+        q75: upper quartile.
+        q95: 95 % quantile.
+        mean_low: lower bound of the 95 % bootstrap interval of the mean; NaN below two values, or two patients.
+        mean_high: upper bound.
+    """
+
+    q05: float
+    q25: float
+    q75: float
+    q95: float
+    mean_low: float
+    mean_high: float
+
+
+def distribution_of(values: Sequence[float], patients: Sequence[str] | None = None, *, seed: int = 0) -> Distribution:
+    """Quantiles of one metric over cases, and the interval of its mean; NaN is an undefined value and left out.
+
+    Args:
+        values: any number; without a defined one all is NaN.
+        patients: patient of each value, who are drawn whole for the interval; None takes values for independent.
+        seed: random seed of the bootstrap, see `bootstrap_interval`.
+    """
+    all_values = np.asarray(values, dtype=float)
+    is_defined = ~np.isnan(all_values)
+    defined = all_values[is_defined]
+    q05, q25, q75, q95 = np.quantile(defined, (0.05, 0.25, 0.75, 0.95)) if defined.size else (math.nan,) * 4
+    units = None if patients is None else np.asarray(patients, dtype=str)[is_defined].tolist()
+    mean_low, mean_high = bootstrap_interval(*totals_by_unit(defined, units), seed=seed)
+    return Distribution(float(q05), float(q25), float(q75), float(q95), mean_low, mean_high)
 
 
 @dataclass(frozen=True)
@@ -120,7 +157,7 @@ class Evaluation:
         """
         return summarise(self.values(region, metric).values())
 
-    def spread(self, region: str, metric: str) -> Spread:
+    def distribution(self, region: str, metric: str) -> Distribution:
         """Quantiles of one metric of one region, and the interval of its mean, for which patients are drawn whole.
 
         Args:
@@ -129,7 +166,7 @@ class Evaluation:
         """
         values = self.values(region, metric)
         patients = None if self.patients is None else [self.patients[case_id] for case_id in values]
-        return measure_spread(list(values.values()), patients)
+        return distribution_of(list(values.values()), patients)
 
     def foreground_mean(self, metric: str) -> float:
         """Mean over the regions of their mean over cases, as nnU-Net reports it; NaN where no region has one.

@@ -130,12 +130,12 @@ def _heading(evaluation: Evaluation, metric: str) -> str:
 
 
 def _statistics(evaluation: Evaluation, region: str, metric: str) -> list[str]:
-    summary, spread = evaluation.summary(region, metric), evaluation.spread(region, metric)
+    summary, distribution = evaluation.summary(region, metric), evaluation.distribution(region, metric)
     mean, low, high, median, sd = (
         find_metric(metric).shown(value)
-        for value in (summary.mean, spread.mean_low, spread.mean_high, summary.median, summary.sd)
+        for value in (summary.mean, distribution.mean_low, distribution.mean_high, summary.median, summary.sd)
     )
-    interval = "-" if math.isnan(spread.mean_low) else f"{low} to {high}"
+    interval = "-" if math.isnan(distribution.mean_low) else f"{low} to {high}"
     return [mean, interval, median, sd, str(summary.n), str(summary.n_undefined), str(len(evaluation.failures))]
 
 

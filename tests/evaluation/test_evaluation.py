@@ -100,7 +100,7 @@ class TestFailures:
         with pytest.raises(StudyError, match="holds no images"):
             evaluate(tmp_path / "empty", folders[1], LABELS)
 
-    @pytest.mark.parametrize(("labels", "required"), [({}, "at least one region"), ({0: "air"}, "positive value")])
+    @pytest.mark.parametrize(("labels", "required"), [({}, "needs labels or regions"), ({0: "air"}, "positive value")])
     def test_labels_that_cannot_be_scored(self, folders, labels, required):
         with pytest.raises(ValueError, match=required):
             evaluate(*folders, labels)

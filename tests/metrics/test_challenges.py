@@ -8,12 +8,13 @@ from surface_distance import compute_surface_dice_at_tolerance, compute_surface_
 
 from rankseg_med.masks import bounding_box
 from rankseg_med.metrics import find_preset, score_label_maps
-from rankseg_med.metrics.lits import score_lits_case, summarise_lits
 from tests.metrics.lits_restated import detect, results, segmentation_scores, voxels
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please (use|import):DeprecationWarning")  # surface-distance of SciPy
 
 SPACING_MM = (0.5, 2.0, 3.0)
+LITS = find_preset("lits")
+STRICT = LITS.as_official()
 KITS23_LABELS = {"kidney_and_mass": (1, 2, 3), "mass": (2, 3), "tumour": (2,)}
 KITS23_TOLERANCES_MM = {
     "kidney_and_mass": 1.0330772532390826,
@@ -56,10 +57,10 @@ def test_lits_strict_detects_what_the_script_detects():
     differing = 0
     for seed in range(150):
         prediction, reference = noisy_pair(seed)
-        strict = score_lits_case(prediction, reference, SPACING_MM, strict=True)
+        strict = STRICT.score(prediction, reference, SPACING_MM)
         for min_iou, counts in strict.detections.items():
             assert counts == detect(prediction == 2, reference == 2, min_iou)[0]
-        differing += strict.detections != score_lits_case(prediction, reference, SPACING_MM).detections
+        differing += strict.detections != LITS.score(prediction, reference, SPACING_MM).detections
     assert differing > 20  # else there was nothing to see of the script's merging
 
 
@@ -67,7 +68,7 @@ def test_lits_strict_gives_the_scripts_results():
     cases = [noisy_pair(seed) for seed in range(12)]
     cases[3][0][cases[3][0] == 1] = 0  # tumour without liver
     cases[5][0][...] = 0
-    ours = summarise_lits([score_lits_case(*pair, SPACING_MM, strict=True) for pair in cases], strict=True)
+    ours = STRICT.summarise([STRICT.score(*pair, SPACING_MM) for pair in cases]).values
     assert ours == pytest.approx(results(cases, SPACING_MM), rel=1e-6)
 
 
@@ -75,7 +76,7 @@ def test_lits_strict_gives_the_scripts_results():
 def test_lits_on_real_tumours(kits_pair):
     prediction, reference, spacing_mm = kits_pair
     expected = results([(prediction, reference)], spacing_mm)
-    strict = summarise_lits([score_lits_case(*kits_pair, strict=True)], strict=True)
+    strict = STRICT.summarise([STRICT.score(*kits_pair)]).values
     assert strict == pytest.approx(expected, rel=1e-6)
     assert strict["lesion_recall_greater_zero"] > 0
 
@@ -85,7 +86,7 @@ def test_lits_on_real_tumours(kits_pair):
         for components, count in (ndimage.label(label_map == 2) for label_map in (prediction, reference))
     ]
     pairs = [(p, r) for p in lesions[0] for r in lesions[1] if len(p & r) > 0.5 * len(p | r)]
-    corrected = summarise_lits([score_lits_case(*kits_pair)])
+    corrected = LITS.summarise([LITS.score(*kits_pair)]).values
     assert corrected["lesion_precision"] == len(pairs) / len(lesions[0])
     assert corrected["lesion_recall"] == len(pairs) / len(lesions[1])
     scores = [segmentation_scores(*pair, spacing_mm) for pair in pairs]

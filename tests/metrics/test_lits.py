@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from rankseg_med.metrics import score_label_maps, surface_distances
-from rankseg_med.metrics.lits import LITS_REGIONS, LITS_SCORING, score_lits_case, summarise_lits
+from rankseg_med.metrics import find_preset, score_label_maps, surface_distances
 
 SPACING_MM = (2.0, 1.0, 1.0)
+LITS = find_preset("lits")
+MODES = {False: LITS, True: LITS.as_official()}
 
 
 def line(text):
@@ -16,7 +17,11 @@ def line(text):
 
 
 def score(prediction, reference, strict=False):
-    return score_lits_case(line(prediction), line(reference), SPACING_MM, strict=strict)
+    return MODES[strict].score(line(prediction), line(reference), SPACING_MM)
+
+
+def results_of(*cases, strict=False):
+    return MODES[strict].summarise(cases).values
 
 
 @pytest.mark.parametrize(("strict", "rvd"), [(False, 1 / 3), (True, -1 / 4)])
@@ -35,7 +40,7 @@ def test_liver(strict, rvd):
 def test_perfect_lesions_are_all_detected(strict):
     case = score("1221221", "1221221", strict)
     assert case.detections == {0.0: (2, 2, 2), 0.5: (2, 2, 2)}
-    results = summarise_lits([case], strict=strict)
+    results = results_of(case, strict=strict)
     assert results["lesion_precision"] == results["lesion_recall"] == results["lesion_dice_per_case"] == 1
     assert results["lesion_voe"] == results["lesion_assd_mm"] == results["tumour_burden_rmse"] == 0
 
@@ -60,7 +65,7 @@ def test_a_failed_merged_pair_is_taken_off_twice_by_the_script():
 def test_lesions_are_6_connected():
     reference = np.ones((2, 2, 1), dtype=np.uint8)
     reference[0, 0, 0] = reference[1, 1, 0] = 2
-    assert score_lits_case(reference, reference, SPACING_MM).detections[0.0] == (2, 2, 2)
+    assert LITS.score(reference, reference, SPACING_MM).detections[0.0] == (2, 2, 2)
 
 
 def test_a_reference_without_tumour():
@@ -68,23 +73,23 @@ def test_a_reference_without_tumour():
         score("1121", "1111", strict=True)
     case = score("1121", "1111")
     assert case.detections[0.5] == (1, 0, 0)
-    assert case.lesion_dice == 0
-    results = summarise_lits([case])
+    assert case.regions[1].values["dice"] == 0
+    results = results_of(case)
     assert results["lesion_precision"] == 0
     assert math.isnan(results["lesion_recall"])
     assert math.isnan(results["lesion_voe"])
-    assert score("1111", "1111").lesion_dice == 1
+    assert score("1111", "1111").regions[1].values["dice"] == 1
 
 
 def test_no_liver_predicted():
-    strict = summarise_lits([score("0022", "1122", strict=True)], strict=True)
+    strict = results_of(score("0022", "1122", strict=True), strict=True)
     assert (strict["liver_dice_per_case"], strict["liver_dice_global"], strict["liver_voe"]) == (0, 0, 1)
     assert strict["liver_assd_mm"] == strict["liver_rvd"] == 9001
     assert strict["tumour_burden_max"] == pytest.approx(0.5 - 9001)
-    tumour_only = summarise_lits([score("0022", "1122")])
+    tumour_only = results_of(score("0022", "1122"))
     assert tumour_only["liver_dice_per_case"] == pytest.approx(4 / 6)
     assert tumour_only["tumour_burden_max"] == pytest.approx(0.5)
-    nothing = summarise_lits([score("0000", "1122")])
+    nothing = results_of(score("0000", "1122"))
     assert (nothing["liver_dice_per_case"], nothing["liver_voe"], nothing["liver_rvd"]) == (0, 1, -1)
     assert nothing["liver_mssd_mm"] == 6  # from the first to the last of four voxels, 2 mm apart
     assert nothing["tumour_burden_rmse"] == 1
@@ -99,7 +104,7 @@ def test_a_reference_without_liver_is_refused():
 def test_a_data_set(strict):
     # Tumour burdens 1/4 against 2/4, and 2/4 against 2/4; Dice of lesions 2/3 and 1.
     cases = [score("1112", "1122", strict), score("1122", "1122", strict)]
-    results = summarise_lits(cases, strict=strict)
+    results = results_of(*cases, strict=strict)
     assert results["lesion_dice_per_case"] == pytest.approx(5 / 6)
     assert results["lesion_dice_global"] == pytest.approx(2 * 3 / 7)
     assert results["tumour_burden_rmse"] == pytest.approx(math.sqrt((1 / 16) / 2))
@@ -110,14 +115,14 @@ def test_a_data_set(strict):
 
 
 def test_the_largest_tumour_burden_is_signed_in_the_script():
-    assert summarise_lits([score("1222", "1122", strict=True)], strict=True)["tumour_burden_max"] == -0.25
-    assert summarise_lits([score("1222", "1122")])["tumour_burden_max"] == 0.25
+    assert results_of(score("1222", "1122", strict=True), strict=True)["tumour_burden_max"] == -0.25
+    assert results_of(score("1222", "1122"))["tumour_burden_max"] == 0.25
 
 
 def test_no_lesion_detected():
     cases = {strict: [score("2111111", "1111122", strict)] for strict in (False, True)}
-    assert math.isnan(summarise_lits(cases[False])["lesion_voe"])
-    strict = summarise_lits(cases[True], strict=True)
+    assert math.isnan(results_of(*cases[False])["lesion_voe"])
+    strict = results_of(*cases[True], strict=True)
     assert (strict["lesion_voe"], strict["lesion_rmsd_mm"]) == (1, 9001)
 
 
@@ -138,11 +143,10 @@ def test_surfaces_are_measured_once(strict, monkeypatch):
 
 def test_scores_of_the_regions_are_the_presets():
     prediction, reference = line("11200"), line("11220")
-    for strict in (False, True):
-        rows = score_lits_case(prediction, reference, SPACING_MM, strict=strict).regions
-        assert list(rows) == score_label_maps(prediction, reference, LITS_REGIONS, SPACING_MM, LITS_SCORING)
+    for preset in MODES.values():
+        rows = preset.score(prediction, reference, SPACING_MM).regions
+        assert list(rows) == score_label_maps(prediction, reference, LITS.regions, SPACING_MM, LITS.scoring)
 
 
 def test_no_case():
-    with pytest.raises(ValueError, match="at least one"):
-        summarise_lits([])
+    assert not results_of()

@@ -8,8 +8,8 @@ from hypothesis import given
 from medpy.metric import binary as medpy
 from monai.metrics import compute_dice, compute_iou, get_confusion_matrix
 
-from rankseg_med.metrics import dice, jaccard, precision, sensitivity
-from tests.metrics.shapes import SETTINGS, masks
+from rankseg_med.metrics import dice, jaccard, precision, relative_volume_difference, sensitivity, volume_ml
+from tests.metrics.shapes import SETTINGS, SPACING_MM, box, masks
 
 OVERLAPS = [dice, jaccard, sensitivity, precision]
 
@@ -85,3 +85,36 @@ def test_rejects_what_is_not_a_pair_of_masks(overlap):
         overlap(mask[None, None], mask[None, None])
     with pytest.raises(TypeError, match=r"(?i)bool"):
         overlap(mask, mask.astype(np.uint8))
+
+
+def test_volume_by_hand():
+    # 2 x 3 x 4 voxels of 3 mm^3.
+    assert volume_ml(box((6, 6, 6), (0, 2), (1, 4), (2, 6)), SPACING_MM) == pytest.approx(0.072)
+    assert volume_ml(np.zeros((2, 2), dtype=bool), SPACING_MM[:2]) == 0
+
+
+def test_difference_is_signed_and_relative_to_the_reference():
+    small, large = box((4, 4), (0, 1), (0, 2)), box((4, 4), (0, 2), (0, 4))
+    assert relative_volume_difference(small, large) == -0.75
+    assert relative_volume_difference(large, small) == 3
+
+
+@SETTINGS
+@given(masks(2))
+def test_difference_equals_medpy(pair):
+    assert relative_volume_difference(*pair) == pytest.approx(medpy.ravd(*pair))
+
+
+def test_volumes_of_empty_masks():
+    empty, full = np.zeros((3, 3), dtype=bool), np.ones((3, 3), dtype=bool)
+    assert relative_volume_difference(empty, full) == -1
+    assert math.isnan(relative_volume_difference(full, empty))
+    assert math.isnan(relative_volume_difference(empty, empty))
+
+
+def test_volume_rejections():
+    mask = np.ones((3, 3), dtype=bool)
+    with pytest.raises(ValueError, match="spacing_mm"):
+        volume_ml(mask, SPACING_MM)
+    with pytest.raises(TypeError, match=r"(?i)bool"):
+        relative_volume_difference(mask, mask.astype(np.uint8))

@@ -1,8 +1,10 @@
 import math
+from dataclasses import astuple
 
 import pytest
 
 from rankseg_med.metrics import METRICS, Evaluation, Region, RegionScores, label_regions, summarise
+from rankseg_med.metrics.summary import distribution_of
 
 LIVER, TUMOUR = REGIONS = label_regions({1: "liver", 2: "tumour"})
 
@@ -52,3 +54,37 @@ def test_nested_regions_are_summarised_by_name():
     evaluation = Evaluation([organ, TUMOUR], {"a": [scores(organ, 0.9), scores(TUMOUR, 0.4)]})
     assert evaluation.summary("organ", "hd95_mm").mean == 0.9
     assert evaluation.summary("tumour", "hd95_mm").mean == 0.4
+
+
+def test_quantiles_by_hand():
+    # 0, 1, ..., 20: the quantile p lies at 20 p.
+    distribution = distribution_of([math.nan, *map(float, range(21))])
+    assert (distribution.q05, distribution.q25, distribution.q75, distribution.q95) == pytest.approx((1, 5, 15, 19))
+    assert 0 < distribution.mean_low < 10 < distribution.mean_high < 20
+
+
+def test_equal_values_leave_no_doubt():
+    assert astuple(distribution_of([2.0, 2.0])) == (2.0,) * 6
+
+
+def test_one_value_has_no_interval():
+    distribution = distribution_of([0.5])
+    assert distribution.q05 == distribution.q95 == 0.5
+    assert math.isnan(distribution.mean_low)
+    assert math.isnan(distribution.mean_high)
+
+
+def test_patients_are_drawn_whole():
+    # Patient p has three values of 0 and q one of 1; drawn twice each, or both: means 0, 1/4 and 1, the extremes with a
+    # chance of a quarter each. The undefined value of r counts for nothing.
+    distribution = distribution_of([0.0, 1.0, math.nan, 0.0, 0.0], ["p", "q", "r", "p", "p"])
+    assert (distribution.mean_low, distribution.mean_high) == (0, 1)
+    independent = distribution_of([0.0, 1.0, 0.0, 0.0])
+    assert independent.mean_high == 0.75
+    alone = distribution_of([0.0, 1.0], ["p", "p"])
+    assert math.isnan(alone.mean_low)
+    assert math.isnan(alone.mean_high)
+
+
+def test_no_value_has_no_distribution():
+    assert all(map(math.isnan, astuple(distribution_of([math.nan]))))
