@@ -52,7 +52,7 @@ class ScoredCase:
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """Scores pairs; the scores are in the sidecars, under ``scored``.
+    """Scores pairs; the sidecars hold scores under ``scored``, and what deserves a warning under ``findings``.
 
     Attributes:
         rules: What is scored, and by which rules.
