@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rankseg_med.metrics import score_label_maps
+from rankseg_med.metrics import Preset, Region, score_label_maps
 from rankseg_med.metrics.presets import PRESETS, find_preset, label_fault
 
 
@@ -123,3 +123,28 @@ def test_bcp_scores_an_empty_prediction_0_in_everything():
     for kind in ("overlap", "distance"):
         assert policy.score(kind, prediction_empty=True, reference_empty=False, image_diagonal_mm=9.0) == 0
     assert find_preset("bcp").unit_spacing
+
+
+def test_rules_of_ones_own():
+    own = find_preset("kits23").with_own((Region("kidney", (1,)),), ("dice", "hd_mm"))
+    assert (own.regions, own.scoring.metrics, own.scoring.surface) == (
+        (Region("kidney", (1,)),),
+        ("dice", "hd_mm"),
+        "surfels",
+    )
+    # Whoever says which labels are scored knows of the others.
+    assert label_fault(own, [1, 4]) is None
+    assert label_fault(find_preset("kits23").with_own(None, ("dice",)), [1, 4]) is not None
+
+
+def test_bcp_measures_voxels_and_keeps_volumes():
+    bcp = find_preset("bcp").with_own((Region("atrium", (1,)),), None)
+    (row,) = bcp.score(line(1, 1, 1, 0), line(1, 0, 0, 0), (5.0, 2.0, 3.0)).regions
+    # From the ends of three voxels to the first: 0, 1 and 2 voxels.
+    assert row.values["asd_prediction_to_reference_mm"] == 1
+    assert (row.prediction_volume_ml, row.reference_volume_ml) == pytest.approx((0.09, 0.03))
+
+
+def test_names_of_regions_differ():
+    with pytest.raises(ValueError, match=r"must differ, got \['a', 'a'\]"):
+        Preset(regions=(Region("a", (1,)), Region("a", (2,))))
