@@ -47,12 +47,12 @@ def count_neighbours(ndim: int, connectivity: int | None = None) -> int:
         ValueError: other than two or three axes, or a connectivity that does not fit them.
     """
     if ndim not in _NEIGHBOURS:
-        raise ValueError(f"A mask must have 2 or 3 spatial axes, got {ndim}. Drop channel axes.")
+        raise ValueError(f"a mask must have 2 or 3 spatial axes, got {ndim}; drop channel axes")
     connectivity = ndim if connectivity is None else connectivity
     if connectivity not in _NEIGHBOURS[ndim]:
         raise ValueError(
-            f"connectivity must be from 1 (faces) to {ndim} (corners), got {connectivity}. "
-            "For 6 neighbours in 3-D pass 1, for 26 pass 3."
+            f"connectivity must be from 1 (faces) to {ndim} (corners), got {connectivity}; "
+            "for 6 neighbours in 3-D pass 1, for 26 pass 3"
         )
     return _NEIGHBOURS[ndim][connectivity]
 
@@ -74,7 +74,7 @@ def connected_components(
         ValueError: other than two or three axes, or a connectivity that does not fit them.
     """
     if mask.dtype != np.bool_:
-        raise TypeError(f"The mask must be boolean, got dtype {mask.dtype}. Select one class first: label_map == 2.")
+        raise TypeError(f"the mask must be boolean, got dtype {mask.dtype}; select one class first: label_map == 2")
     # cc3d 4.1 splits components of views that are one voxel thick, and with corner neighbours it labels background of
     # boolean images or fails on them.
     image = np.ascontiguousarray(mask).view(np.uint8)

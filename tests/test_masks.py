@@ -55,7 +55,7 @@ class TestConnectedComponents:
         [
             (np.ones((2, 2), np.uint8), None, TypeError, "must be boolean, got dtype uint8"),
             (np.ones((1, 2, 2, 2), bool), None, ValueError, "2 or 3 spatial axes, got 4"),
-            (np.ones((2, 2, 2), bool), 26, ValueError, "got 26. For 6 neighbours in 3-D pass 1, for 26 pass 3"),
+            (np.ones((2, 2, 2), bool), 26, ValueError, "got 26; for 6 neighbours in 3-D pass 1, for 26 pass 3"),
         ],
     )
     @pytest.mark.usefixtures("wrong_types")

@@ -38,7 +38,7 @@ class Calibration(torch.nn.Module, ABC):
         least = 1 if independent else 2
         if num_classes < least:
             what = "independent channels" if independent else "background included"
-            raise ValueError(f"num_classes must be at least {least}, {what}; found {num_classes}")
+            raise ValueError(f"num_classes must be at least {least}, {what}; got {num_classes}")
         self.num_classes = num_classes
         self.independent = independent
 
@@ -102,11 +102,11 @@ class Calibration(torch.nn.Module, ABC):
 
     def _check_channels(self, values: Tensor) -> None:
         if not values.dtype.is_floating_point:
-            raise TypeError(f"probabilities must be floating point, found {values.dtype}; was a label map passed?")
+            raise TypeError(f"probabilities must be floating point, got {values.dtype}; was a label map passed?")
         if values.ndim < 2 or len(values) != self.num_classes:
             what = "independent channels" if self.independent else "classes, background included"
             raise ValueError(
-                f"this calibration is of {self.num_classes} {what}, found {tuple(values.shape)}; was it fitted to "
+                f"this calibration is of {self.num_classes} {what}, got {tuple(values.shape)}; was it fitted to "
                 "another network, or is the class axis not the first?"
             )
 

@@ -64,7 +64,7 @@ class BinnedVoxels:
         lowest, highest = map(int, truth.aminmax())
         if not 0 <= lowest <= highest < num_classes:
             raise ValueError(
-                f"labels must be classes of the probabilities, 0 to {num_classes - 1}; found {lowest} to {highest}"
+                f"labels must be classes of the probabilities, 0 to {num_classes - 1}; got {lowest} to {highest}"
             )
         membership = known.membership(truth.device)
         for some, those in zip(torch.split(flat, _BLOCK_VOXELS, 1), torch.split(truth, _BLOCK_VOXELS), strict=True):
@@ -182,7 +182,7 @@ def _counted(probabilities: Float[Tensor, "regions voxels"], truth: Bool[Tensor,
     lowest, highest = map(float, torch.stack(torch.aminmax(probabilities)))
     # Not the other way round: NaN is within no bounds.
     if not (lowest >= -_TOLERANCE and highest <= 1 + _TOLERANCE):
-        raise ValueError(f"probabilities must lie in [0, 1], found {lowest:.6g} to {highest:.6g}; were logits passed?")
+        raise ValueError(f"probabilities must lie in [0, 1], got {lowest:.6g} to {highest:.6g}; were logits passed?")
     rows = []
     for values, positive in zip(probabilities, truth, strict=True):
         bins = bin_of(values)
@@ -201,13 +201,13 @@ def _counted(probabilities: Float[Tensor, "regions voxels"], truth: Bool[Tensor,
 def check_weighting(weighting: Weighting) -> None:
     """Raise ValueError unless it is one of the words."""
     if weighting not in get_args(Weighting):
-        raise ValueError(f"weighting must be {' or '.join(get_args(Weighting))}, found {weighting!r}")
+        raise ValueError(f"weighting must be {' or '.join(get_args(Weighting))}, got {weighting!r}")
 
 
 def _check_shape(given: Tensor, truth: Tensor) -> None:
     if given.shape != truth.shape:
         raise ValueError(
-            f"the truth must be on the grid of the probabilities, {tuple(given.shape)}, found {tuple(truth.shape)}"
+            f"the truth must be on the grid of the probabilities, {tuple(given.shape)}, got {tuple(truth.shape)}"
         )
 
 

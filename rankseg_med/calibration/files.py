@@ -36,9 +36,9 @@ class _TemperatureFile(_File):
     def build(self) -> Temperature:
         calibration = Temperature(self.num_classes, class_biases=self.class_biases)
         if len(self.bias) != self.num_classes:
-            raise ValueError(f"bias must have {self.num_classes} values, one for each class, found {len(self.bias)}")
+            raise ValueError(f"bias must have {self.num_classes} values, one for each class, got {len(self.bias)}")
         if not self.class_biases and any(self.bias):
-            raise ValueError(f"bias must be 0 without class_biases, found {self.bias}")
+            raise ValueError(f"bias must be 0 without class_biases, got {self.bias}")
         calibration.inverse_temperature.fill_(1 / self.temperature)
         calibration.bias.copy_(torch.tensor(self.bias))
         return calibration
@@ -108,7 +108,7 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
             ],
         )
     else:
-        raise TypeError(f"only temperature and isotonic calibrations have files, found {type(calibration).__name__}")
+        raise TypeError(f"only temperature and isotonic calibrations have files, got {type(calibration).__name__}")
     path.write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 

@@ -90,11 +90,11 @@ class IsotonicCalibration(Calibration):
             ValueError: Another number of them, or a map has more knots than bins.
         """
         if len(maps) != len(self.knots):
-            raise ValueError(f"this calibration needs {len(self.knots)} maps, one for each region, found {len(maps)}")
+            raise ValueError(f"this calibration needs {len(self.knots)} maps, one for each region, got {len(maps)}")
         for rows, found in zip(self.knots, maps, strict=True):
             knots = found.knots()
             if knots.shape[1] > _MOST_KNOTS:
-                raise ValueError(f"a map has at most {_MOST_KNOTS} knots, found {knots.shape[1]}")
+                raise ValueError(f"a map has at most {_MOST_KNOTS} knots, got {knots.shape[1]}")
             # The last knot again and again, so that shapes in checkpoints do not depend on what was fitted.
             rows.copy_(knots[:, -1:].expand(-1, _MOST_KNOTS))
             rows[:, : knots.shape[1]] = knots
@@ -111,7 +111,7 @@ class IsotonicCalibration(Calibration):
         """
         if len(observations.cases) != len(self.knots):
             raise ValueError(
-                f"this calibration is of {len(self.knots)} regions, found counts of {len(observations.cases)}"
+                f"this calibration is of {len(self.knots)} regions, got counts of {len(observations.cases)}"
             )
         counted = observations.weighted(self.weighting)
         rows = zip(counted.voxels, counted.positive, counted.mass, strict=True)

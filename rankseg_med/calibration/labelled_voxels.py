@@ -57,7 +57,7 @@ def draw_voxels(
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         raise ValueError(
             f"labels must be classes of the network, 0 to {num_classes - 1}; "
-            f"found {int(labels.min())} to {int(labels.max())}"
+            f"got {int(labels.min())} to {int(labels.max())}"
         )
     generator = torch.Generator().manual_seed(seed)
     drawn, weights = [], []

@@ -31,11 +31,11 @@ class MonotoneMap:
                 f"{len(x)} probabilities and {len(y)} calibrated values"
             )
         if x[0] != 0 or x[-1] != 1 or not (np.diff(x) > 0).all():
-            raise ValueError(f"probabilities of knots must ascend from 0 to 1, found {_shown(self.probability)}")
+            raise ValueError(f"probabilities of knots must ascend from 0 to 1, got {_shown(self.probability)}")
         if not (y >= 0).all() or not (y <= 1).all():
-            raise ValueError(f"calibrated values must lie in [0, 1], found {_shown(self.calibrated)}")
+            raise ValueError(f"calibrated values must lie in [0, 1], got {_shown(self.calibrated)}")
         if not (np.diff(y) >= 0).all():
-            raise ValueError(f"calibrated values must never fall, found {_shown(self.calibrated)}")
+            raise ValueError(f"calibrated values must never fall, got {_shown(self.calibrated)}")
 
     @classmethod
     def fit(

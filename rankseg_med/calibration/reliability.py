@@ -58,7 +58,7 @@ def reliability(counts: BinnedVoxels, *, bins: int = 16) -> Reliability:
         ValueError: Another number of bins, or there are no voxels.
     """
     if bins not in (1, 2, 4, 8, 16, 32, _MOST_BINS):
-        raise ValueError(f"bins must be a power of two from 1 to {_MOST_BINS}, found {bins}")
+        raise ValueError(f"bins must be a power of two from 1 to {_MOST_BINS}, got {bins}")
     total = counts.voxels.sum(1)
     if not bool((total > 0).all()):
         raise ValueError("there are no voxels to tell the reliability from; count at least one case")

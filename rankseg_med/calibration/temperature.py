@@ -110,7 +110,7 @@ class Temperature(Calibration):
     def _check(self, logits: Float[Tensor, "voxels classes"], labels: Tensor) -> None:
         num_classes = self.num_classes
         if logits.shape[1] != num_classes:
-            raise ValueError(f"this calibration is of {num_classes} classes, found logits of {logits.shape[1]}")
+            raise ValueError(f"this calibration is of {num_classes} classes, got logits of {logits.shape[1]}")
         if not logits.isfinite().all():
             raise ValueError("logits must be finite; of probabilities clamp those of 0 before the logarithm")
         absent = sorted(set(range(num_classes)) - set(torch.unique(labels).tolist()))

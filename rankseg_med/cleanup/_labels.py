@@ -17,9 +17,9 @@ Labels: TypeAlias = Sequence[int | Sequence[int]]
 def check_label_map(label_map: Shaped[np.ndarray, "..."], connectivity: int | None = None) -> None:
     """Raise unless a label map holds integers (TypeError) and has 2 or 3 axes that allow the connectivity."""
     if label_map.ndim not in (2, 3):
-        raise ValueError(f"label_map must be (X, Y) or (X, Y, Z), found shape {label_map.shape}; drop channel axes")
+        raise ValueError(f"label_map must be (X, Y) or (X, Y, Z), got shape {label_map.shape}; drop channel axes")
     if not (np.issubdtype(label_map.dtype, np.integer) or label_map.dtype == np.bool_):
-        raise TypeError(f"label_map must hold integers, found {label_map.dtype}; was a probability volume passed?")
+        raise TypeError(f"label_map must hold integers, got {label_map.dtype}; was a probability volume passed?")
     count_neighbours(label_map.ndim, connectivity)
 
 
@@ -34,7 +34,7 @@ def groups_of(labels: Labels | None, label_map: Shaped[np.ndarray, "*spatial"]) 
     groups = [[entry] if isinstance(entry, int) else list(entry) for entry in labels]
     for group in groups:
         if not group or min(group) < 1:
-            raise ValueError(f"labels must be positive (0 is the background), alone or in groups, found {labels}")
+            raise ValueError(f"labels must be positive (0 is the background), alone or in groups, got {labels}")
     return groups
 
 

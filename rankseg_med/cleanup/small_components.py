@@ -45,9 +45,9 @@ def remove_small_components(
     """
     check_label_map(label_map, connectivity)
     if len(spacing_mm) != label_map.ndim or not all(0 < step < math.inf for step in spacing_mm):
-        raise ValueError(f"spacing_mm must be {label_map.ndim} positive numbers, found {tuple(spacing_mm)}")
+        raise ValueError(f"spacing_mm must be {label_map.ndim} positive numbers, got {tuple(spacing_mm)}")
     if not 0 <= minimum_ml < math.inf:
-        raise ValueError(f"minimum_ml must be a volume in millilitres, 0 or more, found {minimum_ml}")
+        raise ValueError(f"minimum_ml must be a volume in millilitres, 0 or more, got {minimum_ml}")
     voxel_ml = math.prod(spacing_mm) / 1000
     minimum_voxels = math.ceil(minimum_ml / voxel_ml - _ROUNDING_VOXELS)
     cleaned = label_map.copy()

@@ -42,7 +42,7 @@ def keep_touching(
     organ_mask = mask_of(foreground, organ_group)
     for group in groups_of(labels, label_map):
         if set(group) & set(organ_group):
-            raise ValueError(f"labels and organ must differ, found {group} and {organ_group}")
+            raise ValueError(f"labels and organ must differ, got {group} and {organ_group}")
         mask = mask_of(foreground, group)
         # A component of the group touches the organ if and only if, joined with it, it has organ voxels: on the way
         # to one, the first voxel outside the component must be of the organ.

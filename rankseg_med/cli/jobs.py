@@ -120,7 +120,7 @@ class JobOptions:
 
         for option, number in {"--study-timeout": self.study_timeout, "--memory-gb": self.memory_gb}.items():
             if number is not None and not 0 < number < math.inf:
-                raise typer.BadParameter(f"{option} must be a positive number, found {number}")
+                raise typer.BadParameter(f"{option} must be a positive number, got {number}")
         executor = self.executor
         if executor == "in-process" and not (self.study_timeout is None and self.workers is None):
             executor = "processes"

@@ -79,7 +79,7 @@ def parse_changes(given: list[str] | None) -> dict[str, Any]:
     for entry in given or []:
         key, separator, value = entry.partition("=")
         if not separator or not key.strip():
-            raise typer.BadParameter(f"--set takes KEY=VALUE, such as inferer::overlap=0.7; found {entry!r}")
+            raise typer.BadParameter(f"--set takes KEY=VALUE, such as inferer::overlap=0.7; got {entry!r}")
         if key.strip() in changes:
             raise typer.BadParameter(f"--set {key.strip()} is given twice")
         try:
@@ -130,7 +130,7 @@ def parse_labels(text: str) -> dict[int, str]:
         if not separator or not value.isdigit() or not name:
             raise typer.BadParameter(f"labels are given as 1=anterior,2=posterior; cannot read {entry.strip()!r}")
         if not 1 <= int(value) <= 255:
-            raise typer.BadParameter(f"labels are 1 to 255 (0 is the background), found {value}")
+            raise typer.BadParameter(f"labels are 1 to 255 (0 is the background), got {value}")
         if int(value) in names or name in names.values():
             raise typer.BadParameter(f"labels and names must differ, {entry.strip()!r} repeats one")
         names[int(value)] = name
@@ -150,7 +150,7 @@ def parse_regions(text: str) -> dict[str, tuple[int, ...]]:
         if not separator or not name or not all(label.isdigit() for label in labels):
             raise typer.BadParameter(f"regions are given as kidney=1+2,tumour=2; cannot read {entry.strip()!r}")
         if not all(1 <= int(label) <= 255 for label in labels):
-            raise typer.BadParameter(f"labels are 1 to 255 (0 is the background), found {values}")
+            raise typer.BadParameter(f"labels are 1 to 255 (0 is the background), got {values}")
         if name in regions:
             raise typer.BadParameter(f"names of regions must differ, {entry.strip()!r} repeats one")
         regions[name] = tuple(map(int, labels))

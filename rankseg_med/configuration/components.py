@@ -50,7 +50,7 @@ def check_components(config: Config) -> None:
             continue
         if must_be_component and is_written_out(entry) and not ConfigComponent.is_instantiable(entry):
             or_null = " or null" if nullable else ""
-            raise ConfigError(f"{place}: must be a component (an entry with a {TARGET}){or_null}, found {entry!r}")
+            raise ConfigError(f"{place}: must be a component (an entry with a {TARGET}){or_null}, got {entry!r}")
 
 
 def check_component(place: str, entry: Mapping[str, Any], locator: ComponentLocator) -> None:
@@ -82,7 +82,7 @@ def target_of(place: str, entry: Mapping[str, Any], locator: ComponentLocator) -
     if not is_written_out(name) or ConfigComponent(entry).is_disabled():
         return None
     if not isinstance(name, str):
-        raise ConfigError(f"{place}::{TARGET}: must be the name of a class or function, found {name!r}")
+        raise ConfigError(f"{place}::{TARGET}: must be the name of a class or function, got {name!r}")
     try:
         target = locate(ConfigComponent(entry, place, locator).resolve_module_name())
     except ErrorDuringImport as error:
@@ -142,4 +142,4 @@ def _choices_of(annotation: object) -> Iterator[object]:
 def _check_words(place: str, value: object, words: Sequence[str]) -> None:
     for word in value if isinstance(value, list | tuple) else [value]:
         if words and isinstance(word, str) and is_written_out(word) and word not in words:
-            raise ConfigError(f"{place}: must be {' or '.join(words)}, found {word}; {meant(word, words)}")
+            raise ConfigError(f"{place}: must be {' or '.join(words)}, got {word}; {meant(word, words)}")

@@ -17,7 +17,7 @@ def available_devices() -> list[str]:
 def check_device_name(name: object) -> None:
     """Raise `ConfigError` unless it is ``cpu``, ``cuda``, which is the first CUDA device, or ``cuda:1``, ..."""
     if not isinstance(name, str | torch.device) or not re.fullmatch(r"cpu|cuda(:(0|[1-9]\d*))?", str(name)):
-        raise ConfigError(f"device must be cpu, cuda or cuda:N, found {name}; {_there_are()}")
+        raise ConfigError(f"device must be cpu, cuda or cuda:N, got {name}; {_there_are()}")
 
 
 def usable_device(name: object) -> torch.device:

@@ -47,7 +47,7 @@ def find_config(overlay: str | Path, folder: Path | None = None) -> Path:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     if exists:
-        raise ConfigError(f"{path}: must be a file, found a folder, pipe or device")
+        raise ConfigError(f"{path}: must be a file, got a folder, pipe or device")
     close = nearest(str(overlay), shipped)
     hint = "" if close is None else f"; did you mean {close}?"
     raise ConfigError(f"{path}: no such config file, nor a shipped config ({', '.join(shipped)}){hint}")
@@ -63,7 +63,7 @@ def extended_config(overlay: Path) -> Path | None:
     if extended is None:
         return None
     if not isinstance(extended, str) or not extended:
-        raise ConfigError(f"{overlay}: extends must name a shipped config or one file, found {extended!r}")
+        raise ConfigError(f"{overlay}: extends must name a shipped config or one file, got {extended!r}")
     try:
         return find_config(extended, overlay.parent)
     except ConfigError as error:
@@ -108,10 +108,10 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as a {kind} config ({one_line(error)})") from error
     if not isinstance(content, dict):
         found = "an empty file" if content is None else f"a {type(content).__name__}"
-        raise ConfigError(f"{path}: cannot be read as a {kind} config (must hold entries, key: value, found {found})")
+        raise ConfigError(f"{path}: cannot be read as a {kind} config (must hold entries, key: value, got {found})")
     unnamed = [key for key in content if not isinstance(key, str) or not key]
     if unnamed:
-        raise ConfigError(f"{path}: keys must be text, found {unnamed[0]!r}")
+        raise ConfigError(f"{path}: keys must be text, got {unnamed[0]!r}")
     return content
 
 

@@ -84,10 +84,10 @@ def _labels_in(place: str, value: Any) -> Iterator[Any]:  # noqa: ANN401 - whate
     groups_alone = argument in _REGIONS
     if not isinstance(value, list | tuple) or not all(_is_group(entry) or not groups_alone for entry in value):
         kinds = "groups of labels" if groups_alone else "labels and of groups of labels"
-        raise ConfigError(f"{place}: must be a list of {kinds}, such as [[1, 2], [2]], found {value!r}")
+        raise ConfigError(f"{place}: must be a list of {kinds}, such as [[1, 2], [2]], got {value!r}")
     for entry in value:
         if entry == []:
-            raise ConfigError(f"{place}: has a group without labels, found {value!r}")
+            raise ConfigError(f"{place}: has a group without labels, got {value!r}")
         yield from entry if _is_group(entry) else [entry]
 
 

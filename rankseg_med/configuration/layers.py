@@ -128,7 +128,7 @@ def _lay(key: str, value: object, config: Config) -> None:
     below = config.get(id)
     if key.startswith(MERGE_KEY):
         if not isinstance(value, dict | list) or type(below) is not type(value):
-            raise ConfigError(f"{key}: adds entries to entries, or items to a list; found {value!r} for {below!r}")
+            raise ConfigError(f"{key}: adds entries to entries, or items to a list; got {value!r} for {below!r}")
     elif isinstance(value, dict) and TARGET not in value and isinstance(below, dict) and TARGET in below:
         check_component(id, {**below, **value}, config.locator)
         one = next(iter(value), "argument")

@@ -109,7 +109,7 @@ def check_values(config: Config) -> None:
     """
     for id, rule in RULES.items():
         if is_plain(id, config) and not rule.holds(value := config.get_parsed_content(id)):
-            raise ConfigError(f"{id}: must be {rule.required}, found {value!r}{_hint(value, rule)}")
+            raise ConfigError(f"{id}: must be {rule.required}, got {value!r}{_hint(value, rule)}")
     for id in _DEVICES_OR_NULL:
         if is_plain(id, config) and (value := config.get_parsed_content(id)) is not None:
             try:

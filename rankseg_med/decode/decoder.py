@@ -128,13 +128,13 @@ class RankSEGDecoder:
             for one in [] if value is None else _each(value):
                 _check_probability(name, one)
         if not 0 <= self.smooth < float("inf"):
-            raise ValueError(f"smooth must be at least 0 and finite, found {self.smooth}")
+            raise ValueError(f"smooth must be at least 0 and finite, got {self.smooth}")
         if self.smooth and self.solver != "rma":
             raise ValueError(
-                f"smooth is defined for solver='rma', found smooth={self.smooth} with solver={self.solver!r}"
+                f"smooth is defined for solver='rma', got smooth={self.smooth} with solver={self.solver!r}"
             )
         if self.solver == "ba" and set(_each(self.metric)) != {"dice"}:
-            raise ValueError(f"solver 'ba' is defined for Dice, found metric={self.metric!r}; use 'exact' or 'rma'")
+            raise ValueError(f"solver 'ba' is defined for Dice, got metric={self.metric!r}; use 'exact' or 'rma'")
         if self.mode == "multilabel" and self.regions is not None:
             raise ValueError("regions are unions of exclusive classes; multilabel channels are regions already")
         _check_independent(self.solver, self.assignment, self.smooth, _each(self.coherence))
@@ -269,12 +269,12 @@ def make_decoder(
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, found {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def _check_probability(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], found {value}")
+        raise ValueError(f"{name} must lie in [0, 1], got {value}")
 
 
 def _check_independent(solver: Solver, assignment: Assignment, smooth: float, coherences: Sequence[float]) -> None:
@@ -282,7 +282,7 @@ def _check_independent(solver: Solver, assignment: Assignment, smooth: float, co
     if any(coherences) and (assignment == "greedy" or smooth):
         raise ValueError(
             "assignment='greedy' and smooth are defined for independent voxels, "
-            f"found assignment={assignment!r}, smooth={smooth} with coherence={max(coherences)}; give coherence=0"
+            f"got assignment={assignment!r}, smooth={smooth} with coherence={max(coherences)}; give coherence=0"
         )
     if solver != "exact" and all(coherence == 1 for coherence in coherences):
         raise ValueError(
@@ -301,5 +301,5 @@ def _for_each(name: str, value: Any, regions: int) -> list[Any]:  # noqa: ANN401
     if isinstance(value, str) or not isinstance(value, Sequence):
         return values * regions
     if len(values) != regions:
-        raise ValueError(f"{name} must be one for all or one per region ({regions}), found {len(values)}")
+        raise ValueError(f"{name} must be one for all or one per region ({regions}), got {len(values)}")
     return values

@@ -104,14 +104,14 @@ def finalize_ensemble(sessions: Sequence[DecodeSession]) -> Decoded:
             greedy.
     """
     if not sessions:
-        raise ValueError("an ensemble needs at least one member, found none")
+        raise ValueError("an ensemble needs at least one member, got none")
     decoder = sessions[0].decoder
     if not isinstance(decoder, RankSEGDecoder):
-        raise TypeError(f"an ensemble needs sessions of a RankSEGDecoder, found {type(decoder).__name__}")
+        raise TypeError(f"an ensemble needs sessions of a RankSEGDecoder, got {type(decoder).__name__}")
     _check_decoder(decoder)
     found = [f"{session.num_classes} classes of {tuple(session.spatial_shape)}" for session in sessions]
     if len(set(found)) > 1:
-        raise ValueError(f"members must be of one volume, found {', '.join(found)}")
+        raise ValueError(f"members must be of one volume, got {', '.join(found)}")
     for session in sessions:
         session.check_complete()
     if len(sessions) == 1:
@@ -384,15 +384,15 @@ def _check_decoder(decoder: RankSEGDecoder) -> None:
     if decoder.mode != "multiclass" or decoder.assignment != "ascent":
         raise ValueError(
             "an ensemble needs a decoder with mode='multiclass' and assignment='ascent', "
-            f"found mode={decoder.mode!r} and assignment={decoder.assignment!r}"
+            f"got mode={decoder.mode!r} and assignment={decoder.assignment!r}"
         )
 
 
 def _check(volumes: Sequence[Tensor]) -> None:
     if not volumes:
-        raise ValueError("an ensemble needs at least one member, found none")
+        raise ValueError("an ensemble needs at least one member, got none")
     for volume in volumes:
         check_layout(volume)
     found = [f"{tuple(volume.shape)} {volume.dtype} on {volume.device}" for volume in volumes]
     if len(set(found)) > 1:
-        raise ValueError(f"members must agree in shape, dtype and device, found {', '.join(found)}")
+        raise ValueError(f"members must agree in shape, dtype and device, got {', '.join(found)}")

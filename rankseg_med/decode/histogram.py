@@ -226,7 +226,7 @@ class ProbabilityHistogram:
         """Histogram of both volumes together; the regions must be the same."""
         if self.regions != other.regions:
             raise ValueError(
-                f"histograms to be added must have the same regions, found {self.regions} and {other.regions}"
+                f"histograms to be added must have the same regions, got {self.regions} and {other.regions}"
             )
         both = replace(
             self, **{name: getattr(self, name).clone() for name in _TENSORS}, floor=max(self.floor, other.floor)

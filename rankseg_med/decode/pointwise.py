@@ -116,7 +116,7 @@ class ThresholdDecoder(PointwiseDecoder):
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold must lie in (0, 1], found {self.threshold}")
+            raise ValueError(f"threshold must lie in (0, 1], got {self.threshold}")
 
     def rule(self, probabilities: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Labels of voxels."""

@@ -36,18 +36,18 @@ class Regions:
         for region in labels:
             if not region or len(set(region)) < len(region) or not all(0 < label < num_classes for label in region):
                 raise ValueError(
-                    f"a region is a set of foreground labels from 1 to {num_classes - 1}, found {list(region)}"
+                    f"a region is a set of foreground labels from 1 to {num_classes - 1}, got {list(region)}"
                 )
         for first in labels:
             for second in labels:
                 shared = set(first) & set(second)
                 if shared and shared not in (set(first), set(second)):
                     raise ValueError(
-                        f"regions must be nested or disjoint, found {list(first)} and {list(second)}; "
+                        f"regions must be nested or disjoint, got {list(first)} and {list(second)}; "
                         "a voxel could not be in one without a part of the other"
                     )
         if not labels:
-            raise ValueError("at least one region is needed, found none")
+            raise ValueError("at least one region is needed, got none")
         return cls(num_classes, labels)
 
     @property

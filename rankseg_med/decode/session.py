@@ -65,7 +65,7 @@ class SlabSession:
         ):
             raise ValueError(
                 "a session needs a foreground class, at least one voxel and an axis of the volume, "
-                f"found num_classes={num_classes}, spatial_shape={tuple(spatial_shape)}, axis={axis}"
+                f"got num_classes={num_classes}, spatial_shape={tuple(spatial_shape)}, axis={axis}"
             )
         self.num_classes = num_classes
         self.exclusive = exclusive
@@ -105,7 +105,7 @@ class SlabSession:
         self.store.check_open()
         check_layout(probabilities, exclusive=self.exclusive)
         if len(probabilities) != self.num_classes:
-            raise ValueError(f"a slab must have {self.num_classes} classes, found shape {tuple(probabilities.shape)}")
+            raise ValueError(f"a slab must have {self.num_classes} classes, got shape {tuple(probabilities.shape)}")
         self.store.check_room(slab, probabilities.shape[1:])
         check_values(probabilities, exclusive=self.exclusive)
         self.store.fill(slab, self._keep(probabilities))
@@ -120,7 +120,7 @@ class SlabSession:
             (s.num_classes, s.spatial_shape, s.axis, s.exclusive, s.store.values.dtype) for s in (self, other)
         )
         if mine != theirs:
-            raise ValueError(f"sessions to be merged must be of the same volume, found {mine} and {theirs}")
+            raise ValueError(f"sessions to be merged must be of the same volume, got {mine} and {theirs}")
         self.store.merge(other.store)
 
     def finalize(self) -> Decoded:

@@ -62,12 +62,12 @@ class SlabStore:
         self.check_open()
         length = self.spatial_shape[self.axis]
         if slab.step not in (None, 1) or slab.start is None or slab.stop is None:
-            raise ValueError(f"a slab is slice(start, stop) without a step, found {slab}")
+            raise ValueError(f"a slab is slice(start, stop) without a step, got {slab}")
         if not 0 <= slab.start < slab.stop <= length:
-            raise ValueError(f"a slab must lie within 0 to {length} of axis {self.axis}, found {slab}")
+            raise ValueError(f"a slab must lie within 0 to {length} of axis {self.axis}, got {slab}")
         expected = (*self.spatial_shape[: self.axis], slab.stop - slab.start, *self.spatial_shape[self.axis + 1 :])
         if tuple(shape) != expected:
-            raise ValueError(f"slab {slab.start}:{slab.stop} must have spatial shape {expected}, found {tuple(shape)}")
+            raise ValueError(f"slab {slab.start}:{slab.stop} must have spatial shape {expected}, got {tuple(shape)}")
         self._check_free(slab.start, self._filled[slab].nonzero())
 
     def fill(self, slab: slice, values: Shaped[Tensor, "channels *slab"]) -> None:

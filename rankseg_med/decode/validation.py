@@ -44,22 +44,22 @@ def check_layout(probabilities: Float[Tensor, "classes *spatial"], *, exclusive:
     """
     if not isinstance(probabilities, Tensor) or not probabilities.dtype.is_floating_point:
         found = probabilities.dtype if isinstance(probabilities, Tensor) else type(probabilities).__name__
-        raise TypeError(f"{_REQUIRED} must be a floating-point tensor, found {found}; was a label map passed?")
+        raise TypeError(f"{_REQUIRED} must be a floating-point tensor, got {found}; was a label map passed?")
     shape = tuple(probabilities.shape)
     if probabilities.ndim < 2:
-        raise ValueError(f"{_REQUIRED} needs a class axis and at least one spatial axis, found shape {shape}")
+        raise ValueError(f"{_REQUIRED} needs a class axis and at least one spatial axis, got shape {shape}")
     if exclusive and shape[0] < 2:
         raise ValueError(
-            f"{_REQUIRED} needs at least two classes, found shape {shape}; "
+            f"{_REQUIRED} needs at least two classes, got shape {shape}; "
             "for one foreground class stack background and foreground: torch.cat([1 - p, p])"
         )
     if shape[0] > MAX_CLASSES:
         raise ValueError(
-            f"{_REQUIRED} may have at most {MAX_CLASSES} classes (label maps are uint8), found shape {shape}; "
+            f"{_REQUIRED} may have at most {MAX_CLASSES} classes (label maps are uint8), got shape {shape}; "
             "is the class axis first?"
         )
     if probabilities.numel() == 0:
-        raise ValueError(f"{_REQUIRED} needs at least one voxel, found shape {shape}")
+        raise ValueError(f"{_REQUIRED} needs at least one voxel, got shape {shape}")
 
 
 def check_values(probabilities: Float[Tensor, "classes *spatial"], *, exclusive: bool = True) -> None:
@@ -123,12 +123,12 @@ class ValueCheck:
         high = -high
         if not (low > -torch.inf and high < torch.inf):
             raise ValueError(
-                f"{_REQUIRED} must be finite, found NaN or infinite values; "
+                f"{_REQUIRED} must be finite, got NaN or infinite values; "
                 "look for overflow in the network (mixed precision?) or unfilled regions of the volume"
             )
         if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
             raise ValueError(
-                f"{_REQUIRED} must lie in [0, 1], found values from {low:.6g} to {high:.6g}; "
+                f"{_REQUIRED} must lie in [0, 1], got values from {low:.6g} to {high:.6g}; "
                 "these look like logits: apply torch.softmax(logits, dim=0) first"
             )
         if not self._extreme_sums:
@@ -138,6 +138,6 @@ class ValueCheck:
         if low_sum < 1 - SUM_TOLERANCE or high_sum > 1 + SUM_TOLERANCE:
             raise ValueError(
                 f"{_REQUIRED} must sum to one over its classes in every voxel, "
-                f"found sums from {low_sum:.6g} to {high_sum:.6g}; was the softmax missing, a sigmoid used in its "
+                f"got sums from {low_sum:.6g} to {high_sum:.6g}; was the softmax missing, a sigmoid used in its "
                 "place, or is the class axis not the first?"
             )

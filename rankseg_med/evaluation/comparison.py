@@ -64,9 +64,9 @@ def compare(
     """
     a, b = _Run.read(run_a), _Run.read(run_b)
     if a.rows.keys() != b.rows.keys():
-        raise InputError(f"both runs must score the same regions, found {list(a.rows)} and {list(b.rows)}")
+        raise InputError(f"both runs must score the same regions, got {list(a.rows)} and {list(b.rows)}")
     if not any(a.rows[region].keys() & b.rows[region].keys() for region in a.rows):
-        raise InputError(f"{run_a} and {run_b} must have a case in common, found none; are they of one data set?")
+        raise InputError(f"{run_a} and {run_b} must have a case in common, got none; are they of one data set?")
     patient_of = None if patients is None else read_patients(patients, a.case_ids | b.case_ids)
     missing = tuple(sorted(a.case_ids ^ b.case_ids))
     comparisons = []
@@ -97,7 +97,7 @@ class _Run:
         with path.open(newline="", encoding="utf-8") as stream:
             table = csv.DictReader(stream)
             if not {"case_id", "name"} <= set(table.fieldnames or ()):
-                raise InputError(f"{path}: needs the columns case_id and name, found {table.fieldnames}")
+                raise InputError(f"{path}: needs the columns case_id and name, got {table.fieldnames}")
             for row in table:
                 cases = rows.setdefault(row["name"], {})
                 if row["case_id"] in cases:
@@ -116,12 +116,12 @@ class _Run:
         scores = dict.fromkeys(self.failed, math.nan)
         for case_id, row in self.rows[region].items():
             if metric not in row:
-                raise InputError(f"{self.table}: needs the column {metric}, found {', '.join(row)}")
+                raise InputError(f"{self.table}: needs the column {metric}, got {', '.join(row)}")
             try:
                 scores[case_id] = float(row[metric])
             except (TypeError, ValueError) as error:
                 raise InputError(
-                    f"{self.table}: {metric} of {case_id} must be a number, found {row[metric]!r}"
+                    f"{self.table}: {metric} of {case_id} must be a number, got {row[metric]!r}"
                 ) from error
         return scores
 

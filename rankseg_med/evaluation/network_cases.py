@@ -52,7 +52,7 @@ class Network:
         for key, required in (("grid", "native"), ("ensemble", "mean")):
             if config[key] != required:
                 raise ConfigError(
-                    f"{key}: decodings are compared with {key} {required}, found {config[key]!r}; predict with that too"
+                    f"{key}: decodings are compared with {key} {required}, got {config[key]!r}; predict with that too"
                 )
         job = PredictJob(config, checkpoints, Path())
         return cls(job.digest, job.prediction)

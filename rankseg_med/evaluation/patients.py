@@ -41,7 +41,7 @@ def _in_table(path: Path) -> dict[str, str]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             table = csv.DictReader(stream)
             if not {"case_id", "patient_id"} <= set(table.fieldnames or ()):
-                raise InputError(f"{path}: needs the columns case_id and patient_id, found {table.fieldnames}")
+                raise InputError(f"{path}: needs the columns case_id and patient_id, got {table.fieldnames}")
             return {row["case_id"]: row["patient_id"] for row in table}
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: must be CSV in UTF-8 ({error}); save it so") from error
@@ -54,7 +54,6 @@ def _by_pattern(text: str, case_ids: Collection[str]) -> dict[str, str]:
         raise InputError(f"patients {text!r}: is neither a .csv file nor a regular expression ({error})") from error
     if pattern.groups != 1:
         raise InputError(
-            f"patients {text!r}: needs exactly one group, which is the patient, such as (.+)_scan; "
-            f"found {pattern.groups}"
+            f"patients {text!r}: needs exactly one group, which is the patient, such as (.+)_scan; got {pattern.groups}"
         )
     return {case_id: found[1] for case_id in case_ids if (found := pattern.search(case_id))}

@@ -33,7 +33,7 @@ def plan_evaluation(
             not go with the preset.
     """
     if labels is not None and regions is not None:
-        raise InputError("Labels and regions both say what to score; give one of them.")
+        raise InputError("labels and regions both say what to score; give one of them")
     rules = Preset() if preset is None else find_preset(preset)
     own = None if labels is None else label_regions(labels)
     if regions is not None:
@@ -49,7 +49,7 @@ def plan_evaluation(
 def check_regions(rules: Preset) -> None:
     """Raise ValueError unless there is something to score."""
     if not rules.regions:
-        raise InputError("An evaluation needs labels or regions to score, or a preset that has them (not nnunet, bcp).")
+        raise InputError("an evaluation needs labels or regions to score, or a preset that has them (not nnunet, bcp)")
 
 
 def find_structures(predictions: Path, references: Path) -> dict[str, tuple[int, ...]]:
@@ -92,5 +92,5 @@ def _by_name(names: Mapping[int, str], source: Path) -> dict[str, tuple[int, ...
     """Name to its label, without the background."""
     by_name: dict[str, tuple[int, ...]] = {name: (label,) for label, name in names.items() if label}
     if len(by_name) < len(names.keys() - {0}):
-        raise InputError(f"{source}: names of labels must differ to be scored apart, found {dict(names)}; give labels")
+        raise InputError(f"{source}: names of labels must differ to be scored apart, got {dict(names)}; give labels")
     return by_name

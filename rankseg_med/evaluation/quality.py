@@ -99,4 +99,4 @@ def soft_dice_of_sums(shared: float, mass: float, volume: float) -> float:
 
 def _check(first: Float64[np.ndarray, " cases"], second: Float64[np.ndarray, " cases"]) -> None:
     if not len(first) or not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise ValueError(f"scores of at least one case are needed, all finite; found {len(first)}")
+        raise ValueError(f"scores of at least one case are needed, all finite; got {len(first)}")

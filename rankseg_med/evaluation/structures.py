@@ -62,6 +62,6 @@ def structures_of(
     if strangers:
         raise StudyError(
             f"{study.files[0]}: has {channels} channels, the background among them, so labels are 1 to {channels - 1}; "
-            f"found {', '.join(map(str, strangers))}"
+            f"got {', '.join(map(str, strangers))}"
         )
     return NnunetLabels(names, channels, None)

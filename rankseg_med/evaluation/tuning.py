@@ -78,7 +78,7 @@ def tune(
     if count < FEWEST_PATIENTS:
         raise InputError(
             f"tuning needs at least {FEWEST_PATIENTS} patients, since with fewer not even all gaining is beyond "
-            f"chance; found {count} in {len(cases)} cases"
+            f"chance; got {count} in {len(cases)} cases"
         )
     dealt = patient_folds(patients, folds, seed)
     fold_of = fold_of_patient(dealt)

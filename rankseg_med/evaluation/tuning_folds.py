@@ -26,7 +26,7 @@ def patient_folds(patients: Sequence[str], folds: int, seed: int = 0) -> list[li
     every = sorted(set(patients))
     count = min(folds, len(every))
     if count < 2:
-        raise InputError(f"cross-validation needs at least 2 folds and 2 patients, found {folds} and {len(every)}")
+        raise InputError(f"cross-validation needs at least 2 folds and 2 patients, got {folds} and {len(every)}")
     dealt = np.random.default_rng(seed).permutation(len(every))
     return [sorted(every[index] for index in dealt[fold::count]) for fold in range(count)]
 

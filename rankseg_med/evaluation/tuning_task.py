@@ -60,9 +60,9 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
-            raise InputError(f"score must be {' or '.join(SCORES)}, found {self.score!r}")
+            raise InputError(f"score must be {' or '.join(SCORES)}, got {self.score!r}")
         if not 0 <= self.empty_score <= 1:
-            raise InputError(f"empty_score must lie in [0, 1], found {self.empty_score}")
+            raise InputError(f"empty_score must lie in [0, 1], got {self.empty_score}")
         if not self.independent:
             Regions.of(self.structures.channels, self.regions)
 

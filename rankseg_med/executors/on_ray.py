@@ -146,7 +146,7 @@ def _import_ray() -> ModuleType:
         import ray
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Ray is not installed; install it with: pip install 'rankseg-med[ray]'", name=error.name
+            "ray is not installed; install it with: pip install 'rankseg-med[ray]'", name=error.name
         ) from error
     return ray
 

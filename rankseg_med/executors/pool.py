@@ -35,7 +35,7 @@ def map_items(
         ValueError: ``workers`` is not positive.
     """
     if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}.")
+        raise ValueError(f"workers must be at least 1, got {workers}")
     if workers == 1 and pool is None:
         for item in items:
             yield _attempt(function, item)

@@ -93,18 +93,18 @@ class SegmentationModel:
 
     def __post_init__(self) -> None:
         if not self.networks:
-            raise ValueError("a model needs at least one network, found none")
+            raise ValueError("a model needs at least one network, got none")
         if self.ensemble == "decode" and not isinstance(self.decoder, RankSEGDecoder):
-            raise ValueError("ensemble 'decode' needs a decoder for dice or iou, found argmax; use ensemble 'mean'")
+            raise ValueError("ensemble 'decode' needs a decoder for dice or iou, got argmax; use ensemble 'mean'")
         independent = isinstance(self.decoder, RankSEGDecoder) and self.decoder.mode == "multilabel"
         if independent or self.inferer.activation != "softmax":
             raise ValueError(
                 "a label map needs exclusive classes: activation 'softmax' and a decoder with mode 'multiclass'; "
-                f"found activation {self.inferer.activation!r} and {self.decoder!r}"
+                f"got activation {self.inferer.activation!r} and {self.decoder!r}"
             )
         if len(self.network_calibrations) not in (0, len(self.networks)):
             raise ValueError(
-                f"network_calibrations must be none or one for each of {len(self.networks)} networks, found "
+                f"network_calibrations must be none or one for each of {len(self.networks)} networks, got "
                 f"{len(self.network_calibrations)}"
             )
         for calibration in (*self.network_calibrations, self.calibration):
@@ -112,9 +112,7 @@ class SegmentationModel:
                 self.num_classes,
                 False,
             ):
-                raise ValueError(
-                    f"a calibration must be of {self.num_classes} exclusive classes, found {calibration!r}"
-                )
+                raise ValueError(f"a calibration must be of {self.num_classes} exclusive classes, got {calibration!r}")
 
     def __call__(self, image: Path | Sequence[Path]) -> Decoded:
         """Label map ``(X, Y, Z)`` uint8 of one study on the voxel grid of its file, and the decisions behind it.

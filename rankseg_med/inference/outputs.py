@@ -31,7 +31,7 @@ def logits_of(output: object, num_classes: int, window: Sequence[int]) -> Float[
         if len(named) != 1:
             raise InferenceError(
                 f"of a dictionary the network must return one tensor, or one named {', '.join(_NAMES_OF_LOGITS)}; "
-                f"found {', '.join(map(str, output))}"
+                f"got {', '.join(map(str, output))}"
             )
         return logits_of(named[0], num_classes, window)
     if isinstance(output, (list, tuple)):
@@ -39,13 +39,13 @@ def logits_of(output: object, num_classes: int, window: Sequence[int]) -> Float[
         full = [head for head in tensors if tuple(head.shape[2:]) == tuple(window)]
         if not full:
             found = ", ".join(str(tuple(head.shape)) for head in tensors) or "no tensors"
-            raise InferenceError(f"no output of the network has the window's shape {tuple(window)}, found {found}")
+            raise InferenceError(f"no output of the network has the window's shape {tuple(window)}, got {found}")
         return logits_of(full[0], num_classes, window)
     if not isinstance(output, Tensor):
-        raise InferenceError(f"the network must return logits, found {type(output).__name__}")
+        raise InferenceError(f"the network must return logits, got {type(output).__name__}")
     if tuple(output.shape[1:]) != (num_classes, *window):
         raise InferenceError(
             f"the network must return logits (batch, {num_classes}, {', '.join(map(str, window))}) for "
-            f"num_classes={num_classes}, found {tuple(output.shape)}; does the config's label list fit the network?"
+            f"num_classes={num_classes}, got {tuple(output.shape)}; does the config's label list fit the network?"
         )
     return output

@@ -83,10 +83,10 @@ class StreamingInferer:
         if sw_batch_size < 1 or neighbours < 0 or not all(0 <= share < 1 for share in overlaps):
             raise ValueError(
                 "sw_batch_size must be at least 1, neighbours at least 0 and overlap in [0, 1), "
-                f"found {sw_batch_size}, {neighbours} and {overlap}"
+                f"got {sw_batch_size}, {neighbours} and {overlap}"
             )
         if activation not in ("softmax", "sigmoid"):
-            raise ValueError(f"activation must be softmax or sigmoid, found {activation!r}")
+            raise ValueError(f"activation must be softmax or sigmoid, got {activation!r}")
         self.roi_size = tuple(roi_size)
         self.sw_batch_size = sw_batch_size
         self.overlap = overlap
@@ -142,7 +142,7 @@ class _Stream:
         if not self.planar and len(inferer.roi_size) != spatial:
             raise ValueError(
                 f"roi_size must have {spatial} entries for a volume of {spatial} axes, or {spatial - 1} for a 2-D "
-                f"network, found {inferer.roi_size}"
+                f"network, got {inferer.roi_size}"
             )
         if inferer.neighbours and not self.planar:
             raise ValueError("neighbours are for 2-D networks: give a roi_size of one entry less than the volume has")
@@ -204,7 +204,7 @@ class _Stream:
         if len(axes) < len(asked) or (self.planar and self.axis in axes):
             raise ValueError(
                 f"flip_axes must be different axes of the volume{' within its slices' if self.planar else ''}, "
-                f"found {list(asked)} for {spatial} axes"
+                f"got {list(asked)} for {spatial} axes"
             )
         dims = [axis + 2 - (self.planar and axis > self.axis) for axis in axes]
         return [list(some) for some in chain.from_iterable(combinations(dims, n) for n in range(1, len(dims) + 1))]

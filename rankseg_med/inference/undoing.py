@@ -130,7 +130,7 @@ class TracedGrid:
         if info["padding_mode"] not in _BEYOND:
             raise InferenceError(
                 f"the preprocessing could not be undone: {name} must have a padding_mode of {', '.join(_BEYOND)}, "
-                f"found {info['padding_mode']}"
+                f"got {info['padding_mode']}"
             )
         affine = to_affine_nd(len(shape), np.asarray(info["src_affine"], dtype=float))
         try:

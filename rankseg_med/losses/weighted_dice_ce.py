@@ -27,7 +27,7 @@ class WeightedDiceCELoss(torch.nn.Module):
     def __init__(self, smooth: float = 1e-5) -> None:
         super().__init__()
         if smooth <= 0:
-            raise ValueError(f"smooth must be positive, so that absent classes are defined, found {smooth}")
+            raise ValueError(f"smooth must be positive, so that absent classes are defined, got {smooth}")
         self.smooth = smooth
 
     def forward(

@@ -10,13 +10,13 @@ def check_same_shape(prediction: Shaped[np.ndarray, "..."], reference: Shaped[np
     """Raise ValueError unless both arrays have the same shape of two or three axes."""
     if prediction.shape != reference.shape:
         raise ValueError(
-            f"Prediction and reference must have the same shape, got {prediction.shape} and {reference.shape}. "
-            "Bring both onto one grid first, and drop channel axes."
+            f"prediction and reference must have the same shape, got {prediction.shape} and {reference.shape}; "
+            "bring both onto one grid first, and drop channel axes"
         )
     if prediction.ndim not in (2, 3):
         raise ValueError(
-            f"Prediction and reference must have 2 or 3 spatial axes, got shape {prediction.shape}. "
-            "Drop channel and batch axes, e.g. with array[0]."
+            f"prediction and reference must have 2 or 3 spatial axes, got shape {prediction.shape}; "
+            "drop channel and batch axes, e.g. with array[0]"
         )
 
 
@@ -26,8 +26,8 @@ def check_masks(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray,
         # A label map counted as a mask would merge its classes and give a plausible, wrong score.
         if mask.dtype != np.bool_:
             raise TypeError(
-                f"The {name} must be a boolean mask, got dtype {mask.dtype}. "
-                "Select one class first, e.g. label_map == 1, or score every class with score_label_maps."
+                f"the {name} must be a boolean mask, got dtype {mask.dtype}; "
+                "select one class first, e.g. label_map == 1, or score every class with score_label_maps"
             )
     check_same_shape(prediction, reference)
 
@@ -37,11 +37,11 @@ def check_spacing(spacing_mm: Sequence[float], ndim: int) -> None:
     if len(spacing_mm) != ndim or not all(0 < step < np.inf for step in spacing_mm):
         raise ValueError(
             f"spacing_mm must give one positive number of millimetres for each of the {ndim} axes, "
-            f"got {tuple(spacing_mm)}."
+            f"got {tuple(spacing_mm)}"
         )
 
 
 def check_tolerance(tolerance_mm: float) -> None:
     """Raise ValueError unless a tolerance is a finite distance that is not negative."""
     if not 0 <= tolerance_mm < np.inf:
-        raise ValueError(f"tolerance_mm must be zero or a positive number of millimetres, got {tolerance_mm}.")
+        raise ValueError(f"tolerance_mm must be zero or a positive number of millimetres, got {tolerance_mm}")

@@ -153,7 +153,7 @@ def find_metric(name: str) -> Metric:
     percentile = re.fullmatch(r"hd(\d+(?:\.\d+)?)_mm", name)
     if percentile is None or not 0 <= float(percentile[1]) <= 100:
         raise InputError(
-            f"The metrics are {', '.join(_NAMED)}, and the Hausdorff distance at any percentile up to 100, such as "
-            f"'hd99_mm'; got {name!r}."
+            f"the metrics are {', '.join(_NAMED)}, and the Hausdorff distance at any percentile up to 100, such as "
+            f"'hd99_mm'; got {name!r}"
         )
     return _hausdorff(float(percentile[1]))

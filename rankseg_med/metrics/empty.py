@@ -41,7 +41,7 @@ class EmptyRule:
     def __post_init__(self) -> None:
         for score in astuple(self):
             if not (score in ("skip", "worst") if isinstance(score, str) else math.isfinite(score)):
-                raise InputError(f"An empty mask scores a finite number, 'skip' (for NaN) or 'worst', got {score!r}.")
+                raise InputError(f"an empty mask scores a finite number, 'skip' (for NaN) or 'worst', got {score!r}")
 
 
 _WORST_UNLESS_BOTH = EmptyRule(both_empty="skip", prediction_empty="worst", reference_empty="worst")
@@ -83,8 +83,8 @@ class EmptyPolicy:
     def __post_init__(self) -> None:
         if "worst" in astuple(self.volume):
             raise InputError(
-                "The relative volume difference has no worst value, since it is infinite without a reference. "
-                "Let the rule for volume say a number or 'skip'."
+                "the relative volume difference has no worst value, since it is infinite without a reference; "
+                "let the rule for volume say a number or 'skip'"
             )
 
     @classmethod
@@ -95,7 +95,7 @@ class EmptyPolicy:
             ValueError: there is none of that name.
         """
         if name not in EMPTY_POLICIES:
-            raise InputError(f"The policies for empty masks are {', '.join(EMPTY_POLICIES)}, got {name!r}.")
+            raise InputError(f"the policies for empty masks are {', '.join(EMPTY_POLICIES)}, got {name!r}")
         return EMPTY_POLICIES[name]
 
     def score(self, kind: Kind, *, prediction_empty: bool, reference_empty: bool, image_diagonal_mm: float) -> float:

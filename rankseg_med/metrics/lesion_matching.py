@@ -46,9 +46,9 @@ def match_lesions(
         ValueError: the shapes differ, or ``iou_threshold`` is out of its range.
     """
     if prediction.shape != reference.shape:
-        raise ValueError(f"Both component maps must have one shape, got {prediction.shape} and {reference.shape}.")
+        raise ValueError(f"both component maps must have one shape, got {prediction.shape} and {reference.shape}")
     if not 0 <= iou_threshold < 1:
-        raise ValueError(f"iou_threshold must be in [0, 1), got {iou_threshold}. For any overlap pass 0.")
+        raise ValueError(f"iou_threshold must be in [0, 1), got {iou_threshold}; for any overlap pass 0")
     prediction_sizes, reference_sizes = lesion_sizes(prediction), lesion_sizes(reference)
     shared = (prediction > 0) & (reference > 0)
     pairs = (prediction[shared] - 1, reference[shared] - 1)

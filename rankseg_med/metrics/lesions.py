@@ -148,7 +148,7 @@ class LesionScores:
         """
         edges = [0.0, *edges_ml, math.inf]
         if not all(low < high for low, high in pairwise(edges)):
-            raise ValueError(f"edges_ml must be positive, finite and rising, got {tuple(edges_ml)}.")
+            raise ValueError(f"edges_ml must be positive, finite and rising, got {tuple(edges_ml)}")
         classes = []
         for low, high in pairwise(edges):
             reference = [lesion for lesion in self.reference if low <= lesion.volume_ml < high]

@@ -87,7 +87,7 @@ class LitsPreset(Preset):
         """Raise ValueError: labels have their meaning, and results are made of certain metrics."""
         raise InputError(
             "LiTS scores label 1 as liver and 2 as tumour by metrics of its own; leave out labels, regions and "
-            "metrics, or the preset."
+            "metrics, or the preset"
         )
 
     def as_official(self) -> LitsPreset:

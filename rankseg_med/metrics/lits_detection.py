@@ -72,7 +72,7 @@ def detect_as_official(
     if not 1 <= n_reference <= np.iinfo(np.uint8).max:
         raise ValueError(
             f"LiTS in strict mode needs 1 to 255 reference lesions in each case, got {n_reference}: the "
-            "official script crashes without one and overflows beyond. Use the corrected mode."
+            "official script crashes without one and overflows beyond; use the corrected mode"
         )
     overlap = np.zeros((n_prediction + 1, n_reference + 1), dtype=np.int64)
     np.add.at(overlap, (predicted, merged), 1)

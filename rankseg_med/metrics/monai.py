@@ -95,7 +95,7 @@ class SegmentationMetric(CumulativeIterationMetric):
         """
         scores: Tensor | None = self.get_buffer()
         if scores is None:
-            raise ValueError(f"{self.metric} has nothing to aggregate: call it on at least one batch first.")
+            raise ValueError(f"{self.metric} has nothing to aggregate: call it on at least one batch first")
         match self.reduction if reduction is None else _checked(reduction):
             case "mean":
                 return scores.nanmean(dim=0).nanmean()
@@ -120,7 +120,7 @@ class SegmentationMetric(CumulativeIterationMetric):
     ) -> Float64[Tensor, "_batch _classes"]:
         if y is None or len(y) != len(y_pred):
             found = "none" if y is None else len(y)
-            raise ValueError(f"{self.metric} needs a reference y for each of the {len(y_pred)} samples, got {found}.")
+            raise ValueError(f"{self.metric} needs a reference y for each of the {len(y_pred)} samples, got {found}")
         if spacing_mm is None or np.ndim(spacing_mm) == 1:
             spacing_mm = [spacing_mm] * len(y_pred)
         return torch.stack([self._score_sample(*sample) for sample in zip(y_pred, y, spacing_mm, strict=True)])
@@ -134,7 +134,7 @@ class SegmentationMetric(CumulativeIterationMetric):
         if y_pred.shape != y.shape:
             raise ValueError(
                 f"y_pred and y must have the same shape (channels, *spatial), got {tuple(y_pred.shape)} and "
-                f"{tuple(y.shape)}. Turn label maps to one-hot, or leave both as label maps and say num_classes."
+                f"{tuple(y.shape)}; turn label maps to one-hot, or leave both as label maps and say num_classes"
             )
         if spacing_mm is None:
             spacing_mm = self._spacing_in_metadata(y, y_pred)
@@ -157,17 +157,17 @@ class SegmentationMetric(CumulativeIterationMetric):
             )
         else:
             raise ValueError(
-                f"With num_classes, {name} must be label maps of one channel, got {len(sample)} channels. "
-                "For channels that are masks leave num_classes out."
+                f"with num_classes, {name} must be label maps of one channel, got {len(sample)} channels; "
+                "for channels that are masks leave num_classes out"
             )
         if not is_valid.all():
             found = sample[~is_valid.expand_as(sample)][:3].tolist()
-            raise ValueError(f"{name} must {required}; got values such as {found}. Decode probabilities first.")
+            raise ValueError(f"{name} must {required}; got values such as {found}; decode probabilities first")
         scored = masks if self.include_background else masks[1:]
         if not len(scored):
             raise ValueError(
-                f"{name} has the background only, which is not scored. Say num_classes for label maps, or "
-                "include_background=True for a single mask."
+                f"{name} has the background only, which is not scored; say num_classes for label maps, or "
+                "include_background=True for a single mask"
             )
         return scored.numpy(force=True)
 
@@ -177,13 +177,13 @@ class SegmentationMetric(CumulativeIterationMetric):
                 return [float(step) for step in sample.pixdim[: sample.ndim - 1]]
         if find_metric(self.metric).kind in ("distance", "surface_dice"):
             raise ValueError(
-                f"{self.metric} needs the distance of neighbouring voxels. Hand it MetaTensors, as LoadImaged makes "
-                "them, or spacing_mm at the call."
+                f"{self.metric} needs the distance of neighbouring voxels; hand it MetaTensors, as LoadImaged makes "
+                "them, or spacing_mm at the call"
             )
         return [1.0] * (samples[0].ndim - 1)
 
 
 def _checked(reduction: Reduction) -> Reduction:
     if reduction not in get_args(Reduction):
-        raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}, got {reduction!r}.")
+        raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}, got {reduction!r}")
     return reduction

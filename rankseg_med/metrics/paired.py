@@ -124,7 +124,7 @@ def compare_paired(
     if not 0 < confidence < 1 or resamples < 1 or not all(threshold >= 0 for threshold in thresholds):
         raise InputError(
             "confidence must be in (0, 1), resamples positive and thresholds not negative, got "
-            f"{confidence}, {resamples} and {tuple(thresholds)}."
+            f"{confidence}, {resamples} and {tuple(thresholds)}"
         )
     case_ids, unpaired = _pair(scores_a, scores_b)
     a = np.array([scores_a[case_id] for case_id in case_ids])
@@ -165,8 +165,8 @@ def _pair(scores_a: Mapping[str, float], scores_b: Mapping[str, float]) -> tuple
         sides = {"A": scores_a.get(case_id, math.nan), "B": scores_b.get(case_id, math.nan)}
         if any(math.isinf(score) for score in sides.values()):
             raise InputError(
-                f"Scores must be finite, or NaN where there is none, got {sides} for {case_id}. "
-                "Give a missed structure a finite worst score, such as the image diagonal."
+                f"scores must be finite, or NaN where there is none, got {sides} for {case_id}; "
+                "give a missed structure a finite worst score, such as the image diagonal"
             )
         lacking = [side for side, score in sides.items() if math.isnan(score)]
         if lacking:
@@ -184,7 +184,7 @@ def _by_patient(
         return totals_by_unit(differences, None)
     strangers = [case_id for case_id in case_ids if case_id not in patients]
     if strangers:
-        raise InputError(f"Every compared case needs a patient, but these have none: {', '.join(strangers)}.")
+        raise InputError(f"every compared case needs a patient, but these have none: {', '.join(strangers)}")
     return totals_by_unit(differences, [patients[case_id] for case_id in case_ids])
 
 

@@ -53,7 +53,7 @@ class Preset:
     def __post_init__(self) -> None:
         names = [region.name for region in self.regions]
         if len(set(names)) < len(names):
-            raise InputError(f"Names of regions must differ, got {names}.")
+            raise InputError(f"names of regions must differ, got {names}")
 
     @property
     def labels(self) -> frozenset[int]:
@@ -79,7 +79,7 @@ class Preset:
         Raises:
             ValueError: its defects are not known here.
         """
-        raise InputError(f"Only the preset lits has a strict mode, got {self.name or 'none'}.")
+        raise InputError(f"only the preset lits has a strict mode, got {self.name or 'none'}")
 
     def score(
         self,

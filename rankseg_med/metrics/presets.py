@@ -95,7 +95,7 @@ def find_preset(name: str) -> Preset:
     choices = [f"{preset.name}: {preset.description}" for preset in PRESETS.values() if preset.challenge == name]
     if choices:
         raise InputError("\n- ".join([f"The preset {name} does not say what the labels mean; give one of:", *choices]))
-    raise InputError(f"The presets are {', '.join(PRESETS)}, got {name!r}.")
+    raise InputError(f"the presets are {', '.join(PRESETS)}, got {name!r}")
 
 
 def label_fault(preset: Preset, labels: Collection[int]) -> str | None:

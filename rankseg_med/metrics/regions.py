@@ -35,11 +35,11 @@ class Region:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise InputError(f"A region must have a name, got an empty one for labels {self.labels}.")
+            raise InputError(f"a region must have a name, got an empty one for labels {self.labels}")
         if not self.labels or min(self.labels) < 1 or len(set(self.labels)) < len(self.labels):
             raise InputError(
-                f"Region {self.name!r} must have at least one label, each a positive value (0 is background) and named "
-                f"once, got {self.labels}."
+                f"region {self.name!r} must have at least one label, each a positive value (0 is background) and named "
+                f"once, got {self.labels}"
             )
         check_tolerance(self.tolerance_mm)
 
@@ -116,14 +116,14 @@ def score_label_maps(
     for side, label_map in (("prediction", prediction), ("reference", reference)):
         if not np.issubdtype(label_map.dtype, np.integer):
             raise TypeError(
-                f"The {side} must be a label map of integers, got dtype {label_map.dtype}. "
-                "Decode probabilities first; cast a mask with mask.astype(numpy.uint8)."
+                f"the {side} must be a label map of integers, got dtype {label_map.dtype}; "
+                "decode probabilities first; cast a mask with mask.astype(numpy.uint8)"
             )
     check_same_shape(prediction, reference)
     check_spacing(spacing_mm, prediction.ndim)
     names = [region.name for region in regions]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"There must be at least one region to score, and their names must differ, got {names}.")
+        raise ValueError(f"there must be at least one region to score, and their names must differ, got {names}")
     labels = {label for region in regions for label in region.labels}
     boxes = _label_boxes(prediction, reference, max(labels))
     scores = []

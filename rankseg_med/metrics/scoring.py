@@ -34,11 +34,11 @@ class Scoring:
 
     def __post_init__(self) -> None:
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
-            raise InputError(f"Scoring needs at least one metric, and each once, got {self.metrics}.")
+            raise InputError(f"scoring needs at least one metric, and each once, got {self.metrics}")
         for name in self.metrics:
             find_metric(name)
         if self.surface not in get_args(Surface):
-            raise InputError(f"surface must be one of {', '.join(get_args(Surface))}, got {self.surface!r}.")
+            raise InputError(f"surface must be one of {', '.join(get_args(Surface))}, got {self.surface!r}")
 
 
 DEFAULT_SCORING = Scoring()

@@ -94,7 +94,7 @@ class SurfaceDistances:
             ValueError: ``percentile`` is outside [0, 100].
         """
         if not 0 <= percentile <= 100:
-            raise ValueError(f"percentile must be in [0, 100], got {percentile}. For HD95 pass 95.")
+            raise ValueError(f"percentile must be in [0, 100], got {percentile}; for HD95 pass 95")
         if self.surface == "surfels":
             return max(
                 _percentile_of_area(self.prediction_to_reference_mm, self.prediction_weights, percentile),
@@ -182,8 +182,8 @@ def surface_distances(
     cut = {"prediction": prediction[box], "reference": reference[box]}
     if empty := [name for name, mask in cut.items() if not mask.any()]:
         raise ValueError(
-            f"Surface distances need two non-empty masks, but the {' and the '.join(empty)} has no voxel. "
-            "Score the pair with score_masks: its EmptyPolicy says what a missed structure is worth."
+            f"surface distances need two non-empty masks, but the {' and the '.join(empty)} has no voxel; "
+            "score the pair with score_masks: its EmptyPolicy says what a missed structure is worth"
         )
     prediction_surface, prediction_weights = _surface_elements(cut["prediction"], spacing_mm, surface)
     reference_surface, reference_weights = _surface_elements(cut["reference"], spacing_mm, surface)
@@ -205,7 +205,7 @@ def _surface_elements(
         elements = is_surfel(codes)
         return elements, surfel_areas_mm2(spacing_mm)[codes[elements]]
     if surface not in _VOXEL_CONNECTIVITY:
-        raise ValueError(f"surface must be one of {', '.join(get_args(Surface))}, got {surface!r}.")
+        raise ValueError(f"surface must be one of {', '.join(get_args(Surface))}, got {surface!r}")
     neighbours = ndimage.generate_binary_structure(mask.ndim, _VOXEL_CONNECTIVITY[surface])
     elements = np.ascontiguousarray(mask ^ ndimage.binary_erosion(mask, neighbours, border_value=0))
     return elements, np.ones(np.count_nonzero(elements))

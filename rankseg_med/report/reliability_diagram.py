@@ -52,7 +52,7 @@ def save_reliability_diagrams(
     """
     most = max(map(len, diagrams.values()), default=0)
     if not 1 <= most <= len(_COLOURS):
-        raise ValueError(f"a reliability diagram has 1 to {len(_COLOURS)} curves, found {most}")
+        raise ValueError(f"a reliability diagram has 1 to {len(_COLOURS)} curves, got {most}")
     figure = Figure(figsize=(_PANEL_INCHES * len(diagrams), _PANEL_INCHES + 0.3), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(diagrams), squeeze=False)[0]

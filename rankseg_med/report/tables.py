@@ -95,15 +95,15 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
         ValueError: there is nothing to compare, or the evaluations are of different regions or scored differently.
     """
     if not evaluations:
-        raise ValueError("A comparison needs at least one evaluation, got none.")
+        raise ValueError("a comparison needs at least one evaluation, got none")
     first, *others = evaluations.values()
     for other in others:
         if list(other.regions) != list(first.regions):
             raise ValueError(
-                f"A comparison needs evaluations of the same regions, got {first.regions} and {other.regions}."
+                f"a comparison needs evaluations of the same regions, got {first.regions} and {other.regions}"
             )
         if other.scoring != first.scoring:
-            raise ValueError(f"A comparison needs the same scoring, got {first.scoring} and {other.scoring}.")
+            raise ValueError(f"a comparison needs the same scoring, got {first.scoring} and {other.scoring}")
 
     metrics = [metric for metric in _COMPARED if metric in first.scoring.metrics]
     coverage = [f"{name}: {_coverage(evaluation)}" for name, evaluation in evaluations.items()]

@@ -29,7 +29,7 @@ class Shard:
         match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise InputError(
-                f"a shard is given as K/N with K from 1 to N, such as 2/8 for the second of eight parts, found {text!r}"
+                f"a shard is given as K/N with K from 1 to N, such as 2/8 for the second of eight parts, got {text!r}"
             )
         return cls(int(match[1]), int(match[2]))
 

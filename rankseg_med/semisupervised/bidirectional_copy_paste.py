@@ -54,7 +54,7 @@ class BidirectionalCopyPaste(SemiSupervisedMethod):
         super().__init__(teacher)
         if pretraining_iterations < 0 or pseudo_weight < 0:
             raise ValueError(
-                "pretraining_iterations and pseudo_weight must be at least 0, found "
+                "pretraining_iterations and pseudo_weight must be at least 0, got "
                 f"{pretraining_iterations} and {pseudo_weight}"
             )
         self.pseudo_labeller = pseudo_labeller
@@ -78,7 +78,7 @@ class BidirectionalCopyPaste(SemiSupervisedMethod):
         if len(images) % 2 or len(images) != len(unlabelled):
             raise ValueError(
                 "bidirectional copy-paste needs an even number of labelled images and as many unlabelled ones in a "
-                f"batch, found {len(images)} and {len(unlabelled)}; set batch_size and unlabelled_batch_size"
+                f"batch, got {len(images)} and {len(unlabelled)}; set batch_size and unlabelled_batch_size"
             )
         mask = copy_paste_mask(images.shape[2:], self.box_ratio).to(images.device)
         if self.iteration <= self.pretraining_iterations:

@@ -64,7 +64,7 @@ class MeanTeacher(SemiSupervisedMethod):
     ) -> None:
         super().__init__(teacher)
         if consistency not in get_args(Consistency):
-            raise ValueError(f"consistency must be one of {', '.join(get_args(Consistency))}, found {consistency!r}")
+            raise ValueError(f"consistency must be one of {', '.join(get_args(Consistency))}, got {consistency!r}")
         if min(weight, ramp_iterations, noise_sd) < 0:
             raise ValueError(
                 f"weight, ramp_iterations and noise_sd must be at least 0: {weight}, {ramp_iterations}, {noise_sd}"

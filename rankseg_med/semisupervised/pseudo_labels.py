@@ -94,7 +94,7 @@ class PseudoLabeller:
         empty_score: float = 0.0,
     ) -> None:
         if not 0 <= min_confidence <= 1:
-            raise ValueError(f"min_confidence must lie in [0, 1], found {min_confidence}")
+            raise ValueError(f"min_confidence must lie in [0, 1], got {min_confidence}")
         if not 1 <= ignore_index <= 255:
             raise ValueError(f"ignore_index must be 1 to 255 (label maps are uint8, 0 is background): {ignore_index}")
         self.decoder = _make_decoder(decoder, threshold, empty_score)
@@ -186,7 +186,7 @@ def _make_decoder(
         return ThresholdDecoder(threshold)
     if name == "rankseg":
         return RankSEGDecoder("dice", coherence=0.0, empty_score=empty_score)
-    raise ValueError(f"decoder must be argmax, threshold or rankseg, found {name!r}")
+    raise ValueError(f"decoder must be argmax, threshold or rankseg, got {name!r}")
 
 
 def _judged(

@@ -47,11 +47,11 @@ class Teacher:
         calibration: Calibration | None = None,
     ) -> None:
         if not 0 < decay < 1:
-            raise ValueError(f"decay must lie between 0 and 1, found {decay}; Ignite's momentum is 1 - decay")
+            raise ValueError(f"decay must lie between 0 and 1, got {decay}; Ignite's momentum is 1 - decay")
         if buffers not in get_args(TeacherBuffers):
-            raise ValueError(f"buffers must be one of {', '.join(get_args(TeacherBuffers))}, found {buffers!r}")
+            raise ValueError(f"buffers must be one of {', '.join(get_args(TeacherBuffers))}, got {buffers!r}")
         if every < 1:
-            raise ValueError(f"every must be at least one iteration, found {every}")
+            raise ValueError(f"every must be at least one iteration, got {every}")
         self.decay = decay
         self.buffers = buffers
         self.every = every

@@ -31,7 +31,7 @@ class TwoStreams:
     def __init__(self, labelled: Stream, unlabelled: Stream) -> None:
         if len(labelled) != len(unlabelled):
             raise ValueError(
-                f"both streams must have as many batches, found {len(labelled)} labelled and {len(unlabelled)} "
+                f"both streams must have as many batches, got {len(labelled)} labelled and {len(unlabelled)} "
                 "unlabelled; give their samplers num_samples = batches * batch size"
             )
         self.labelled = labelled

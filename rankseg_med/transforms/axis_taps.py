@@ -136,7 +136,7 @@ def resample_slices(
             for done in [index for index in held if not waiting or index < needed_from[waiting[0]]]:
                 del held[done]
     if waiting:
-        raise ValueError(f"the input must have {across.source_size} slices, found {position + 1}")
+        raise ValueError(f"the input must have {across.source_size} slices, got {position + 1}")
 
 
 def _order_of_completion(last: Sequence[int]) -> list[int]:

@@ -29,7 +29,7 @@ def apply_to_label_map(
     """
     if img.shape[0] != 1:
         raise ValueError(
-            f"cleanup needs a label map (1, *spatial), found {img.shape[0]} channels; "
+            f"cleanup needs a label map (1, *spatial), got {img.shape[0]} channels; "
             "clean one-hot volumes before AsDiscrete(to_onehot=...)"
         )
     values = convert_to_numpy(img)[0]
@@ -50,7 +50,7 @@ def spacing_mm_of(img: NdarrayOrTensor) -> tuple[float, ...]:
     """
     if not isinstance(img, MetaTensor):
         raise TypeError(
-            f"volumes in millilitres need a MetaTensor, whose affine tells the spacing, found {type(img).__name__}; "
+            f"volumes in millilitres need a MetaTensor, whose affine tells the spacing, got {type(img).__name__}; "
             "load with LoadStudyd or LoadImaged, or wrap it: MetaTensor(label_map, affine=affine)"
         )
     return tuple(affine_to_spacing(img.affine, img.ndim - 1).tolist())

@@ -58,7 +58,7 @@ class RankSEG(Transform):
         probabilities = convert_to_tensor(img, track_meta=False)
         if probabilities.ndim == _AXES_OF_A_BATCH:
             raise ValueError(
-                f"RankSEG takes one volume (classes, X, Y, Z), found shape {tuple(probabilities.shape)}, which looks "
+                f"RankSEG takes one volume (classes, X, Y, Z), got shape {tuple(probabilities.shape)}, which looks "
                 "like a batch of them; decode each: [RankSEG()(volume) for volume in decollate_batch(batch)]"
             )
         decoded = self.decoder.decode(probabilities)

@@ -48,7 +48,7 @@ class AxisSpacing(InvertibleTransform):
 
     def __init__(self, pixdim: Sequence[float] | float, mode: Interpolation = "bilinear") -> None:
         if mode not in get_args(Interpolation):
-            raise ValueError(f"mode must be one of {', '.join(get_args(Interpolation))}, found {mode!r}")
+            raise ValueError(f"mode must be one of {', '.join(get_args(Interpolation))}, got {mode!r}")
         self.pixdim = tuple(float(spacing) for spacing in ensure_tuple(pixdim))
         self.mode = mode
 
@@ -69,7 +69,7 @@ class AxisSpacing(InvertibleTransform):
             TypeError: Not a MetaTensor, so that its spacing is not known.
         """
         if not isinstance(img, MetaTensor):
-            raise TypeError(f"AxisSpacing needs a MetaTensor with an affine, found {type(img).__name__}; load it so")
+            raise TypeError(f"AxisSpacing needs a MetaTensor with an affine, got {type(img).__name__}; load it so")
         shape = img.shape[1:]
         rank = len(shape)
         affine = to_affine_nd(rank, img.affine.numpy())

@@ -75,7 +75,7 @@ class PseudoLabelling:
         study, probabilities = predicted
         (session,) = probabilities.sessions
         if not isinstance(session, DecodeSession):
-            raise TypeError(f"pseudo-labels are made of probabilities, found a {type(session).__name__} without them")
+            raise TypeError(f"pseudo-labels are made of probabilities, got a {type(session).__name__} without them")
         path, more_paths = label_map_path(self.output, study.case_id), self.exports.paths(self.output, study)
         with session, one_thread():
             label = self.labeller.label_session(session)
@@ -186,7 +186,7 @@ def _of_teacher(config: ConfigParser) -> Config:
         )
     teacher = settings.get("teacher") or {}
     if not isinstance(teacher, dict):
-        raise ConfigError(f"teacher: must be written out, so that its calibration is known, found {teacher!r}")
+        raise ConfigError(f"teacher: must be written out, so that its calibration is known, got {teacher!r}")
     calibration = calibration_file_of(config) or teacher.get("calibration")
     if calibration is None and settings.get("calibration") is not None:
         raise ConfigError(

@@ -73,7 +73,7 @@ def write_data_list(
         OSError: The list cannot be written.
     """
     if not 0 <= min_expected_dice <= 1:
-        raise InputError(f"min_expected_dice must lie in [0, 1], found {min_expected_dice}")
+        raise InputError(f"min_expected_dice must lie in [0, 1], got {min_expected_dice}")
     path = data_list_path(job.output)
     entries, left_out, missing, empty = list[LabelledEntry](), dict[str, float](), list[str](), list[str]()
     voxels = Counter[str]()

@@ -103,10 +103,10 @@ def test_half_precision_and_labels_of_eight_bits():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p, y: (p, y + 2), r"labels must be classes of the probabilities, 0 to 2; found 2 to 4"),
-        (lambda p, y: (p, y[:3]), r"must be on the grid of the probabilities, \(6, 7, 5\), found \(3, 7, 5\)"),
-        (lambda p, y: (p * 30, y), r"must lie in \[0, 1\], found .*; were logits passed\?"),
-        (lambda p, y: (p * torch.nan, y), r"must lie in \[0, 1\], found nan"),
+        (lambda p, y: (p, y + 2), r"labels must be classes of the probabilities, 0 to 2; got 2 to 4"),
+        (lambda p, y: (p, y[:3]), r"must be on the grid of the probabilities, \(6, 7, 5\), got \(3, 7, 5\)"),
+        (lambda p, y: (p * 30, y), r"must lie in \[0, 1\], got .*; were logits passed\?"),
+        (lambda p, y: (p * torch.nan, y), r"must lie in \[0, 1\], got nan"),
     ],
 )
 def test_what_cannot_be_counted(change, message, wrong_types):
@@ -118,5 +118,5 @@ def test_other_regions_and_words(wrong_types):
     counts = ReliabilityCounts.of_case(BinnedVoxels.of_classes(*case(5)))
     with pytest.raises(ValueError, match="counts of 2 and of 1 regions"):
         counts.every + BinnedVoxels.empty(1)
-    with pytest.raises(ValueError, match="weighting must be cases or voxels, found 'case'"):
+    with pytest.raises(ValueError, match="weighting must be cases or voxels, got 'case'"):
         counts.weighted("case")

@@ -84,7 +84,7 @@ def test_people_can_read_it(tmp_path):
         (isotonic(), {"independent": True}, "independent channels have labels null"),
         (isotonic(), {"regions": []}, "independent channels have labels null"),
         (temperature(), {"temperature": 0.0}, "temperature"),
-        (temperature(), {"bias": [0.0, 1.0]}, "bias must have 3 values, one for each class, found 2"),
+        (temperature(), {"bias": [0.0, 1.0]}, "bias must have 3 values, one for each class, got 2"),
         (temperature(), {"class_biases": False}, "bias must be 0 without class_biases"),
     ],
 )

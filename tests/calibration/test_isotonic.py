@@ -174,16 +174,16 @@ def test_what_it_says_of_itself():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: IsotonicCalibration(1), "num_classes must be at least 2, background included; found 1"),
-        (lambda: IsotonicCalibration(0, independent=True), "at least 1, independent channels; found 0"),
+        (lambda: IsotonicCalibration(1), "num_classes must be at least 2, background included; got 1"),
+        (lambda: IsotonicCalibration(0, independent=True), "at least 1, independent channels; got 0"),
         (lambda: IsotonicCalibration(3, [[1], [1, 2], [3]]), "a region is a set of foreground labels"),
         (lambda: IsotonicCalibration(3, [[1]], independent=True), "leave them out for independent channels"),
-        (lambda: IsotonicCalibration(3, weighting="case"), "weighting must be cases or voxels, found 'case'"),
-        (lambda: fitted().fit(fitted(2).observe(*volume(classes=2))), "is of 2 regions, found counts of 1"),
-        (lambda: fitted().set_maps([SQUARE]), "needs 2 maps, one for each region, found 1"),
+        (lambda: IsotonicCalibration(3, weighting="case"), "weighting must be cases or voxels, got 'case'"),
+        (lambda: fitted().fit(fitted(2).observe(*volume(classes=2))), "is of 2 regions, got counts of 1"),
+        (lambda: fitted().set_maps([SQUARE]), "needs 2 maps, one for each region, got 1"),
         (
             lambda: fitted().probabilities(torch.rand(4, 3, 3)),
-            r"of 3 classes.* found \(4, 3, 3\)",
+            r"of 3 classes.* got \(4, 3, 3\)",
         ),
     ],
 )

@@ -39,5 +39,5 @@ def test_joined(volume):
 
 def test_a_label_without_a_channel(volume):
     logits, labels = volume
-    with pytest.raises(ValueError, match="0 to 1; found 0 to 2"):
+    with pytest.raises(ValueError, match="0 to 1; got 0 to 2"):
         draw_voxels(logits[:2], labels)

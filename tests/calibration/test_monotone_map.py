@@ -133,11 +133,11 @@ def test_outside_and_not_a_number():
     [
         ((0.0,), (0.0,), "at least two knots"),
         ((0.0, 1.0), (0.0, 0.5, 1.0), "found 2 probabilities and 3 calibrated values"),
-        ((0.1, 1.0), (0.0, 1.0), "must ascend from 0 to 1, found 0.1, 1"),
+        ((0.1, 1.0), (0.0, 1.0), "must ascend from 0 to 1, got 0.1, 1"),
         ((0.0, 0.5, 0.5, 1.0), (0.0, 0.1, 0.2, 1.0), "must ascend from 0 to 1"),
-        ((0.0, 1.0), (0.0, 1.1), r"must lie in \[0, 1\], found 0, 1.1"),
+        ((0.0, 1.0), (0.0, 1.1), r"must lie in \[0, 1\], got 0, 1.1"),
         ((0.0, 1.0), (0.0, float("nan")), r"must lie in \[0, 1\]"),
-        ((0.0, 0.5, 1.0), (0.0, 0.6, 0.5), "must never fall, found 0, 0.6, 0.5"),
+        ((0.0, 0.5, 1.0), (0.0, 0.6, 0.5), "must never fall, got 0, 0.6, 0.5"),
     ],
 )
 def test_what_is_no_map(probability, calibrated, message):

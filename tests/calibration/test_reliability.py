@@ -70,7 +70,7 @@ def test_certain_and_wrong_is_finite():
 
 
 def test_what_cannot_be_told(wrong_types):
-    with pytest.raises(ValueError, match="a power of two from 1 to 64, found 15"):
+    with pytest.raises(ValueError, match="a power of two from 1 to 64, got 15"):
         reliability(BinnedVoxels.empty(2), bins=15)
     with pytest.raises(ValueError, match="there are no voxels"):
         reliability(BinnedVoxels.empty(2))

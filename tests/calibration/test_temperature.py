@@ -100,7 +100,7 @@ def test_it_is_kept_with_the_weights():
     ("logits", "labels", "message"),
     [
         (torch.zeros(3, 2), torch.tensor([0, 0, 0]), "classes 1 do not occur"),
-        (torch.zeros(3, 3), torch.tensor([0, 1, 2]), "of 2 classes, found logits of 3"),
+        (torch.zeros(3, 3), torch.tensor([0, 1, 2]), "of 2 classes, got logits of 3"),
         (torch.tensor([[0.0, -torch.inf], [0, 0]]), torch.tensor([0, 1]), "must be finite"),
     ],
 )
@@ -112,5 +112,5 @@ def test_what_cannot_be_calibrated_on(logits, labels, message):
 
 
 def test_one_class_is_none():
-    with pytest.raises(ValueError, match="at least 2, background included; found 1"):
+    with pytest.raises(ValueError, match="at least 2, background included; got 1"):
         Temperature(1)

@@ -85,8 +85,8 @@ def test_empty_label_map_and_absent_label_change_nothing():
 @pytest.mark.parametrize(
     ("label_map", "labels", "error", "message"),
     [
-        (np.zeros((2, 2, 2, 2), int), None, ValueError, "must be .X, Y. or .X, Y, Z., found shape"),
-        (np.zeros((2, 2, 2)), None, TypeError, "must hold integers, found float64"),
+        (np.zeros((2, 2, 2, 2), int), None, ValueError, "must be .X, Y. or .X, Y, Z., got shape"),
+        (np.zeros((2, 2, 2)), None, TypeError, "must hold integers, got float64"),
         (np.zeros((2, 2), int), [0], ValueError, "must be positive"),
         (np.zeros((2, 2), int), [[1, 0]], ValueError, "must be positive"),
     ],

@@ -85,8 +85,8 @@ def test_empty_label_map_and_absent_label_change_nothing():
 @pytest.mark.parametrize(
     ("label_map", "options", "error", "message"),
     [
-        (np.zeros((2, 2, 2, 2), int), {}, ValueError, "must be .X, Y. or .X, Y, Z., found shape"),
-        (np.zeros((2, 2, 2)), {}, TypeError, "must hold integers, found float64"),
+        (np.zeros((2, 2, 2, 2), int), {}, ValueError, "must be .X, Y. or .X, Y, Z., got shape"),
+        (np.zeros((2, 2, 2)), {}, TypeError, "must hold integers, got float64"),
         (np.ones((2, 2), int), {"connectivity": 3}, ValueError, r"connectivity must be from 1 .* to 2 .*, got 3"),
         (np.ones((2, 2), int), {"labels": [0]}, ValueError, "labels must be positive"),
         (np.ones((2, 2), int), {"labels": [[]]}, ValueError, "labels must be positive"),

@@ -69,7 +69,7 @@ def test_nothing_to_remove():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"label_map": np.zeros((2, 2, 2))}, TypeError, "must hold integers, found float64"),
+        ({"label_map": np.zeros((2, 2, 2))}, TypeError, "must hold integers, got float64"),
         ({"spacing_mm": (1.0, 1.0)}, ValueError, "spacing_mm must be 3 positive numbers"),
         ({"spacing_mm": (1.0, 1.0, 0.0)}, ValueError, "spacing_mm must be 3 positive numbers"),
         ({"minimum_ml": -1.0}, ValueError, "minimum_ml must be a volume in millilitres"),

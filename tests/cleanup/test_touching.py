@@ -59,8 +59,8 @@ def test_empty_label_map():
 @pytest.mark.parametrize(
     ("label_map", "options", "error", "message"),
     [
-        (np.zeros((1, 2, 2, 2), int), {}, ValueError, "must be .X, Y. or .X, Y, Z., found shape"),
-        (np.zeros((2, 2)), {}, TypeError, "must hold integers, found float64"),
+        (np.zeros((1, 2, 2, 2), int), {}, ValueError, "must be .X, Y. or .X, Y, Z., got shape"),
+        (np.zeros((2, 2)), {}, TypeError, "must hold integers, got float64"),
         (np.zeros((2, 2), int), {"connectivity": 3}, ValueError, "connectivity must be from 1 .* to 2 .* got 3"),
         (np.zeros((2, 2), int), {"organ": 0}, ValueError, "must be positive"),
         (np.zeros((2, 2), int), {"labels": [[]]}, ValueError, "must be positive"),

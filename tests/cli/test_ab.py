@@ -57,7 +57,7 @@ def test_a_failing_case(rankseg_med, folders, tmp_path):
         (("--config", "nowhere"), 1, "no such config file"),
         (("--presence", "perhaps"), 2, "perhaps"),
         (("--labels", "1=a", "--regions", "a=1"), 2, "give one of them"),
-        (("--labels", "7=a"), 1, "labels are 1 to 1; found 7"),
+        (("--labels", "7=a"), 1, "labels are 1 to 1; got 7"),
         (("--patients", "(p0)_"), 1, "gives no patient for p1_scan"),
         (("--fold", "1"), 1, "choose from a data list"),
     ],

@@ -51,11 +51,11 @@ def overlay(tmp_path):
     ("entry", "message"),
     [
         ("clenaup: null", "clenaup: no job has such a key, and no entry refers to it; did you mean cleanup?"),
-        ("store: dsk", "store: must be memory or disk, found 'dsk'; did you mean disk?"),
+        ("store: dsk", "store: must be memory or disk, got 'dsk'; did you mean disk?"),
         ("cleanup::labels: [5]", "cleanup::labels: there is no label 5; labels are 1 (organ), 2 (tumour)"),
-        ("spacing_mm: [0, 1, 1]", "spacing_mm: must be three numbers above 0, in mm, found [0, 1, 1]"),
+        ("spacing_mm: [0, 1, 1]", "spacing_mm: must be three numbers above 0, in mm, got [0, 1, 1]"),
         ("epochs: 3\nepochs: 4", "cannot be read as a YAML config (epochs stands twice, in line 3 and in line 4)"),
-        ("device: cupa", "device must be cpu, cuda or cuda:N, found cupa; there are: cpu"),
+        ("device: cupa", "device must be cpu, cuda or cuda:N, got cupa; there are: cpu"),
     ],
 )
 def test_one_line_and_exit_code_1(rankseg_med, commands, overlay, tmp_path, command, entry, message):

@@ -129,7 +129,7 @@ class TestDecode:
         [
             (softmax_of(3) * 9 - 4, "these look like logits"),
             (np.full((3, 4, 5, 6), 0.9), "must sum to one"),
-            (np.full((3, 4, 5, 6), np.nan), "found NaN"),
+            (np.full((3, 4, 5, 6), np.nan), "got NaN"),
             (softmax_of(4), r"is of 3 exclusive classes, background included, but there are 4 exclusive classes"),
         ],
     )

@@ -28,22 +28,22 @@ KEEP = "rankseg_med.transforms.KeepLargestComponent"
         (f"cleanup::_target_: {KEEP[:-1]}", f"did you mean {KEEP}?"),
         ("cleanup::_target_: rankseg_med.transfroms.KeepLargestComponent", f"did you mean {KEEP}?"),
         ("cleanup::_target_: no_such_package.Thing", "there is no no_such_package.Thing; write its full path"),
-        ("cleanup::_target_: 3", "cleanup::_target_: must be the name of a class or function, found 3"),
+        ("cleanup::_target_: 3", "cleanup::_target_: must be the name of a class or function, got 3"),
         # Arguments that take one of a few words.
-        ("decoder::name: dcie", "decoder::name: must be dice or iou or argmax, found dcie; did you mean dice?"),
-        ("decoder::name: [dice, iuo]", "decoder::name: must be dice or iou or argmax, found iuo; did you mean iou?"),
+        ("decoder::name: dcie", "decoder::name: must be dice or iou or argmax, got dcie; did you mean dice?"),
+        ("decoder::name: [dice, iuo]", "decoder::name: must be dice or iou or argmax, got iuo; did you mean iou?"),
         ("decoder::assignment: asent", "did you mean ascent?"),
         (
             "inferer::mode: gausian",
-            "inferer::mode: must be constant or gaussian, found gausian; did you mean gaussian?",
+            "inferer::mode: must be constant or gaussian, got gausian; did you mean gaussian?",
         ),
         (
             "preprocessing::transforms::2::mode: biliner",
             "preprocessing::transforms::2::mode: must be bilinear or nearest",
         ),
-        ("inferer: null", "inferer: must be a component (an entry with a _target_), found None"),
-        ("network_def: UNet", "network_def: must be a component (an entry with a _target_), found 'UNet'"),
-        ("cleanup: [1]", "cleanup: must be a component (an entry with a _target_) or null, found [1]"),
+        ("inferer: null", "inferer: must be a component (an entry with a _target_), got None"),
+        ("network_def: UNet", "network_def: must be a component (an entry with a _target_), got 'UNet'"),
+        ("cleanup: [1]", "cleanup: must be a component (an entry with a _target_) or null, got [1]"),
     ],
 )
 def test_targets_and_arguments(refusal, entry, message):
@@ -56,11 +56,11 @@ def test_targets_and_arguments(refusal, entry, message):
         ("method::pseudo_wight: 1", "method::pseudo_wight: "),
         (
             "teacher::buffers: avrage",
-            "teacher::buffers: must be average or copy or own, found avrage; did you mean average?",
+            "teacher::buffers: must be average or copy or own, got avrage; did you mean average?",
         ),
         (
             "pseudo_labeller::decoder: ranseg",
-            "pseudo_labeller::decoder: must be argmax or threshold or rankseg, found ranseg",
+            "pseudo_labeller::decoder: must be argmax or threshold or rankseg, got ranseg",
         ),
         ("teacher::calibration::num_clases: 3", "did you mean num_classes?"),
         ("optimizer::learning_rate: 3", "optimizer::learning_rate: torch.optim.AdamW has no argument learning_rate"),

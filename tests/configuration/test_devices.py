@@ -26,7 +26,7 @@ def test_devices_that_are_there(two_gpus):
 
 @pytest.mark.parametrize("name", ["cupa", "cuda:", "cuda:x", "cuda:-1", "CUDA", "mps", "", None, 0, "cuda:01"])
 def test_names_of_no_device(two_gpus, name):
-    with pytest.raises(ConfigError, match=r"must be cpu, cuda or cuda:N, found .*; there are: cpu, cuda:0, cuda:1"):
+    with pytest.raises(ConfigError, match=r"must be cpu, cuda or cuda:N, got .*; there are: cpu, cuda:0, cuda:1"):
         usable_device(name)
 
 

@@ -22,19 +22,19 @@ cleanup:
         ("a.yaml", "{epochs: 3, epochs: 4}", "epochs stands twice, in line 1 and in line 1"),
         ("a.json", '{"epochs": 3, "extends": "demo", "epochs": 4}', "epochs stands twice"),
         ("a.json", '{"extends": "demo", "cleanup": {"_target_": "Compose", "x": 1, "x": 2}}', "x stands twice"),
-        ("a.yaml", "", r"must hold entries, key: value, found an empty file"),
-        ("a.yaml", "# nothing\n", "found an empty file"),
-        ("a.yaml", "- 1\n", "found a list"),
+        ("a.yaml", "", r"must hold entries, key: value, got an empty file"),
+        ("a.yaml", "# nothing\n", "got an empty file"),
+        ("a.yaml", "- 1\n", "got a list"),
         ("a.json", "[1]", r"cannot be read as a JSON config \(must hold entries"),
         ("a.json", "{", "cannot be read as a JSON config"),
-        ("a.yaml", "1: 2\n", "keys must be text, found 1"),
+        ("a.yaml", "1: 2\n", "keys must be text, got 1"),
         ("a.yaml", "epochs: !!python/object/apply:os.getcwd []\n", "cannot be read as a YAML config"),
         ("a.yaml", "[" * 5000, "cannot be read as a YAML config"),
         ("a.txt", "extends: demo\n", r"a config is a \.yaml, \.yml or \.json file"),
         ("a.yaml", "extends: nowhere.yaml\n", r"a\.yaml: extends .*nowhere\.yaml: no such config file"),
         ("a.yaml", "extends: dmeo\n", r"a\.yaml: extends .*did you mean demo\?"),
-        ("a.yaml", "extends: [demo]\n", r"extends must name a shipped config or one file, found \['demo'\]"),
-        ("a.yaml", "extends: .\n", "extends .*: must be a file, found a folder"),
+        ("a.yaml", "extends: [demo]\n", r"extends must name a shipped config or one file, got \['demo'\]"),
+        ("a.yaml", "extends: .\n", "extends .*: must be a file, got a folder"),
     ],
 )
 def test_what_no_config_can_be_read_from(tmp_path, name, text, message):
@@ -60,7 +60,7 @@ def test_no_regular_files(tmp_path):
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
     (tmp_path / "extending.yaml").write_text("extends: pipe.yaml\n")
     for name in ("pipe.yaml", "folder.yaml", "extending.yaml"):
-        with pytest.raises(ConfigError, match=rf"{name}: .*must be a file, found a folder, pipe or device"):
+        with pytest.raises(ConfigError, match=rf"{name}: .*must be a file, got a folder, pipe or device"):
             load_config("inference", tmp_path / name)
     with pytest.raises(ConfigError, match=r"loop\.yaml: no such config file"):
         load_config("inference", tmp_path / "loop.yaml")

@@ -27,7 +27,7 @@ CALIBRATION = "calibration: {_target_: rankseg_med.calibration.Temperature, num_
         ("store::place: disk", "store is 'memory' and has no place; replace store as a whole"),
         ("calibration::num_classes: 3", "calibration is null and has no num_classes"),
         ("teacher::decay: 0.5", "teacher::decay: there is no teacher in the config"),
-        ("+cleanup: [1]", "+cleanup: adds entries to entries, or items to a list; found [1]"),
+        ("+cleanup: [1]", "+cleanup: adds entries to entries, or items to a list; got [1]"),
         ("inferer::axis: 1\ninferer#axis: 2", "inferer::axis stands twice"),
         (
             "inferer::axis: 1\ninferer: {_target_: rankseg_med.inference.StreamingInferer, roi_size: '@roi_size'}",

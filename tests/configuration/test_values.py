@@ -4,42 +4,42 @@ import pytest
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("store: dsk", "store: must be memory or disk, found 'dsk'; did you mean disk?"),
-        ("ensemble: men", "ensemble: must be mean or decode, found 'men'; did you mean mean?"),
-        ("grid: natve", "grid: must be native or model, found 'natve'; did you mean native?"),
-        ("grid: null", "grid: must be native or model, found None"),
-        ("store_folder: 3", "store_folder: must be the path of a folder, or null, found 3"),
+        ("store: dsk", "store: must be memory or disk, got 'dsk'; did you mean disk?"),
+        ("ensemble: men", "ensemble: must be mean or decode, got 'men'; did you mean mean?"),
+        ("grid: natve", "grid: must be native or model, got 'natve'; did you mean native?"),
+        ("grid: null", "grid: must be native or model, got None"),
+        ("store_folder: 3", "store_folder: must be the path of a folder, or null, got 3"),
         *(
-            (f"spacing_mm: {value}", "spacing_mm: must be three numbers above 0, in mm, found ")
+            (f"spacing_mm: {value}", "spacing_mm: must be three numbers above 0, in mm, got ")
             for value in ("[0, 1, 1]", "[1, -1, 1]", "[.nan, 1, 1]", "[.inf, 1, 1]", "[1, 1]", "1", "[1, 1, a]", "null")
         ),
         *(
-            (f"roi_size: {value}", "roi_size: must be two or three whole numbers of at least 1, found ")
+            (f"roi_size: {value}", "roi_size: must be two or three whole numbers of at least 1, got ")
             for value in ("[0, 8, 8]", "[8, -1, 8]", "8", "[8, 8, 8.5]", "[8]", "$[8, 8, 0]")
         ),
         *(
             (f"inferer::overlap: {value}", "inferer::overlap: must be a number from 0 to below 1, or one for each axis")
             for value in ("1", "1.5", "-0.1", "[0.5, 1, 0]", ".nan", "half")
         ),
-        ("inferer::sw_batch_size: 0", "inferer::sw_batch_size: must be a whole number of at least 1, found 0"),
-        ("inferer::device: cupa", "inferer::device: device must be cpu, cuda or cuda:N, found cupa; there are: cpu"),
+        ("inferer::sw_batch_size: 0", "inferer::sw_batch_size: must be a whole number of at least 1, got 0"),
+        ("inferer::device: cupa", "inferer::device: device must be cpu, cuda or cuda:N, got cupa; there are: cpu"),
         *(
             (f"label_names: {value}", "label_names: must be a list of names")
             for value in ("[]", "[a]", "[a, a]", "[a, '']", "abc", "null", "[a, yes]", "[a, 1]")
         ),
-        ("num_workers: -1", "num_workers: must be a whole number of at least 0, found -1"),
-        ("epochs: 0", "epochs: must be a whole number of at least 1, found 0"),
-        ("epochs: true", "epochs: must be a whole number of at least 1, found True"),
-        ("epochs: 2.5", "epochs: must be a whole number of at least 1, found 2.5"),
-        ("epochs: '30'", "found '30', which is text: write numbers without quotes"),
-        ("iterations_per_epoch: -5", "iterations_per_epoch: must be a whole number of at least 1, found -5"),
-        ("few: 0\nbatch_size: '@few'", "batch_size: must be a whole number of at least 1, found 0"),
+        ("num_workers: -1", "num_workers: must be a whole number of at least 0, got -1"),
+        ("epochs: 0", "epochs: must be a whole number of at least 1, got 0"),
+        ("epochs: true", "epochs: must be a whole number of at least 1, got True"),
+        ("epochs: 2.5", "epochs: must be a whole number of at least 1, got 2.5"),
+        ("epochs: '30'", "got '30', which is text: write numbers without quotes"),
+        ("iterations_per_epoch: -5", "iterations_per_epoch: must be a whole number of at least 1, got -5"),
+        ("few: 0\nbatch_size: '@few'", "batch_size: must be a whole number of at least 1, got 0"),
         ("validate_every: 0", "validate_every: must be"),
-        ("cache_rate: 1.01", "cache_rate: must be a number from 0 to 1, found 1.01"),
+        ("cache_rate: 1.01", "cache_rate: must be a number from 0 to 1, got 1.01"),
         ("channels: 0", "channels: must be"),
-        ("num_classes: 1", "num_classes: must be a whole number of at least 2, found 1"),
-        ("learning_rate: 1e-3", "found '1e-3', which is text: write numbers without quotes, and 1e-3 as 1.0e-3"),
-        ("learning_rate: 0", "learning_rate: must be a number above 0, found 0"),
+        ("num_classes: 1", "num_classes: must be a whole number of at least 2, got 1"),
+        ("learning_rate: 1e-3", "got '1e-3', which is text: write numbers without quotes, and 1e-3 as 1.0e-3"),
+        ("learning_rate: 0", "learning_rate: must be a number above 0, got 0"),
     ],
 )
 @pytest.mark.parametrize("job", ["inference", "train"])

@@ -268,8 +268,8 @@ def test_large_ensembles_are_never_below_the_mean_or_a_member():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"coherence": 1.2}, r"coherence must lie in \[0, 1\], found 1.2"),
-        ({"presence": "sometimes"}, "presence must be one of always, maybe, found 'sometimes'"),
+        ({"coherence": 1.2}, r"coherence must lie in \[0, 1\], got 1.2"),
+        ({"presence": "sometimes"}, "presence must be one of always, maybe, got 'sometimes'"),
         ({"assignment": "greedy"}, "give coherence=0"),
         ({"solver": "rma", "smooth": 1.0, "coherence": 0.5}, "give coherence=0"),
         ({"solver": "rma"}, "give a coherence below 1"),

@@ -162,10 +162,10 @@ def test_argmax_is_torch_argmax():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "hausdorff"}, "metric must be one of dice, iou, found 'hausdorff'"),
+        ({"metric": "hausdorff"}, "metric must be one of dice, iou, got 'hausdorff'"),
         ({"solver": "newton"}, "solver must be one of exact, rma, ba"),
         ({"assignment": "random"}, "assignment must be one of ascent, greedy"),
-        ({"min_peak": 1.5}, r"min_peak must lie in \[0, 1\], found 1.5"),
+        ({"min_peak": 1.5}, r"min_peak must lie in \[0, 1\], got 1.5"),
     ],
 )
 @pytest.mark.usefixtures("wrong_types")

@@ -231,11 +231,11 @@ def test_regions_that_nobody_predicts_stay_empty():
 @pytest.mark.parametrize(
     ("members", "options", "message"),
     [
-        ([], {}, "at least one member, found none"),
-        ([(3, 5), (3, 6)], {}, r"agree in shape, dtype and device, found \(3, 5\) torch.float64 .*, \(3, 6\)"),
+        ([], {}, "at least one member, got none"),
+        ([(3, 5), (3, 6)], {}, r"agree in shape, dtype and device, got \(3, 5\) torch.float64 .*, \(3, 6\)"),
         ([(3, 5), (2, 5)], {}, "agree in shape"),
         ([(3,), (3,)], {}, "needs a class axis and at least one spatial axis"),
-        ([(3, 5)], {"mode": "multilabel"}, "mode='multiclass' and assignment='ascent', found mode='multilabel'"),
+        ([(3, 5)], {"mode": "multilabel"}, "mode='multiclass' and assignment='ascent', got mode='multilabel'"),
         ([(3, 5)], {"assignment": "greedy"}, "found mode='multiclass' and assignment='greedy'"),
     ],
 )

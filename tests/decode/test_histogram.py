@@ -32,7 +32,7 @@ def test_slabs_add_up_to_the_volume():
 
 
 def test_adding_other_classes_is_an_error():
-    with pytest.raises(ValueError, match="same regions, found 2 and 3"):
+    with pytest.raises(ValueError, match="same regions, got 2 and 3"):
         ProbabilityHistogram.of(softmax_volume(2, 4)) + ProbabilityHistogram.of(softmax_volume(3, 4))
 
 

@@ -80,7 +80,7 @@ def test_sums_need_not_be_one():
 def test_values_that_are_no_numbers_are_found(value):
     probabilities = channels(2, 9000)
     probabilities[1, 6000] = value
-    with pytest.raises(ValueError, match="found NaN or infinite"):
+    with pytest.raises(ValueError, match="got NaN or infinite"):
         independent(mode="multilabel")(probabilities)
 
 
@@ -99,19 +99,19 @@ def test_the_values_found_are_the_channels(value, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"smooth": 1.0}, "smooth is defined for solver='rma', found smooth=1.0 with solver='exact'"),
+        ({"smooth": 1.0}, "smooth is defined for solver='rma', got smooth=1.0 with solver='exact'"),
         ({"smooth": 1.0, "solver": "ba"}, "smooth is defined for solver='rma'"),
-        ({"smooth": -1.0, "solver": "rma"}, "smooth must be at least 0 and finite, found -1.0"),
-        ({"smooth": float("inf"), "solver": "rma"}, "smooth must be at least 0 and finite, found inf"),
-        ({"smooth": float("nan"), "solver": "rma"}, "smooth must be at least 0 and finite, found nan"),
-        ({"solver": "ba", "metric": "iou"}, "solver 'ba' is defined for Dice, found metric='iou'"),
+        ({"smooth": -1.0, "solver": "rma"}, "smooth must be at least 0 and finite, got -1.0"),
+        ({"smooth": float("inf"), "solver": "rma"}, "smooth must be at least 0 and finite, got inf"),
+        ({"smooth": float("nan"), "solver": "rma"}, "smooth must be at least 0 and finite, got nan"),
+        ({"solver": "ba", "metric": "iou"}, "solver 'ba' is defined for Dice, got metric='iou'"),
         ({"solver": "ba", "metric": ["dice", "iou"]}, "solver 'ba' is defined for Dice"),
         ({"mode": "multilabel", "regions": [[1, 2], [2]]}, "multilabel channels are regions already"),
-        ({"empty_score": 1.1}, r"empty_score must lie in \[0, 1\], found 1.1"),
-        ({"empty_score": float("nan")}, r"empty_score must lie in \[0, 1\], found nan"),
-        ({"min_peak": [0.5, -0.1]}, r"min_peak must lie in \[0, 1\], found -0.1"),
-        ({"metric": ["dice", "jaccard"]}, "metric must be one of dice, iou, found 'jaccard'"),
-        ({"mode": "binary"}, "mode must be one of multiclass, multilabel, found 'binary'"),
+        ({"empty_score": 1.1}, r"empty_score must lie in \[0, 1\], got 1.1"),
+        ({"empty_score": float("nan")}, r"empty_score must lie in \[0, 1\], got nan"),
+        ({"min_peak": [0.5, -0.1]}, r"min_peak must lie in \[0, 1\], got -0.1"),
+        ({"metric": ["dice", "jaccard"]}, "metric must be one of dice, iou, got 'jaccard'"),
+        ({"mode": "binary"}, "mode must be one of multiclass, multilabel, got 'binary'"),
     ],
 )
 @pytest.mark.usefixtures("wrong_types")
@@ -131,5 +131,5 @@ def test_blind_approximation_takes_dice_for_every_class():
 def test_lists_of_another_length_than_regions_are_named(mode, option):
     wrong = {"metric": ["dice"] * 5, "min_peak": [0.5] * 5}[option]
     regions = {"multiclass": 2, "multilabel": 3}[mode]
-    with pytest.raises(ValueError, match=rf"{option} must be one for all or one per region \({regions}\), found 5"):
+    with pytest.raises(ValueError, match=rf"{option} must be one for all or one per region \({regions}\), got 5"):
         independent(mode=mode, **{option: wrong})(torch.full((3, 10), 1 / 3))

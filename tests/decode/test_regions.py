@@ -32,14 +32,14 @@ def scores(labels: np.ndarray, levels: np.ndarray, regions: list[list[int]], met
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        ([[1, 2], [2, 3]], r"nested or disjoint, found \[1, 2\] and \[2, 3\]"),
-        ([[1, 2, 3], [1, 2], [3, 1]], r"nested or disjoint, found \[1, 2\] and \[3, 1\]"),
-        ([[0, 1]], r"foreground labels from 1 to 3, found \[0, 1\]"),
-        ([[1], [4]], r"foreground labels from 1 to 3, found \[4\]"),
-        ([[-1]], r"foreground labels from 1 to 3, found \[-1\]"),
-        ([[1], []], r"foreground labels from 1 to 3, found \[\]"),
-        ([[2, 2]], r"foreground labels from 1 to 3, found \[2, 2\]"),
-        ([], "at least one region is needed, found none"),
+        ([[1, 2], [2, 3]], r"nested or disjoint, got \[1, 2\] and \[2, 3\]"),
+        ([[1, 2, 3], [1, 2], [3, 1]], r"nested or disjoint, got \[1, 2\] and \[3, 1\]"),
+        ([[0, 1]], r"foreground labels from 1 to 3, got \[0, 1\]"),
+        ([[1], [4]], r"foreground labels from 1 to 3, got \[4\]"),
+        ([[-1]], r"foreground labels from 1 to 3, got \[-1\]"),
+        ([[1], []], r"foreground labels from 1 to 3, got \[\]"),
+        ([[2, 2]], r"foreground labels from 1 to 3, got \[2, 2\]"),
+        ([], "at least one region is needed, got none"),
     ],
 )
 def test_what_is_no_set_of_regions_is_named(regions, message):
@@ -52,8 +52,8 @@ def test_what_is_no_set_of_regions_is_named(regions, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": ["dice"]}, r"metric must be one for all or one per region \(2\), found 1"),
-        ({"min_peak": [0.5, 0.5, 0.5]}, r"min_peak must be one for all or one per region \(2\), found 3"),
+        ({"metric": ["dice"]}, r"metric must be one for all or one per region \(2\), got 1"),
+        ({"min_peak": [0.5, 0.5, 0.5]}, r"min_peak must be one for all or one per region \(2\), got 3"),
         ({"assignment": "greedy"}, "the greedy rule is defined for plain classes with one metric"),
     ],
 )

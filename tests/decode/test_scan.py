@@ -281,9 +281,9 @@ def test_certain_background_scores_what_empty_scores(empty_score):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (torch.nan, "found NaN or infinite"),
-        (torch.inf, "found NaN or infinite"),
-        (-torch.inf, "found NaN or infinite"),
+        (torch.nan, "got NaN or infinite"),
+        (torch.inf, "got NaN or infinite"),
+        (-torch.inf, "got NaN or infinite"),
         (-0.25, r"found values from -0.25 to [01]"),
         (1.5, r"found values from [0-9e.-]+ to 1.5"),
         (0.5, "must sum to one over its classes in every voxel"),

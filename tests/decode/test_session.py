@@ -79,11 +79,11 @@ def test_what_goes_wrong_is_named_and_loses_nothing():
         for slab, values, message in [
             (slice(5, 9), probabilities[:, 5:9], "slice 5 along axis 0 was added before"),
             (slice(0, 6), probabilities[:, :6], "slice 0 along axis 0 was added before"),
-            (slice(12, 16), probabilities[:, 10:], r"must lie within 0 to 14 of axis 0, found slice\(12, 16"),
-            (slice(6, 8), probabilities[:, 6:9], r"must have spatial shape \(2, 9, 11\), found \(3, 9, 11\)"),
+            (slice(12, 16), probabilities[:, 10:], r"must lie within 0 to 14 of axis 0, got slice\(12, 16"),
+            (slice(6, 8), probabilities[:, 6:9], r"must have spatial shape \(2, 9, 11\), got \(3, 9, 11\)"),
             (slice(6, 14, 2), probabilities[:, 6:10], "without a step"),
             (slice(6, 14), 9 * probabilities[:, 6:], "look like logits"),
-            (slice(6, 14), probabilities[:, 6:] * torch.nan, "found NaN"),
+            (slice(6, 14), probabilities[:, 6:] * torch.nan, "got NaN"),
         ]:
             with pytest.raises(ValueError, match=message):
                 session.update(slab, values)

@@ -214,9 +214,9 @@ def test_a_wrong_volume_is_named(count, threads):
     threads(count)
     probabilities = odd_volume()
     probabilities[1, 36, 40, 42] = torch.nan
-    with pytest.raises(ValueError, match="found NaN"):
+    with pytest.raises(ValueError, match="got NaN"):
         RankSEGDecoder()(probabilities)
-    with pytest.raises(ValueError, match="found NaN"):
+    with pytest.raises(ValueError, match="got NaN"):
         check_probabilities(probabilities)
 
 

@@ -115,8 +115,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("metric", "message"),
         [
-            ("assd_mm", "scores.csv: needs the column assd_mm, found case_id, name, dice"),
-            ("comment", "comment of p1_a must be a number, found 'x'"),
+            ("assd_mm", "scores.csv: needs the column assd_mm, got case_id, name, dice"),
+            ("comment", "comment of p1_a must be a number, got 'x'"),
         ],
     )
     def test_metrics_that_cannot_be_compared(self, runs, metric, message):
@@ -128,9 +128,9 @@ class TestErrors:
         [
             ("name,dice\nliver,0.5\n", "needs the columns case_id and name"),
             ("case_id,name,dice\np,liver,0.5\np,liver,0.6\n", "has liver of p twice"),
-            ("case_id,name,dice\np1_a,liver,0.5\n", r"same regions, found \['liver', 'tumour'\] and \['liver'\]"),
+            ("case_id,name,dice\np1_a,liver,0.5\n", r"same regions, got \['liver', 'tumour'\] and \['liver'\]"),
             ("case_id,name,dice\nz,liver,0.5\nz,tumour,0.5\n", "must have a case in common"),
-            ("case_id,name,dice\np1_a,liver\np1_a,tumour,1\n", "dice of p1_a must be a number, found None"),
+            ("case_id,name,dice\np1_a,liver\np1_a,tumour,1\n", "dice of p1_a must be a number, got None"),
             ("", "needs the columns"),
         ],
     )

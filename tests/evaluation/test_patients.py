@@ -58,7 +58,7 @@ def test_tables_that_will_not_do(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_patients(str(path), CASES)
     path.write_text("case,patient\n")
-    with pytest.raises(ValueError, match=r"patients.csv: needs the columns case_id and patient_id, found \['case'"):
+    with pytest.raises(ValueError, match=r"patients.csv: needs the columns case_id and patient_id, got \['case'"):
         read_patients(str(path), CASES)
     path.write_text("case_id,patient_id\np01_scan1,p01\np01_scan2,\n")
     with pytest.raises(ValueError, match="gives no patient for p01_scan2, p02_scan1"):

@@ -41,7 +41,7 @@ def test_options(folder, study):
     assert structures_of(folder, study, labels={2: "tumour"}).names == {"tumour": (2,)}
     found = structures_of(folder, study, region_channels={"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)})
     assert found.regions.painted == ((0, 1), (1, 2), (2, 3))
-    with pytest.raises(StudyError, match="labels are 1 to 2; found 3"):
+    with pytest.raises(StudyError, match="labels are 1 to 2; got 3"):
         structures_of(folder, study, regions={"all": (1, 3)})
     with pytest.raises(ValueError, match="give one of them"):
         structures_of(folder, study, labels={1: "organ"}, regions={"all": (1, 2)})

@@ -201,7 +201,7 @@ def test_a_two_dimensional_network_decodes_the_whole_volume(image):
     ("options", "message"),
     [
         ({"networks": []}, "at least one network"),
-        ({"ensemble": "decode", "decoder": ArgmaxDecoder()}, "needs a decoder for dice or iou, found argmax"),
+        ({"ensemble": "decode", "decoder": ArgmaxDecoder()}, "needs a decoder for dice or iou, got argmax"),
         ({"decoder": RankSEGDecoder(mode="multilabel")}, "needs exclusive classes"),
     ],
 )

@@ -242,7 +242,7 @@ class TestStreaming:
     def test_too_few_slices_are_an_error(self):
         preprocessed = Compose(ras())({"image": image_of()})["image"]
         slabs = list(slabs_of(torch.rand(2, *preprocessed.shape[1:]), 0))[:-1]
-        with pytest.raises(ValueError, match=r"must have \d+ slices, found \d+"):
+        with pytest.raises(ValueError, match=r"must have \d+ slices, got \d+"):
             list(NativeGrid.of(preprocessed).carry(slabs, 0))
 
     def test_a_box_with_nothing_beyond_is_zero(self):
@@ -271,7 +271,7 @@ class TestStreaming:
     [
         ([Rotated("image", 0.1)], "because of Rotate; supported are Orientation, Spacing and AxisSpacing, Flip, crops"),
         ([Rotate90d("image")], "because of Rotate90; supported are"),
-        ([*ras(padding_mode="reflection")], "SpatialResample must have a padding_mode of border, .*, found reflection"),
+        ([*ras(padding_mode="reflection")], "SpatialResample must have a padding_mode of border, .*, got reflection"),
         (
             [Lambdad("image", lambda x: x[:, ::2])],
             r"the image is \(14, 12, 9\), probabilities came back as \(7, 12, 9\)",

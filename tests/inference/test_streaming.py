@@ -182,11 +182,11 @@ def test_what_networks_return_besides_a_tensor(output):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (lambda x: head(x, 4), r"must return logits \(batch, 3, 8, 8, 8\) for num_classes=3, found \(1, 4, 8, 8, 8\)"),
-        (lambda x: [head(x)[..., ::2]], r"no output .* has the window's shape \(8, 8, 8\), found \(1, 3, 8, 8, 4\)"),
+        (lambda x: head(x, 4), r"must return logits \(batch, 3, 8, 8, 8\) for num_classes=3, got \(1, 4, 8, 8, 8\)"),
+        (lambda x: [head(x)[..., ::2]], r"no output .* has the window's shape \(8, 8, 8\), got \(1, 3, 8, 8, 4\)"),
         (lambda x: {"a": x, "b": x}, "one tensor, or one named logits, .* found a, b"),
         (lambda x: {}, "must return one tensor"),
-        (lambda x: "probabilities", "must return logits, found str"),
+        (lambda x: "probabilities", "must return logits, got str"),
         (lambda x: [], "found no tensors"),
     ],
 )
@@ -264,7 +264,7 @@ def test_the_band_goes_to_main_memory_if_it_does_not_fit(monkeypatch):
     [
         ({"roi_size": (8, 8, 8), "overlap": 1.0}, r"overlap in \[0, 1\)"),
         ({"roi_size": (8, 8, 8), "sw_batch_size": 0}, "sw_batch_size must be at least 1"),
-        ({"roi_size": (8, 8, 8), "activation": "relu"}, "softmax or sigmoid, found 'relu'"),
+        ({"roi_size": (8, 8, 8), "activation": "relu"}, "softmax or sigmoid, got 'relu'"),
         ({"roi_size": (8,)}, "roi_size must have 3 entries"),
         ({"roi_size": (8, 8, 8), "axis": 3}, "axis 3 is none of the 3 axes"),
         ({"roi_size": (8, 8, 8), "neighbours": 1}, "neighbours are for 2-D networks"),

@@ -197,7 +197,7 @@ def test_padding_flips_and_axis_order_change_nothing(pair, data):
     [
         ({"iou_threshold": 1.0}, ValueError, r"iou_threshold must be in \[0, 1\), got 1.0"),
         ({"iou_threshold": math.nan}, ValueError, "iou_threshold"),
-        ({"connectivity": 26}, ValueError, "got 26. For 6 neighbours in 3-D pass 1, for 26 pass 3"),
+        ({"connectivity": 26}, ValueError, "got 26; for 6 neighbours in 3-D pass 1, for 26 pass 3"),
         ({"spacing_mm": (1.0, 1.0)}, ValueError, "spacing_mm"),
         ({"reference": mask(shape=(9, 9, 9))}, ValueError, "same shape"),
         ({"reference": mask().astype(np.uint8)}, TypeError, "boolean mask"),

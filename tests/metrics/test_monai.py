@@ -194,7 +194,7 @@ class TestRejections:
             SegmentationMetric("hd95_mm")(mask, mask)
 
     def test_probabilities(self):
-        with pytest.raises(ValueError, match=r"y_pred must hold 0 and 1 only.*\[0.5, 0.5, 0.5\].*Decode"):
+        with pytest.raises(ValueError, match=r"y_pred must hold 0 and 1 only.*\[0.5, 0.5, 0.5\].*decode"):
             SegmentationMetric()(torch.full((1, 2, 4, 4), 0.5), torch.ones(1, 2, 4, 4))
 
     def test_label_map_without_num_classes(self):

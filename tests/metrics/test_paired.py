@@ -180,7 +180,7 @@ def test_all_equal():
         ({"case": 0.5}, {"patients": {"other": "p"}}, "these have none: case"),
         ({"case": 0.5}, {"confidence": 95.0}, r"confidence must be in \(0, 1\)"),
         ({"case": 0.5}, {"resamples": 0}, "resamples positive"),
-        ({"case": 0.5}, {"metric": "accuracy"}, "The metrics are dice, .* got 'accuracy'"),
+        ({"case": 0.5}, {"metric": "accuracy"}, "the metrics are dice, .* got 'accuracy'"),
         ({"case": 0.5}, {"metric": "relative_volume_difference"}, "neither more nor less of it is better"),
         ({"case": 0.5}, {"thresholds": [-0.1]}, "thresholds not negative"),
     ],

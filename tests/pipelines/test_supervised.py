@@ -131,5 +131,5 @@ def test_too_few_to_tune_on(run_recipe, tmp_path, script):
     for number in range(24):
         for kind in ("volume", "segmentation"):
             (data / f"{kind}-{number}.nii").touch()
-    with pytest.raises(SystemExit, match="25 with labels are needed, found 24"):
+    with pytest.raises(SystemExit, match="25 with labels are needed, got 24"):
         run_recipe(script, data, tmp_path / "work", configs={"--config": "lits"})

@@ -27,7 +27,7 @@ SPACING_MM = (2.0, 2.0, 8.0)
 
 
 def panels(path, columns: int) -> np.ndarray:
-    """The pixels of each panel as `(3 planes, columns, height, width, 3)`, found as the boxes that the CT fills."""
+    """The pixels of each panel as `(3 planes, columns, height, width, 3)`, got as the boxes that the CT fills."""
     pixels = (matplotlib.image.imread(path)[..., :3] * 255).round().astype(int)
     filled = pixels.max(axis=-1) > 50
     rows, across = (_runs(filled.mean(axis=axis) > 0.8) for axis in (1, 0))

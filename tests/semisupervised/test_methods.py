@@ -210,7 +210,7 @@ def test_methods_say_what_they_lack():
 
 
 def test_streams_of_different_lengths():
-    with pytest.raises(ValueError, match="found 2 labelled and 3 unlabelled"):
+    with pytest.raises(ValueError, match="got 2 labelled and 3 unlabelled"):
         TwoStreams(loader([1, 2, 3]), loader([1, 2, 3, 4, 5]))
     pairs = list(TwoStreams(loader([1, 2], 1), loader([3, 4], 1)))
     assert [(int(pair["labelled"]), int(pair["unlabelled"])) for pair in pairs] == [(1, 3), (2, 4)]

@@ -129,7 +129,7 @@ def test_a_session_gives_what_the_volume_gives(decoder):
         ({"min_confidence": 1.5}, r"min_confidence must lie in \[0, 1\]"),
         ({"ignore_index": 0}, "ignore_index must be 1 to 255"),
         ({"decoder": "threshold", "threshold": 0.0}, "threshold must lie in"),
-        ({"decoder": "best"}, "decoder must be argmax, threshold or rankseg, found 'best'"),
+        ({"decoder": "best"}, "decoder must be argmax, threshold or rankseg, got 'best'"),
     ],
 )
 def test_wrong_options(wrong_types, options, message):

@@ -190,7 +190,7 @@ def test_a_single_slice_is_as_thick_as_it_says(tmp_path):
 class TestErrors:
     def test_no_series(self, tmp_path):
         (tmp_path / "notes.txt").touch()
-        with pytest.raises(StudyError, match=r"one DICOM series, found none in its 1 files"):
+        with pytest.raises(StudyError, match=r"one DICOM series, got none in its 1 files"):
             read_grid(tmp_path)
 
     def test_mixed_series_are_listed(self, series):
@@ -222,12 +222,12 @@ class TestErrors:
 
     def test_sizes_that_differ(self, series):
         write_series(series, VOXELS[:4, :, :1], names="3.dcm", positions=[(-90.5, -126.25, 40.5)])
-        with pytest.raises(StudyError, match=r"(series, found 2|alike, but differ in size)"):
+        with pytest.raises(StudyError, match=r"(series, got 2|alike, but differ in size)"):
             read_grid(series)
 
     def test_spacings_that_differ(self, series):
         write_series(series, VOXELS[:, :, :1], names="3.dcm", positions=[(-90.5, -126.25, 40.5)], spacing_mm=(0.9, 0.9))
-        with pytest.raises(StudyError, match=r"(series, found 2|alike, but differ in spacing)"):
+        with pytest.raises(StudyError, match=r"(series, got 2|alike, but differ in spacing)"):
             read_grid(series)
 
     def test_too_tilted(self, tmp_path):

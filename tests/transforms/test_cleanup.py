@@ -64,7 +64,7 @@ def test_arrays_and_tensors_keep_their_kind(step, expected):
 
 @pytest.mark.usefixtures("wrong_types")
 def test_millilitres_need_a_spacing():
-    with pytest.raises(TypeError, match=r"need a MetaTensor.*found ndarray; .*MetaTensor\(label_map, affine=affine\)"):
+    with pytest.raises(TypeError, match=r"need a MetaTensor.*got ndarray; .*MetaTensor\(label_map, affine=affine\)"):
         RemoveSmallComponents(1.0)(LABELS[None])
 
 
@@ -104,7 +104,7 @@ def test_dictionary_forms(step, expected):
 
 @pytest.mark.parametrize("step", [step for step, _ in STEPS], ids=IDS)
 def test_wrong_input_is_named(step):
-    with pytest.raises(ValueError, match="found 3 channels; clean one-hot volumes before AsDiscrete"):
+    with pytest.raises(ValueError, match="got 3 channels; clean one-hot volumes before AsDiscrete"):
         step(MetaTensor(torch.zeros(3, 4, 4, 4), affine=AFFINE))
     for value in (0.5, -1.0, 256.0, float("nan")):
         with pytest.raises(ValueError, match="whole-number labels from 0 to 255; was a probability volume passed"):

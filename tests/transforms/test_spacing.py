@@ -145,12 +145,12 @@ def test_two_axes():
 
 
 def test_another_mode_is_an_error(wrong_types):
-    with pytest.raises(ValueError, match="must be one of bilinear, nearest, found 3"):
+    with pytest.raises(ValueError, match="must be one of bilinear, nearest, got 3"):
         AxisSpacingd("image", 1.0, mode=3)
 
 
 def test_without_metadata_is_an_error(wrong_types):
-    with pytest.raises(TypeError, match="needs a MetaTensor with an affine, found Tensor"):
+    with pytest.raises(TypeError, match="needs a MetaTensor with an affine, got Tensor"):
         AxisSpacing(1.0)(torch.rand(1, 4, 4, 4))
 
 

@@ -120,7 +120,7 @@ def test_largest_component_on_floating_label_maps_and_groups():
 
 
 def test_largest_component_names_wrong_input():
-    with pytest.raises(ValueError, match="found 3 channels; clean one-hot volumes before AsDiscrete"):
+    with pytest.raises(ValueError, match="got 3 channels; clean one-hot volumes before AsDiscrete"):
         KeepLargestComponent()(PROBABILITIES)
     with pytest.raises(ValueError, match="whole-number labels from 0 to 255; was a probability volume passed"):
         KeepLargestComponent()(PROBABILITIES[:1])

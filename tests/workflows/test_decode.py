@@ -178,7 +178,7 @@ REGIONS = RegionChannels.of([[1, 2], [2]])
 @pytest.mark.parametrize(
     ("array", "changes", "message"),
     [
-        (with_nan(), {}, "must be finite, found NaN or infinite values"),
+        (with_nan(), {}, "must be finite, got NaN or infinite values"),
         (softmax_of(3) * 9 - 4, {}, "these look like logits"),
         (np.full((3, 4, 5, 6), 0.9), {}, "must sum to one .*a sigmoid used in its place"),
         (softmax_of(3), {"num_channels": 4}, "must have 4 channels, one for each class, background included, got 3"),

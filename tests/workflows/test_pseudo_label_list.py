@@ -87,7 +87,7 @@ def test_poor_ones_are_left_out_and_named(job, studies):
     assert (content["min_expected_dice"], content["left_out"]) == (0.7, {"case_2": 0.5})
     assert write_data_list(job, studies, min_expected_dice=0.95).listed == []
     assert not written.path.exists()
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], found 1.5"):
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1.5"):
         write_data_list(job, studies, min_expected_dice=1.5)
 
 
