@@ -94,8 +94,8 @@ app.command(
     "cleanup-search",
     cls=_Command,
     epilog=_examples(
-        "rankseg-med cleanup-search labels labelsTr --config lits -o cleaned.yaml",
-        "rankseg-med cleanup-search labels list.json --fold 0 --config lits -o cleaned.yaml",
+        "rankseg-med cleanup-search labels labelsTr -o cleaned.yaml",
+        "rankseg-med cleanup-search labels list.json --fold 0 --least-gain 0.001 -o cleaned.yaml",
     ),
 )(cleanup_search_command)
 app.command(

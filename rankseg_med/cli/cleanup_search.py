@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rankseg_med.cli.console import output, say
-from rankseg_med.cli.options import DataRootOption, FoldOption
+from rankseg_med.cli.options import DataRootOption, FoldOption, parse_labels
 
 if TYPE_CHECKING:
     from rankseg_med.evaluation import CleanupSearch
@@ -22,34 +22,63 @@ def cleanup_search_command(
     references: Annotated[
         Path, typer.Argument(help="Folder of reference label maps, a pattern in quotes, or a data list's labels.")
     ],
-    config: Annotated[
-        str,
-        typer.Option(help="Config that the predictions were made with: a file (trusted) or a shipped config's name."),
+    output_file: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Overlay to write, which has the cleanup alone; a further --config."),
     ],
-    output_file: Annotated[Path, typer.Option("--output", "-o", help="Config overlay to write, with the cleanup.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Classes to clean up, as in 1=liver,2=tumour. Default: as evaluate finds them, else all labels of the "
+            "references."
+        ),
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="Config, file (trusted) or shipped, that names the classes; instead of --labels."),
+    ] = None,
     minimum_ml: Annotated[
         list[float] | None,
         typer.Option(
             min=0, help="Smallest volume of a component to try; repeatable. Default: 0.03, 0.1, 0.5, 2 and 10."
         ),
     ] = None,
+    least_gain: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Rise of the mean Dice below which a step is rejected; at 0 any rise will do."),
+    ] = 0.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that clean and score; each holds one case.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the overlay if it is there.")] = False,
     fold: FoldOption = None,
     data_root: DataRootOption = None,
 ) -> None:
-    """Choose the cleanup steps that raise the mean Dice on validation cases and lower no class, as nnU-Net does."""
-    from rankseg_med.evaluation import MINIMUM_VOLUMES_ML, search_cleanup
+    """Choose the cleanup steps that raise the mean Dice on validation cases and lower no class, as nnU-Net does.
 
+    Use what it writes over the config of the job: `predict --config lits --config cleaned.yaml`.
+    """
+    from rankseg_med.configuration import load_config
+    from rankseg_med.evaluation import MINIMUM_VOLUMES_ML, search_cleanup, write_cleanup
+    from rankseg_med.studies import check_new_file
+
+    if labels is not None and config:
+        raise typer.BadParameter("--labels and --config both name the classes; give one of them")
+    if not overwrite:
+        check_new_file(output_file)
+    names = None if labels is None else parse_labels(labels)
+    if config:
+        classes = enumerate(load_config("inference", config, device="cpu")["label_names"])
+        names = {label: name for label, name in classes if label}
     search = search_cleanup(
         predictions,
         references,
-        config,
-        output_file,
+        names,
         data_root=data_root,
         fold=fold,
         minimum_volumes_ml=minimum_ml or MINIMUM_VOLUMES_ML,
+        least_gain=least_gain,
         workers=workers,
     )
+    write_cleanup(search, output_file)
     output.print(_table(search))
     accepted = [trial.step.description for trial in search.trials if trial.accepted]
     say(f"{output_file}: {', then '.join(accepted) or 'no cleanup, since no step helped'}")

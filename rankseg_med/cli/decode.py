@@ -42,8 +42,11 @@ def decode_command(
         typer.Option(help="Image, folder or data list that says where arrays lie. Default: NIfTI files beside them."),
     ] = None,
     config: Annotated[
-        str | None,
-        typer.Option(help="Config file (trusted: it may hold code) or shipped name: cleanup, decoder."),
+        list[str] | None,
+        typer.Option(
+            help="Config file (trusted: it may hold code) or shipped name: cleanup, decoder. Repeatable: later ones "
+            "come over earlier ones."
+        ),
     ] = None,
     decoder: DecoderOption = None,
     coherence: CoherenceOption = None,

@@ -57,6 +57,14 @@ DataRootOption: TypeAlias = Annotated[
 ]
 
 
+ConfigsOption: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "--config",
+        help="Config file (trusted: it may hold code) or shipped name, such as lits. Repeatable: later ones come over "
+        "earlier ones.",
+    ),
+]
 SetOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

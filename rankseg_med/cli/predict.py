@@ -13,6 +13,7 @@ from rankseg_med.cli.options import (
     DECODING,
     RUNNING,
     CalibrationFileOption,
+    ConfigsOption,
     DataRootOption,
     FoldOption,
     SetOption,
@@ -33,7 +34,7 @@ def predict_command(
             help="Image (NIfTI, NRRD, MetaImage), DICOM series, folder of them, pattern in quotes, or data list.",
         ),
     ],
-    config: Annotated[str, typer.Option(help="Config file (trusted: it may hold code) or shipped name, such as demo.")],
+    config: ConfigsOption,
     checkpoint: Annotated[
         list[str],
         typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble."),

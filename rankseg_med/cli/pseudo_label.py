@@ -13,6 +13,7 @@ from rankseg_med.cli.options import (
     DECODING,
     RUNNING,
     CalibrationFileOption,
+    ConfigsOption,
     DataRootOption,
     FoldOption,
     SetOption,
@@ -29,9 +30,7 @@ def pseudo_label_command(
     source: Annotated[
         Path, typer.Argument(metavar="STUDIES", help="Image, folder, pattern in quotes, or data list (.json, .csv).")
     ],
-    config: Annotated[
-        str, typer.Option(help="Config file (trusted: it may hold code) or shipped name, with a pseudo_labeller.")
-    ],
+    config: ConfigsOption,
     checkpoint: Annotated[list[str], typer.Option(help="Weights of the teacher; of several the mean is decoded.")],
     output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pseudo-labels.")],
     decoder: Annotated[
@@ -87,7 +86,9 @@ def pseudo_label_command(
         if value is None:
             continue
         if not settings.get("pseudo_labeller"):
-            raise ConfigError(f"{config}: has no pseudo_labeller to override; add one as in configs/bcp_lits.yaml")
+            raise ConfigError(
+                f"{', '.join(config)}: has no pseudo_labeller to override; add one as in configs/bcp_lits.yaml"
+            )
         settings[f"pseudo_labeller::{name}"] = value
     if calibration is not None:
         settings["calibration"] = str(calibration)

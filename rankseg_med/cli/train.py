@@ -14,7 +14,7 @@ import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.cli.interrupts import stopped_by_signals
-from rankseg_med.cli.options import SetOption, known_device, parse_changes
+from rankseg_med.cli.options import ConfigsOption, SetOption, known_device, parse_changes
 
 if TYPE_CHECKING:
     from rankseg_med.training import TrainingProgress
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def train_command(
-    config: Annotated[str, typer.Option(help="Config file (trusted: it may hold code) or shipped name.")],
+    config: ConfigsOption,
     manifest: Annotated[Path, typer.Option(help="Data list (.json), as `rankseg-med manifest` writes.")],
     output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder of checkpoints and TensorBoard scalars.")],
     fold: Annotated[int, typer.Option(help="Fold held out for validation; -1 trains on everything.")] = 0,

@@ -61,17 +61,21 @@ _NOT_IN_RESULTS = ("device", "store", "store_folder", "bundle_root")
 
 
 def load_config(
-    job: Job, overlay: str | Path | None, *, device: Device = "auto", changes: Mapping[str, Any] | None = None
+    job: Job,
+    overlay: str | Path | Sequence[str | Path] | None,
+    *,
+    device: Device = "auto",
+    changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Read a job's base config with an overlay merged over it, and look for what cannot be right.
+    """Read a job's base config with overlays merged over it, and look for what cannot be right.
 
     Args:
         job: ``"inference"``, ``"train"`` or ``"decode"``: which shipped base to start from.
         overlay: Path of a YAML or JSON file, or the name of a shipped config such as ``"demo"``. Its entries replace
             those of the base; ``inferer::overlap: 0.7`` replaces one nested value. An entry ``extends`` names another
             overlay that comes first: a shipped one, or a file relative to this one's folder. Trusted files only:
-            expressions that start with ``$`` are run as code. None for the base alone, which is complete for
-            ``"decode"``.
+            expressions that start with ``$`` are run as code. Of several, later ones come over earlier ones; what two
+            of them extend is laid once. None for the base alone, which is complete for ``"decode"``.
         device: ``"auto"`` leaves it to the config, which takes CUDA where there is one and it says nothing else.
         changes: entries that come over those of the overlay, such as ``{"inferer::overlap": 0.7}``.
 
@@ -84,12 +88,16 @@ def load_config(
             the job would pass over although it is meant to change the result; a device that is not there. The message
             names the file, the entry and, where there is one, the nearest that is known.
     """
-    path = base_file(job) if overlay is None else find_config(overlay)
-    layers = lay_over(job, [] if overlay is None else layers_of(path), changes)
+    given = [overlay] if isinstance(overlay, str | Path) else list(overlay or [])
+    paths = [find_config(one) for one in given]
+    # Once each: what a second overlay extends as well must not come over the first.
+    files = {layer.resolve(): layer for path in paths for layer in layers_of(path)}
+    layers = lay_over(job, list(files.values()), changes)
+    source = ", ".join(map(str, paths or [base_file(job)]))
     missing = [entry for entry in _REQUIRED[job] if entry not in layers.kept]
     if missing:
         raise ConfigError(
-            f"{path}: lacks {', '.join(missing)}; an overlay of {job}.yaml must define what the base does not "
+            f"{source}: lacks {', '.join(missing)}; an overlay of {job}.yaml must define what the base does not "
             "(see configs/demo.yaml)"
         )
     try:
@@ -100,7 +108,7 @@ def load_config(
             layers.everything["device"] = usable_device(device)
         return _checked(job, layers)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def _checked(job: Job, layers: Layers) -> Config:

@@ -2,7 +2,7 @@
 
 from rankseg_med.evaluation.ab import Trial, run_ab
 from rankseg_med.evaluation.cases import Case, DecodableCase, find_cases
-from rankseg_med.evaluation.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup
+from rankseg_med.evaluation.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup, write_cleanup
 from rankseg_med.evaluation.cleanup_trials import CleanupSearch
 from rankseg_med.evaluation.comparison import RegionComparison, compare
 from rankseg_med.evaluation.evaluation import Missing, evaluate
@@ -52,5 +52,6 @@ __all__ = [
     "structures_of",
     "structures_of_config",
     "tune",
+    "write_cleanup",
     "write_tuning",
 ]

@@ -15,16 +15,10 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from rankseg_med import __version__
-from rankseg_med.configuration import (
-    Config,
-    ConfigError,
-    extended_config,
-    find_config,
-    load_config,
-    read_config_file,
-    shipped_configs,
-)
+from rankseg_med.configuration import Config
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation.cleanup_trials import CleanupSearch, Step, try_all
+from rankseg_med.evaluation.plan import named_structures
 from rankseg_med.executors import map_items, open_pool
 from rankseg_med.masks import bounding_box
 from rankseg_med.metrics import dice, summarise
@@ -44,15 +38,15 @@ MINIMUM_VOLUMES_ML = (0.03, 0.1, 0.5, 2.0, 10.0)
 def search_cleanup(
     predictions: Path,
     references: Path,
-    overlay: str | Path,
-    output: Path,
+    labels: Mapping[int, str] | None = None,
     *,
     data_root: Path | None = None,
     fold: int | None = None,
     minimum_volumes_ml: Sequence[float] = MINIMUM_VOLUMES_ML,
+    least_gain: float = 0.0,
     workers: int = 1,
 ) -> CleanupSearch:
-    """Find the cleanup steps that raise the mean Dice and lower no class, and write them into a config.
+    """Find the cleanup steps that raise the mean Dice and lower no class.
 
     As in nnU-Net (Isensee et al., Nature Methods 18, 2021), steps are tried one after the other, each on top of those
     accepted before, and accepted if the mean over the classes of their mean Dice over the cases rises and no class's
@@ -68,35 +62,46 @@ def search_cleanup(
             on; see `find_predictions`.
         references: folder of label maps, or a data list whose labels are meant, see `find_references`; each needs a
             prediction of its case id. Predictions of other cases are passed over.
-        overlay: config overlay of the inference job that made the predictions, a YAML or JSON file or the name of a
-            shipped config; names the classes.
-        output: YAML file to write: ``overlay`` with its ``cleanup`` replaced. Comments are not carried over. A shipped
-            config cannot be written over.
+        labels: positive value to name of the classes to clean up and score. By default as `named_structures` finds
+            them, a label of a union alone without its name; else all that occur in the references.
         data_root: what a data list's paths are relative to; by default the list's own folder.
         fold: only the cases of a data list that are held out in this fold.
         minimum_volumes_ml: what to try as smallest volume of a component, in millilitres.
+        least_gain: rise of the mean Dice, from 0 to 1, below which a step is rejected; 0 takes any rise, as nnU-Net.
         workers: number of processes that clean and score cases; 1 works in this one.
 
     Raises:
-        ConfigError: the overlay cannot be used.
         StudyError: a case lacks its prediction, cannot be read, or has prediction and reference on different grids: a
-            choice on part of the cases would be another one.
-        ValueError: ``workers`` is not positive.
-        OSError: ``output`` cannot be written.
+            choice on part of the cases would be another one. Or no reference has a label.
+        ValueError: ``workers`` is not positive, there is no class, or two have one name where names were found.
     """
-    source = find_config(overlay)
-    if source != Path(overlay) and output.resolve() == source.resolve():
-        raise ConfigError(f"{output}: is the shipped config {overlay}; write the copy to a file of your own")
-    names = load_config("inference", overlay, device="cpu").get_parsed_content("label_names")
-    labels = dict(enumerate(names))
-    del labels[0]
     cases = _pair(predictions, references, data_root, fold)
+    classes = dict(_labels_found(predictions, references, cases) if labels is None else labels)
+    if not classes or min(classes) < 1:
+        raise InputError(f"cleanup needs positive labels and their names, such as {{1: 'liver'}}, got {classes}")
     with open_pool(workers) if workers > 1 else nullcontext() as pool:
-        score = partial(_mean_dice, cases=cases, labels=tuple(labels), workers=workers, pool=pool)
-        trials = try_all(_stages(labels, minimum_volumes_ml), score)
-    search = CleanupSearch(labels, len(cases), trials)
-    _write(search, source, output)
-    return search
+        score = partial(_mean_dice, cases=cases, labels=tuple(classes), workers=workers, pool=pool)
+        trials = try_all(_stages(classes, minimum_volumes_ml), score, least_gain)
+    return CleanupSearch(classes, len(cases), trials)
+
+
+def write_cleanup(search: CleanupSearch, output: Path) -> None:
+    """Write the cleanup as an overlay of its own, to be laid over the config of the job that it is for.
+
+    Args:
+        search: What came of it.
+        output: YAML file; one that is there is replaced.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    head = (
+        f"# Chosen by rankseg-med {__version__} on {search.n_cases} cases: "
+        f"mean Dice {search.mean_before:.4f} before, {search.mean_after:.4f} after.\n"
+    )
+    with atomic_write(output) as temporary:
+        text = yaml.safe_dump({"cleanup": search.cleanup}, sort_keys=False, width=120)
+        temporary.write_text(head + text, encoding="utf-8")
 
 
 def _pair(predictions: Path, references: Path, data_root: Path | None, fold: int | None) -> list[tuple[Path, Path]]:
@@ -110,6 +115,18 @@ def _pair(predictions: Path, references: Path, data_root: Path | None, fold: int
     for prediction, reference in pairs:
         check_same_grid(prediction, reference)
     return pairs
+
+
+def _labels_found(predictions: Path, references: Path, cases: Sequence[tuple[Path, Path]]) -> dict[int, str]:
+    """Label to name, from what lies beside the label maps, else from the references' voxels."""
+    if structures := named_structures(predictions, references):
+        unnamed = {label: f"label {label}" for labels in structures.values() for label in labels}
+        named = {labels[0]: name for name, labels in structures.items() if len(labels) == 1}
+        return dict(sorted((unnamed | named).items()))
+    found = {int(label) for _, reference in cases for label in np.unique(load_label_map(reference))} - {0}
+    if not found:
+        raise StudyError(f"{references}: has no label in {len(cases)} cases, so there is nothing to clean up for")
+    return {label: f"label {label}" for label in sorted(found)}
 
 
 def _stages(labels: Mapping[int, str], minimum_volumes_ml: Sequence[float]) -> Iterator[list[Step]]:
@@ -178,16 +195,3 @@ def _load_case(
 def _compose(steps: Sequence[Step]) -> Compose:
     """Built from the very entries that are written, so that what is written is what was tried."""
     return Compose([Config({"step": step.config}).get_parsed_content("step") for step in steps])
-
-
-def _write(search: CleanupSearch, overlay: Path, output: Path) -> None:
-    content = read_config_file(overlay)
-    kept = {key: value for key, value in content.items() if key.split("::")[0] != "cleanup"}
-    base = extended_config(overlay)
-    if base is not None and kept["extends"] not in shipped_configs():
-        # What was relative to the overlay's folder need not be there from the output's.
-        kept["extends"] = str(base.resolve())
-    head = f"# {overlay.name} with the cleanup that rankseg-med {__version__} chose on {search.n_cases} cases.\n"
-    with atomic_write(output) as temporary:
-        text = yaml.safe_dump({**kept, "cleanup": search.cleanup}, sort_keys=False, allow_unicode=True, width=120)
-        temporary.write_text(head + text, encoding="utf-8")

@@ -51,12 +51,11 @@ class Trial:
         """Mean over the classes with the step."""
         return summarise(self.after.values()).mean
 
-    @property
-    def is_better(self) -> bool:
-        """Whether the mean rises and no class falls."""
-        return self.mean_after > self.mean_before and not any(
-            self.after[label] < self.before[label] for label in self.before
-        )
+    def helps(self, least_gain: float = 0.0) -> bool:
+        """Whether the mean rises, by no less than the least gain, and no class falls."""
+        gain = self.mean_after - self.mean_before
+        is_enough = gain > 0 and gain >= least_gain
+        return is_enough and not any(self.after[label] < self.before[label] for label in self.before)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class CleanupSearch:
     Attributes:
         labels: value to name of the classes.
         n_cases: number of validation cases.
-        trials: all steps, in the order in which they were tried.
+        trials: all steps, in the order in which they were tried; at least one.
     """
 
     labels: Mapping[int, str]
@@ -79,10 +78,21 @@ class CleanupSearch:
         accepted = [trial.step.config for trial in self.trials if trial.accepted]
         return {"_target_": "Compose", "transforms": accepted} if accepted else None
 
+    @property
+    def mean_before(self) -> float:
+        """Mean Dice over the classes without cleanup."""
+        return self.trials[0].mean_before
+
+    @property
+    def mean_after(self) -> float:
+        """Mean Dice over the classes with all accepted steps."""
+        return next((trial.mean_after for trial in reversed(self.trials) if trial.accepted), self.mean_before)
+
 
 def try_all(
     stages: Iterable[Sequence[Step]],
     mean_dice: Callable[[Sequence[Step], Sequence[Sequence[Step]]], list[dict[int, float]]],
+    least_gain: float = 0.0,
 ) -> list[Trial]:
     """Try the alternatives of each stage on top of what the stages before accepted; the best that helps is accepted.
 
@@ -90,13 +100,15 @@ def try_all(
         stages: alternatives to try together, stage after stage.
         mean_dice: function of the steps accepted so far and of several additions to them, that gives for each of these
             label to mean Dice over the cases.
+        least_gain: rise of the mean over the classes below which a step is rejected.
     """
     trials: list[Trial] = []
     for alternatives in stages:
         accepted = [trial.step for trial in trials if trial.accepted]
         before, *after = mean_dice(accepted, [[], *([step] for step in alternatives)])
         tried = [Trial(step, before, dices) for step, dices in zip(alternatives, after, strict=True)]
-        best = max((trial for trial in tried if trial.is_better), key=lambda trial: trial.mean_after, default=None)
+        helpful = (trial for trial in tried if trial.helps(least_gain))
+        best = max(helpful, key=lambda trial: trial.mean_after, default=None)
         trials += [replace(trial, accepted=trial is best) for trial in tried]
         for trial in trials[-len(tried) :]:
             verdict = "accepted" if trial.accepted else "rejected"

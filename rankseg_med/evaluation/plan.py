@@ -53,7 +53,23 @@ def check_regions(rules: Preset) -> None:
 
 
 def find_structures(predictions: Path, references: Path) -> dict[str, tuple[int, ...]]:
-    """What there is to score, as what lies beside the label maps names it.
+    """What there is to score; see `named_structures`.
+
+    Raises:
+        InputError: nothing says what the labels mean, or two of them have one name.
+        StudyError: a file that should say it cannot be used.
+    """
+    found = named_structures(predictions, references)
+    if found is None:
+        raise InputError(
+            f"nothing beside {predictions} and {references} says what the labels mean (a data list's labels, dseg.tsv, "
+            "dataset.json or a label table); give labels, such as 1=liver,2=tumour, regions, or a preset that has them"
+        )
+    return found
+
+
+def named_structures(predictions: Path, references: Path) -> dict[str, tuple[int, ...]] | None:
+    """The structures of label maps, as what lies beside or in them names these.
 
     Looked at in turn, the first that is there: the labels of a data list of references (`.json`); ``dseg.tsv`` with the
     predictions, which predict, decode and pseudo-label leave, and with the references; nnU-Net's ``dataset.json`` with
@@ -64,10 +80,10 @@ def find_structures(predictions: Path, references: Path) -> dict[str, tuple[int,
         references: folder of label maps, one, or a data list.
 
     Returns:
-        Name to labels.
+        Name to labels; None where nothing says what the labels mean.
 
     Raises:
-        InputError: nothing says what the labels mean, or two of them have one name.
+        InputError: two labels have one name.
         StudyError: a file that should say it cannot be used.
     """
     if references.suffix.lower() == ".json":
@@ -80,12 +96,8 @@ def find_structures(predictions: Path, references: Path) -> dict[str, tuple[int,
         if (dataset := read_nnunet_labels(folder)) is not None:
             return dataset.names
     first = list_predictions(predictions).studies[0].image
-    if named := labels_named_in(first):
-        return _by_name(named, first)
-    raise InputError(
-        f"nothing beside {predictions} and {references} says what the labels mean (a data list's labels, dseg.tsv, "
-        "dataset.json or a label table); give labels, such as 1=liver,2=tumour, regions, or a preset that has them"
-    )
+    named = labels_named_in(first)
+    return _by_name(named, first) if named else None
 
 
 def _by_name(names: Mapping[int, str], source: Path) -> dict[str, tuple[int, ...]]:

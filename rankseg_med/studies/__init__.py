@@ -3,6 +3,7 @@
 from rankseg_med.studies.atomic import (
     atomic_folder,
     atomic_write,
+    check_new_file,
     check_new_folder,
     naming_the_file,
     remove_unfinished,
@@ -57,6 +58,7 @@ __all__ = [
     "by_case",
     "case_id",
     "check_case_id",
+    "check_new_file",
     "check_new_folder",
     "check_regular_file",
     "check_same_grid",

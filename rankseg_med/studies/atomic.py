@@ -131,6 +131,16 @@ def _remove_abandoned(temporary: Path, process: int, host: str) -> None:
         _logger.warning("%s: an unfinished file that cannot be removed (%s)", temporary, error.strerror)
 
 
+def check_new_file(path: Path) -> None:
+    """Look whether a file can be written without replacing anything.
+
+    Raises:
+        FileExistsError: Something is there.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path}: is there already; give another file, or --overwrite to replace it")
+
+
 def check_new_folder(path: Path) -> None:
     """Look whether a folder can be written as a whole.
 

@@ -1,5 +1,7 @@
 import pytest
 
+from rankseg_med.configuration import ConfigError, load_config
+
 CALIBRATION = "calibration: {_target_: rankseg_med.calibration.Temperature, num_classes: '@num_classes'}\n"
 
 
@@ -93,6 +95,37 @@ def test_the_file_that_holds_the_fault_is_named(load, tmp_path, refusal):
     (tmp_path / "above.yaml").write_text("extends: below.yaml\n")
     with pytest.raises(ValueError, match=r"below\.yaml: clenaup"):
         load("extends: below.yaml\n", name="above.yaml")
+
+
+class TestSeveralOverlays:
+    @pytest.fixture
+    def files(self, tmp_path):
+        (tmp_path / "mine.yaml").write_text("extends: demo\nspacing_mm: [1.0, 1.0, 2.0]\nstore: disk\n")
+        (tmp_path / "over.yaml").write_text("store: memory\n")
+        (tmp_path / "sibling.yaml").write_text("extends: demo\ndecoder::name: iou\n")
+        return [tmp_path / f"{name}.yaml" for name in ("mine", "over", "sibling")]
+
+    def test_later_ones_come_over_earlier_ones(self, files):
+        mine, over, _ = files
+        settings = load_config("inference", [mine, over], device="cpu")
+        assert (settings["store"], settings["spacing_mm"]) == ("memory", [1.0, 1.0, 2.0])
+        assert load_config("inference", [over, mine], device="cpu")["store"] == "disk"
+
+    def test_what_two_extend_does_not_undo_the_first(self, files):
+        """The demo has a spacing of its own, which the sibling must not bring back."""
+        mine, _, sibling = files
+        settings = load_config("inference", [mine, sibling], device="cpu")
+        assert (settings["spacing_mm"], settings["decoder::name"]) == ([1.0, 1.0, 2.0], "iou")
+
+    def test_none_is_the_base_alone(self):
+        assert load_config("decode", []).get() == load_config("decode", None).get()
+
+    def test_faults_of_the_whole_name_all(self, files, tmp_path):
+        (tmp_path / "bad.yaml").write_text("cleanup: {_target_: rankseg_med.transforms.FillLabelHoles, labels: [3]}\n")
+        with pytest.raises(ConfigError, match=r"mine\.yaml, .*bad\.yaml: cleanup::labels"):
+            load_config("inference", [files[0], tmp_path / "bad.yaml"], device="cpu")
+        with pytest.raises(ConfigError, match=r"over\.yaml: lacks label_names, network_def"):
+            load_config("inference", [files[1]], device="cpu")
 
 
 class TestWhatAJobHasNoUseFor:
