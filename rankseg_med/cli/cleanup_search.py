@@ -56,12 +56,14 @@ def cleanup_search_command(
 
     Use what it writes over the config of the job: `predict --config lits --config cleaned.yaml`.
     """
-    from rankseg_med.configuration import load_config
+    from rankseg_med.configuration import find_config, load_config
     from rankseg_med.evaluation import MINIMUM_VOLUMES_ML, search_cleanup, write_cleanup
     from rankseg_med.studies import check_new_file
 
     if labels is not None and config:
         raise typer.BadParameter("--labels and --config both name the classes; give one of them")
+    if output_file.resolve() in [find_config(one).resolve() for one in config or []]:
+        raise typer.BadParameter(f"--output {output_file} is the config itself; only its cleanup would be left")
     if not overwrite:
         check_new_file(output_file)
     names = None if labels is None else parse_labels(labels)

@@ -6,12 +6,9 @@ from rankseg_med.configuration.config import (
     ConfigError,
     Device,
     digest_of,
-    extended_config,
     find_config,
     flat_settings,
     load_config,
-    read_config_file,
-    shipped_configs,
     usable_device,
 )
 
@@ -22,12 +19,9 @@ __all__ = [
     "Device",
     "calibration_file_of",
     "digest_of",
-    "extended_config",
     "find_config",
     "flat_settings",
     "load_config",
-    "read_config_file",
     "record_of",
-    "shipped_configs",
     "usable_device",
 ]

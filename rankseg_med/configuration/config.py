@@ -14,11 +14,8 @@ from rankseg_med.configuration.devices import check_device_name, usable_device
 from rankseg_med.configuration.error import ConfigError
 from rankseg_med.configuration.files import (
     base_file,
-    extended_config,
     find_config,
     layers_of,
-    read_config_file,
-    shipped_configs,
 )
 from rankseg_med.configuration.labels import check_labels
 from rankseg_med.configuration.layers import Layers, check_use, lay_over
@@ -33,12 +30,9 @@ __all__ = [
     "Device",
     "Job",
     "digest_of",
-    "extended_config",
     "find_config",
     "flat_settings",
     "load_config",
-    "read_config_file",
-    "shipped_configs",
     "usable_device",
 ]
 

@@ -72,6 +72,14 @@ def test_a_file_that_is_there_is_replaced_only_if_asked_for(rankseg_med, folders
     assert list(yaml.safe_load(output.read_text())) == ["cleanup"]
 
 
+def test_the_config_is_never_replaced_by_its_cleanup(rankseg_med, folders, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: demo\n")
+    result = rankseg_med("cleanup-search", *folders, "--config", mine, "-o", mine, "--overwrite")
+    assert (result.code, mine.read_text()) == (2, "extends: demo\n")
+    assert "is the config itself" in " ".join(result.err.replace("│", " ").split())
+
+
 def test_the_overlay_beside_another_config_cleans_what_decode_writes(rankseg_med, folders, tmp_path):
     """Probabilities whose argmax is the prediction; decoded with the cleanup they are the reference."""
     prediction = np.asarray(nib.load(folders[0] / "case.nii.gz").dataobj)

@@ -5,7 +5,8 @@ import pytest
 import torch
 import yaml
 
-from rankseg_med.configuration.config import Config, ConfigError, load_config, shipped_configs
+from rankseg_med.configuration.config import Config, ConfigError, load_config
+from rankseg_med.configuration.files import shipped_configs
 from tests.conftest import REPOSITORY
 
 
