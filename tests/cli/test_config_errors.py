@@ -67,6 +67,27 @@ def test_one_line_and_exit_code_1(rankseg_med, commands, overlay, tmp_path, comm
     assert not (tmp_path / "out").exists()
 
 
+CLEANUP = "cleanup: {_target_: Compose, transforms: [{_target_: rankseg_med.transforms.FillLabelHoles, labels: [N]}]}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_later_config_comes_over_the_first(rankseg_med, commands, overlay, tmp_path, command):
+    """Such as cleanup-search writes; by itself it would name no classes, so label 5 is a fault of both together."""
+    cleaned = tmp_path / "cleaned.yaml"
+    cleaned.write_text(CLEANUP.replace("[N]", "[5]"))
+    result = rankseg_med(*commands[command], "--config", overlay(""), "--config", cleaned)
+    assert (result.code, result.out) == (1, "")
+    assert f"mine.yaml, {cleaned}: cleanup::transforms::0::labels: there is no label 5" in result.err
+
+
+@pytest.mark.parametrize("command", ["predict", "pseudo-label", "decode"])
+def test_jobs_take_an_overlay_of_cleanup_alone_beside_another(rankseg_med, commands, overlay, tmp_path, command):
+    cleaned = tmp_path / "cleaned.yaml"
+    cleaned.write_text(CLEANUP.replace("[N]", "[2]"))
+    result = rankseg_med(*commands[command], "--config", overlay(""), "--config", cleaned, "--dry-run")
+    assert (result.code, ": 1 to do" in result.out) == (0, True), result.err
+
+
 @pytest.mark.parametrize("executor", ["in-process", "processes"])
 def test_a_network_that_cannot_be_built(rankseg_med, commands, overlay, executor):
     path = overlay("network_def::channels: [8]")
