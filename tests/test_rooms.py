@@ -19,7 +19,7 @@ ROOMS = {
     "metrics": set(),
     "losses": set(),
     "networks": set(),
-    "studies": set(),
+    "studies": {"decode"},
     "executors": set(),
     "calibration": {"decode"},
     "transforms": {"decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"},

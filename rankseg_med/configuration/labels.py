@@ -9,9 +9,9 @@ from rankseg_med.configuration.components import TARGET, target_of
 from rankseg_med.configuration.error import ConfigError, nearest
 from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import is_plain, references_in
-from rankseg_med.decode import RankSEGDecoder, make_decoder
+from rankseg_med.decode import RankSEGDecoder, RegionChannels, make_decoder
+from rankseg_med.errors import InputError
 from rankseg_med.semisupervised import PseudoLabeller
-from rankseg_med.studies import RegionChannels, StudyError
 from rankseg_med.transforms import FillLabelHoles, KeepLargestComponent, KeepTouching, RemoveSmallComponents
 
 _REGION_CHANNELS = "region_channels"
@@ -48,7 +48,7 @@ def check_labels(config: Config) -> None:
             _check_label(_REGION_CHANNELS, label, names)
         try:
             RegionChannels.of(regions)
-        except StudyError as error:
+        except InputError as error:
             raise ConfigError(f"{_REGION_CHANNELS}: {error}") from error
         names = names or dict.fromkeys(sorted(set(found)), "")
     for place, value in _arguments_within(config, *_SPEAK_OF_LABELS):

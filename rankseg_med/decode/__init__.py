@@ -9,7 +9,7 @@ from rankseg_med.decode.histogram import Distribution, ProbabilityHistogram
 from rankseg_med.decode.kept import KeptVoxels
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.pointwise import ArgmaxDecoder, AtHalfDecoder, PointwiseDecoder, ThresholdDecoder
-from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.regions import RegionChannels, Regions
 from rankseg_med.decode.rules import highest
 from rankseg_med.decode.session import DecodeSession, SlabSession
 from rankseg_med.decode.store import Store
@@ -33,6 +33,7 @@ __all__ = [
     "Presence",
     "ProbabilityHistogram",
     "RankSEGDecoder",
+    "RegionChannels",
     "Regions",
     "SlabSession",
     "Store",

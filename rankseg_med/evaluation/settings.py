@@ -11,10 +11,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from rankseg_med.configuration import Config, load_config
-from rankseg_med.decode import Metric, Presence, RankSEGDecoder
+from rankseg_med.decode import Metric, Presence, RankSEGDecoder, RegionChannels
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.cases import DecodableCase
-from rankseg_med.studies import NnunetLabels, RegionChannels
+from rankseg_med.studies import NnunetLabels
 from rankseg_med.workflows import DecodeJob, Decoding, cleaned, one_thread
 
 ARGMAX = "argmax"

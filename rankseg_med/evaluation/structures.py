@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rankseg_med.decode import RegionChannels
 from rankseg_med.errors import InputError
 from rankseg_med.studies import (
     NnunetLabels,
     ProbabilityStudy,
-    RegionChannels,
     StudyError,
     count_channels,
     read_nnunet_labels,
@@ -38,8 +38,8 @@ def structures_of(
         nothing says more, every foreground class, named ``label 1``, ``label 2``, ...
 
     Raises:
-        StudyError: ``dataset.json`` is not nnU-Net's, a label is no class, or regions make no label map.
-        ValueError: It is said twice what there is, or ``dataset.json`` contradicts it.
+        StudyError: ``dataset.json`` is not nnU-Net's, or a label is no class.
+        ValueError: It is said twice what there is, region channels make no label map, or ``dataset.json`` contradicts it.
     """
     if sum(given is not None for given in (labels, regions, region_channels)) > 1:
         raise InputError("labels, regions and region channels all say what there is; give one of them")

@@ -27,7 +27,6 @@ from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, find_p
 from rankseg_med.studies.processes import birth_of, is_running
 from rankseg_med.studies.reading import check_regular_file
 from rankseg_med.studies.references import by_case, find_predictions, find_references, list_predictions, list_references
-from rankseg_med.studies.region_channels import RegionChannels
 from rankseg_med.studies.resampling import resample_label_map
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus
 from rankseg_med.studies.source import open_image, read_grid
@@ -47,7 +46,6 @@ __all__ = [
     "OutputFile",
     "ProbabilityStudy",
     "ProbabilityVolume",
-    "RegionChannels",
     "Sidecar",
     "SidecarStatus",
     "Study",

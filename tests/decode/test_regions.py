@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankseg_med.decode.regions import Regions
+from rankseg_med.decode.regions import RegionChannels, Regions
+from rankseg_med.errors import InputError
 from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask
 from tests.decode.test_assignment import KINDS, SETTINGS, TOP, adversarial, score_of_mask, slack_of, volume
@@ -204,3 +205,30 @@ def test_a_class_in_no_region_is_background_everywhere(min_peak):
     levels[:, 200:8400] = [[0], [0], [TOP], [0]]
     decoded = independent(regions=[[1], [3]], min_peak=min_peak).decode(volume(levels))
     assert set(decoded.label_map.unique().tolist()) <= {0, 1, 3}
+
+
+@pytest.mark.parametrize(
+    ("regions", "painted"),
+    [
+        ([[1, 2, 3], [2, 3], [3]], ((0, 1), (1, 2), (2, 3))),  # BraTS
+        ([[1, 2, 3], [2, 3], [2]], ((0, 1), (1, 3), (2, 2))),  # KiTS
+        ([[2], [1, 2]], ((1, 1), (0, 2))),  # the small one first
+        ([[1], [2]], ((0, 1), (1, 2))),  # side by side
+        ([[5]], ((0, 5),)),
+    ],
+)
+def test_each_region_paints_the_label_that_is_its_own(regions, painted):
+    assert RegionChannels.of(regions).painted == painted
+
+
+@pytest.mark.parametrize(
+    "regions", [[[1, 2, 3], [3]], [[1], [1]], [[0, 1], [1]], [[1, 256], [1]], [[]], [[1, 2], [1], [2]]]
+)
+def test_regions_whose_label_is_open(regions):
+    with pytest.raises(InputError, match="every region must have exactly one label"):
+        RegionChannels.of(regions)
+
+
+def test_small_regions_cover_large_ones_also_outside_of_them():
+    masks = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1]], dtype=torch.uint8)
+    assert RegionChannels.of([[1, 2], [2]]).label_map(masks).tolist() == [0, 2, 1, 2]
