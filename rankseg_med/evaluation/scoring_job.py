@@ -170,7 +170,8 @@ def score_pair(pair: Pair, rules: Preset, *, resample_to_reference: bool = False
         except GridError as error:
             if not resample_to_reference:
                 raise
-            prediction = resample_label_map(pair.prediction, pair.reference)
+            labels_found = load_label_map(pair.prediction)[0].numpy()
+            prediction = resample_label_map(labels_found, read_grid(pair.prediction), read_grid(pair.reference))
             findings.append(f"the prediction was resampled (nearest voxel), since {error}")
         labels["prediction"] = _labels_in(prediction, pair.prediction, rules)
     spacing_mm = [float(step) for step in reference_map.pixdim]

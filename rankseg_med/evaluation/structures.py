@@ -39,7 +39,8 @@ def structures_of(
 
     Raises:
         StudyError: ``dataset.json`` is not nnU-Net's, or a label is no class.
-        ValueError: It is said twice what there is, region channels make no label map, or ``dataset.json`` contradicts it.
+        ValueError: It is said twice what there is, region channels make no label map, or ``dataset.json`` contradicts
+            it.
     """
     if sum(given is not None for given in (labels, regions, region_channels)) > 1:
         raise InputError("labels, regions and region channels all say what there is; give one of them")

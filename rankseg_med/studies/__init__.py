@@ -4,33 +4,52 @@ from rankseg_med.studies.atomic import (
     atomic_folder,
     atomic_write,
     check_new_file,
+    birth_of,
     check_new_folder,
+    is_running,
     naming_the_file,
     remove_unfinished,
     write_json,
 )
-from rankseg_med.studies.cross_validation import find_validation, validation_folders
 from rankseg_med.studies.errors import DataListError, GridError, StudyError
-from rankseg_med.studies.fingerprint import content_digest, files_read, fingerprint
-from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.grid import check_same_grid, compare_grids
+from rankseg_med.studies.geometry import Grid, compare_grids, resample_label_map
 from rankseg_med.studies.image import load_image, load_images, load_label_map
-from rankseg_med.studies.label_map import write_fractions, write_label_map
-from rankseg_med.studies.label_names import labels_named_in, read_label_names, write_label_names
-from rankseg_med.studies.listing import find_studies, list_studies, survey_studies
+from rankseg_med.studies.label_map import (
+    labels_named_in,
+    read_label_names,
+    write_fractions,
+    write_label_map,
+    write_label_names,
+)
+from rankseg_med.studies.listing import (
+    by_case,
+    find_predictions,
+    find_references,
+    find_studies,
+    list_predictions,
+    list_references,
+    list_studies,
+    survey_studies,
+)
 from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
-from rankseg_med.studies.naming import case_id, check_case_id
-from rankseg_med.studies.nifti import open_nifti
 from rankseg_med.studies.nnunet import NnunetLabels, read_nnunet_labels
-from rankseg_med.studies.probabilities import ProbabilityVolume, count_channels, grid_of, open_probabilities
-from rankseg_med.studies.probability_files import Axes, ProbabilityStudy, find_probabilities, list_probabilities
-from rankseg_med.studies.processes import birth_of, is_running
+from rankseg_med.studies.probabilities import (
+    ProbabilityStudy,
+    ProbabilityVolume,
+    count_channels,
+    grid_of,
+    open_probabilities,
+)
+from rankseg_med.studies.probability_files import (
+    find_probabilities,
+    find_validation,
+    list_probabilities,
+    validation_folders,
+)
+from rankseg_med.studies.readers import Axes, check_same_grid, files_read, open_image, open_nifti, read_grid
 from rankseg_med.studies.reading import check_regular_file
-from rankseg_med.studies.references import by_case, find_predictions, find_references, list_predictions, list_references
-from rankseg_med.studies.resampling import resample_label_map
-from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus
-from rankseg_med.studies.source import open_image, read_grid
-from rankseg_med.studies.study import Fault, Listing, Study
+from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus, content_digest, fingerprint
+from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id
 
 __all__ = [
     "Axes",

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, and what is left of writers that run no more."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rankseg_med.studies.processes import is_running
-
 _NAME_OF_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?P<process>[0-9]+)@(?P<host>[^@]*)@\.(?P<name>.+)", re.DOTALL)
 _ABANDONED_AFTER_S = 24 * 3600
 # File systems take names of 255 bytes. Of these, before the name: 8 hexadecimal digits, a process, a host and 6 signs.
 _LONGEST_NAME_BYTES = 160
 _LONGEST_HOST = 64
 _LONGEST_SUFFIX = 24
+
+_START_TIME = 19  # of the fields that follow the name in Linux's /proc/<process>/stat, counted from the state
+_ENDED = ("Z", "X")  # zombies, of which nobody has asked yet what became of them, and the dead
 
 _logger = logging.getLogger(__name__)
 
@@ -192,3 +193,39 @@ def _null_if_nan(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_null_if_nan(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def is_running(process: int, born: str | None = None) -> bool:
+    """Whether a process runs.
+
+    Args:
+        process: Number of the process; absurd ones run no more.
+        born: What `birth_of` said of it; None if that is not known. A later process that was given the same number
+            is another one.
+    """
+    if process == 0:  # which stands for a group of processes
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    fields = _fields_of(process)
+    if fields and fields[0] in _ENDED:
+        return False
+    return born is None or not fields or fields[_START_TIME] == born
+
+
+def birth_of(process: int) -> str | None:
+    """When a process was started, in ticks since the machine was; None where the system does not tell."""
+    fields = _fields_of(process)
+    return fields[_START_TIME] if fields else None
+
+
+def _fields_of(process: int) -> list[str]:
+    try:
+        # The name, in brackets, may hold anything.
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -12,9 +12,8 @@ from monai.data import MetaTensor
 from monai.utils import MetaKeys
 
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.grid import compare_grids
-from rankseg_med.studies.source import ImageSource, open_image
+from rankseg_med.studies.geometry import Grid, compare_grids
+from rankseg_med.studies.readers import Reader, open_image
 
 _MAX_LABEL = 255
 
@@ -90,7 +89,7 @@ def _are_labels(voxels: Num[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]
 
 def _read_into(
     voxels: Num[np.ndarray, "X Y Z"],
-    source: ImageSource,
+    source: Reader,
     path: Path,
     are_valid: Callable[[np.ndarray], np.ndarray],
     requirement: str,

@@ -1,9 +1,12 @@
-"""Writing label maps, and fractions in their place, on exactly the grid of the image they belong to."""
+"""Label maps on exactly the grid of the image they belong to, fractions in their place, and the names of labels."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
@@ -13,10 +16,8 @@ from jaxtyping import Float
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.label_names import label_table_extension
-from rankseg_med.studies.naming import is_nifti
-from rankseg_med.studies.nifti import open_nifti, stored_header
-from rankseg_med.studies.source import read_grid
+from rankseg_med.studies.readers import is_nifti, open_nifti, read_grid, stored_header
+from rankseg_med.studies.reading import check_regular_file, is_there
 
 _MAX_LABEL = 255
 _NIFTI2_HEADER_BYTES = 540
@@ -26,6 +27,17 @@ _GEOMETRY_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z"),
+)
+
+LABEL_TABLE = "dseg.tsv"
+"""Table of an output folder's labels, as BIDS derivatives have it: columns ``index`` and ``name``."""
+
+_CARET = 30
+"""NIfTI's code of the XML extension in which Connectome Workbench and TotalSegmentator keep label tables."""
+# Of Okabe and Ito, who are kind to colour-blind readers; each part from 0 to 1.
+_COLOURS = (
+    *((0.84, 0.37, 0.0), (0.0, 0.45, 0.7), (0.0, 0.62, 0.45), (0.8, 0.47, 0.65)),
+    *((0.34, 0.71, 0.91), (0.9, 0.62, 0.0), (0.94, 0.89, 0.26)),
 )
 
 
@@ -66,7 +78,7 @@ def write_label_map(
     voxels = voxels.astype(np.uint8, copy=False)
     label_map = _with_affine_of(source, voxels) if isinstance(source, Grid) else _with_header_of(source, voxels)
     if names:
-        label_map.header.extensions.append(label_table_extension(names))
+        label_map.header.extensions.append(_label_table(names))
     with atomic_write(path) as temporary:
         label_map.to_filename(temporary)
 
@@ -136,3 +148,87 @@ def write_fractions(values: Float[torch.Tensor, "X Y Z *channels"], path: Path, 
     fractions.set_sform(grid.affine, code=_SCANNER)
     with atomic_write(path) as temporary:
         fractions.to_filename(temporary)
+
+
+def _label_table(names: Mapping[int, str]) -> nib.nifti1.Nifti1Extension:
+    """The extension of a NIfTI header that names the labels of its volume, with colours.
+
+    Args:
+        names: Label to name, without the background.
+    """
+    root = ElementTree.Element("CaretExtension")
+    volume = ElementTree.SubElement(root, "VolumeInformation", Index="0")
+    table = ElementTree.SubElement(volume, "LabelTable")
+    for number, (label, name) in enumerate(sorted(names.items())):
+        red, green, blue = map(str, _COLOURS[number % len(_COLOURS)])
+        entry = ElementTree.SubElement(table, "Label", Key=str(label), Red=red, Green=green, Blue=blue, Alpha="1.0")
+        entry.text = name
+    ElementTree.SubElement(volume, "VolumeType").text = "Label"
+    return nib.nifti1.Nifti1Extension(_CARET, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def labels_named_in(path: Path) -> dict[int, str]:
+    """Label to name, as a NIfTI file's label table says; empty if it has none that can be read.
+
+    Raises:
+        StudyError: The file's header cannot be used.
+    """
+    if not is_nifti(path):
+        return {}
+    for extension in open_nifti(path).header.extensions:
+        text = extension.content
+        if b"LabelTable" not in text:
+            continue
+        try:
+            entries = ElementTree.fromstring(text.rstrip(b"\0")).iter("Label")
+            return {
+                int(entry.attrib["Key"]): (entry.text or "").strip() for entry in entries if entry.attrib["Key"] != "0"
+            }
+        except (ElementTree.ParseError, KeyError, ValueError):
+            continue
+    return {}
+
+
+def write_label_names(names: Mapping[int, str], folder: Path) -> None:
+    """Write a folder's table of labels, unless it says so already.
+
+    Args:
+        names: Label to name, without the background.
+        folder: Folder of label maps, which is there.
+
+    Raises:
+        StudyError: There is a table that says otherwise; it is left as it is.
+        OSError: It cannot be written.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, delimiter="\t", lineterminator="\n")
+    writer.writerows([("index", "name"), *sorted(names.items())])
+    path = folder / LABEL_TABLE
+    if not is_there(path):
+        with atomic_write(path) as temporary:
+            temporary.write_text(table.getvalue(), encoding="utf-8")
+    elif (found := read_label_names(folder)) != dict(names):
+        raise StudyError(
+            f"{path}: names the labels {found}, which are {dict(names)} here; remove it, or write to another folder"
+        )
+
+
+def read_label_names(folder: Path) -> dict[int, str] | None:
+    """Label to name, as a folder's table says; None if it has none.
+
+    Raises:
+        StudyError: It is no such table, or has a label or a name twice.
+    """
+    path = folder / LABEL_TABLE
+    if not is_there(path):
+        return None
+    check_regular_file(path)
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter="\t"))
+        entries = [(int(row["index"]), row["name"]) for row in rows if int(row["index"])]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise StudyError(f"{path}: must be a table of labels with the columns index and name ({error})") from error
+    labels = dict(entries)
+    if not len(entries) == len(labels) == len(set(labels.values())):
+        raise StudyError(f"{path}: every label and every name must be there once, found {entries}; mend it")
+    return labels

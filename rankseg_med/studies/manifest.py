@@ -22,8 +22,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import DataListError
-from rankseg_med.studies.naming import case_id, check_case_id
 from rankseg_med.studies.reading import file_fault
+from rankseg_med.studies.study import case_id, check_case_id
 
 ABSOLUTE_TOO = "absolute paths, too"
 """Context of validation where a list is of this machine alone, as a CSV file may be."""

@@ -1,39 +1,47 @@
-"""Reading stored probabilities slab by slab, so that a volume never lies in memory as a whole."""
+"""Stored probabilities of a study, read slab by slab, so that a volume never lies in memory as a whole."""
 
 from __future__ import annotations
 
-import errno
 import math
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from io import BufferedRandom
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.grid import compare_grids
-from rankseg_med.studies.naming import is_nifti
-from rankseg_med.studies.nifti import open_nifti
-from rankseg_med.studies.probability_files import Axes, ProbabilityStudy
-from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
-from rankseg_med.studies.source import read_grid
+from rankseg_med.studies.geometry import Grid, compare_grids
+from rankseg_med.studies.readers import Axes, Slabs, open_channels, read_grid
 
 _SLAB_BYTES = 1 << 25
-_CHUNK_BYTES = 1 << 20
-_NAMES_IN_NPZ = ("probabilities", "softmax")
-_HEADER_READERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+
+
+@dataclass(frozen=True)
+class ProbabilityStudy:
+    """Stored probabilities of one study.
+
+    Attributes:
+        case_id: Names the study's outputs; unique within a listing and safe as a file name.
+        files: One file with all channels, or one 3-D NIfTI file per channel.
+        grid: File on whose grid they lie: the image, a label map of it, or a NIfTI file of probabilities itself. None
+            where there is none.
+        axes: Order of the axes of an array; NIfTI says itself.
+        label: The reference label map, where a data list of the images names one; it is not read.
+    """
+
+    case_id: str
+    files: tuple[Path, ...]
+    grid: Path | None
+    axes: Axes
+    label: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files that the study's label map depends on."""
+        return tuple(dict.fromkeys([*self.files, *([self.grid] if self.grid else [])]))
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,13 @@ class ProbabilityVolume:
 
     shape: tuple[int, int, int, int]
     axis: int
-    _parts: tuple[_Part, ...]
+    _parts: tuple[Slabs, ...]
 
     @classmethod
     def in_memory(cls, probabilities: Float32[Tensor, "channels X Y Z"]) -> ProbabilityVolume:
         """Those of a tensor in main memory, without copying it."""
         channels, x, y, z = probabilities.shape
-        part = _Part((channels, x, y, z), 0, lambda slab: probabilities[:, slab].numpy())
+        part = Slabs(channels, 0, lambda slab: probabilities[:, slab].numpy())
         return cls((channels, x, y, z), 0, (part,))
 
     def slabs(self) -> Iterator[tuple[slice, Float32[Tensor, "channels X Y Z"]]]:
@@ -64,20 +72,6 @@ class ProbabilityVolume:
             slab = slice(start, min(start + step, length))
             channels = [torch.from_numpy(part.read(slab)) for part in self._parts]
             yield slab, channels[0] if len(channels) == 1 else torch.cat(channels)
-
-
-@runtime_checkable
-class _Stream(Protocol):
-    def read(self, size: int = ..., /) -> bytes: ...
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One file's channels: shape ``(channels, X, Y, Z)``, the axis of slabs, and how to read one."""
-
-    shape: tuple[int, ...]
-    axis: int
-    read: Callable[[slice], np.ndarray]
 
 
 @contextmanager
@@ -99,9 +93,10 @@ def open_probabilities(study: ProbabilityStudy, *, folder: Path | None = None) -
     with ExitStack() as stack:
         parts = []
         for path in study.files:
-            opened = _open_nifti_part if is_nifti(path) else _open_array
-            parts.append(opened(path, study, grid, folder, stack))
-        yield ProbabilityVolume((sum(part.shape[0] for part in parts), *grid.shape), parts[0].axis, tuple(parts))
+            reader = open_channels(path, study.axes, grid)
+            compare_grids(path, reader.grid, study.grid or path, grid)
+            parts.append(stack.enter_context(reader.slabs(folder)))
+        yield ProbabilityVolume((sum(part.channels for part in parts), *grid.shape), parts[0].axis, tuple(parts))
 
 
 def grid_of(study: ProbabilityStudy) -> Grid:
@@ -112,11 +107,7 @@ def grid_of(study: ProbabilityStudy) -> Grid:
     """
     if study.grid is None:
         raise StudyError(f"{study.files[0]}: there is no NIfTI file beside it to say where it lies; give the images")
-    if not is_nifti(study.grid):
-        return read_grid(study.grid)
-    image = open_nifti(study.grid, channels=True)
-    x, y, z = map(int, image.shape[:3])
-    return Grid((x, y, z), np.asarray(image.affine, float))
+    return read_grid(study.grid, channels=True)
 
 
 def count_channels(study: ProbabilityStudy) -> int:
@@ -125,125 +116,4 @@ def count_channels(study: ProbabilityStudy) -> int:
     Raises:
         StudyError: A header is unusable.
     """
-    if is_nifti(study.files[0]):
-        return sum(math.prod(open_nifti(path, channels=True).shape[3:]) for path in study.files)
-    (path,) = study.files
-    with reported_as_study_error(path, "a NumPy array"), _array_stream(path) as stream:
-        return _read_header(stream, path)[0][0]
-
-
-def _open_nifti_part(path: Path, study: ProbabilityStudy, grid: Grid, folder: Path | None, stack: ExitStack) -> _Part:
-    compare_grids(path, grid_of(replace(study, grid=path)), study.grid or path, grid)
-    image = open_nifti(path, channels=True)
-    if image.get_data_dtype().kind != "f" and (image.dataobj.slope, image.dataobj.inter) == (1, 0):
-        raise StudyError(
-            f"{path}: probabilities must be floating point or scaled, got {image.get_data_dtype()} without a slope; "
-            "was a label map saved? Those are decoded already; give what the network put out before"
-        )
-    if path.name.lower().endswith(".gz"):
-        needed = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
-        with reported_as_study_error(path, "NIfTI"), image.file_map["image"].get_prepare_fileobj("rb") as stream:
-            image = type(image).from_stream(_unpacked(stream, needed, folder, stack))
-    stored, channels = image.dataobj, math.prod(image.shape[3:])
-
-    def read(slab: slice) -> np.ndarray:
-        with reported_as_study_error(path, "NIfTI"):
-            block = np.asarray(stored[:, :, slab], np.float32)
-        return np.ascontiguousarray(np.moveaxis(block.reshape(*block.shape[:3], channels), 3, 0))
-
-    return _Part((channels, *image.shape[:3]), 2, read)
-
-
-def _open_array(path: Path, study: ProbabilityStudy, grid: Grid, folder: Path | None, stack: ExitStack) -> _Part:
-    file: BufferedRandom | Path = path
-    offset = 0
-    with reported_as_study_error(path, "a NumPy array"), _array_stream(path) as stream:
-        stored, order, dtype = _read_header(stream, path)
-        _check_array(path, study.axes, stored, dtype, grid)
-        size = math.prod(stored) * dtype.itemsize
-        if path.suffix.lower() == ".npz":
-            check_size(path, path, size, compressed=True)
-            file = _unpacked(stream, size, folder, stack)
-        else:
-            offset = stream.tell()
-            check_size(path, path, offset + size, compressed=False)
-    to_cxyz = (0, 3, 2, 1) if study.axes == "CZYX" else (0, 1, 2, 3)
-    slowest_first = range(4) if order == "C" else range(3, -1, -1)
-    axis = next(to_cxyz.index(place) - 1 for place in slowest_first if place != 0)
-    index = (slice(None),) * (axis + 1)
-
-    def read(slab: slice) -> np.ndarray:
-        # Mapped anew each time: pages that were read go back with the mapping.
-        mapped = np.memmap(file, dtype, "r", offset, stored, order).transpose(to_cxyz)
-        return np.array(mapped[(*index, slab)], np.float32, order="C")
-
-    return _Part(tuple(stored[place] for place in to_cxyz), axis, read)
-
-
-@contextmanager
-def _array_stream(path: Path) -> Iterator[Any]:
-    """The bytes of a ``.npy`` file, or of the one array of a ``.npz`` archive that holds the probabilities."""
-    check_regular_file(path)
-    if path.suffix.lower() != ".npz":
-        with path.open("rb") as stream:
-            yield stream
-        return
-    with zipfile.ZipFile(path) as archive:
-        members = {member.removesuffix(".npy"): member for member in archive.namelist()}
-        known = [name for name in _NAMES_IN_NPZ if name in members]
-        if len(members) < len(archive.namelist()) or len(known) > 1:
-            raise StudyError(
-                f"{path}: programs disagree on which array this is, since it holds {', '.join(archive.namelist())}; "
-                "save one array of probabilities, under one name"
-            )
-        if not known and len(members) != 1:
-            found = ", ".join(members) or "none"
-            raise StudyError(f"{path}: must hold an array named {_NAMES_IN_NPZ[0]}, or one array only; got {found}")
-        with archive.open(members[known[0]] if known else next(iter(members.values()))) as stream:
-            yield stream
-
-
-def _read_header(stream: _Stream, path: Path) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    if version not in _HEADER_READERS:
-        raise StudyError(f"{path}: must be a plain array, got NumPy format {version}; save it with np.save")
-    shape, fortran, dtype = _HEADER_READERS[version](stream)
-    return shape, "F" if fortran else "C", dtype
-
-
-def _check_array(path: Path, axes: Axes, stored: tuple[int, ...], dtype: np.dtype[Any], grid: Grid) -> None:
-    if dtype.hasobject:
-        raise StudyError(f"{path}: holds pickled Python objects, which are never loaded; save an array of float32")
-    if dtype.kind != "f":
-        raise StudyError(f"{path}: probabilities must be floating point, got {dtype}; was a label map saved?")
-    if len(stored) != 4:
-        raise StudyError(f"{path}: probabilities must have four axes, {axes}, got shape {stored}")
-    expected = grid.shape[::-1] if axes == "CZYX" else grid.shape
-    if stored[1:] != expected:
-        other = "CXYZ" if axes == "CZYX" else "CZYX"
-        hint = f"; as {other} it would fit" if stored[1:] == expected[::-1] else "; was it cropped or resampled?"
-        raise StudyError(
-            f"{path}: must have shape (channels, {str(expected)[1:]} ({axes}) to lie on the grid, got {stored}{hint}"
-        )
-
-
-def _unpacked(stream: _Stream, size: int, folder: Path | None, stack: ExitStack) -> BufferedRandom:
-    """So many bytes of a compressed stream in a nameless file; the rest is read for the checksum at its end."""
-    file = stack.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - the stack closes it
-    left = size
-    try:
-        while left and (chunk := stream.read(min(_CHUNK_BYTES, left))):
-            file.write(chunk)
-            left -= len(chunk)
-        file.flush()
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        place = folder or tempfile.gettempdir()
-        raise StudyError(f"{place}: no room to unpack {size} bytes; set store_folder to a larger disk") from error
-    if left:
-        raise EOFError(f"{size} bytes expected, {size - left} found")
-    while stream.read(_CHUNK_BYTES):
-        pass
-    file.seek(0)
-    return file
+    return sum(open_channels(path, study.axes).channels for path in study.files)

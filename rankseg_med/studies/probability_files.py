@@ -1,4 +1,4 @@
-"""From what a user points at to the studies whose probabilities are stored there."""
+"""From what a user points at, also an nnU-Net results folder, to the studies whose probabilities are stored there."""
 
 from __future__ import annotations
 
@@ -6,48 +6,19 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.listing import list_studies
-from rankseg_med.studies.naming import case_id, check_case_id, is_nifti
-from rankseg_med.studies.nifti import open_nifti
 from rankseg_med.studies.nnunet import nnunet_reorients
+from rankseg_med.studies.probabilities import ProbabilityStudy
+from rankseg_med.studies.readers import ARRAY_SUFFIXES, Axes, NiftiFile, is_nifti
 from rankseg_med.studies.reading import check_regular_file, is_there
-from rankseg_med.studies.study import Fault, Listing
+from rankseg_med.studies.study import Fault, Listing, case_id, check_case_id
 
-Axes = Literal["CZYX", "CXYZ"]
-"""Axes of an array: channels first, then as SimpleITK and nnU-Net have them, or as nibabel and MONAI do."""
-
-_ARRAY_SUFFIXES = (".npz", ".npy")
+_FOLD = re.compile(r"fold_(\d+)")
 _CLASS_FILE = re.compile(r"(?P<case>.+?)_(?:class|channel|prob)?(?P<index>\d+)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class ProbabilityStudy:
-    """Stored probabilities of one study.
-
-    Attributes:
-        case_id: Names the study's outputs; unique within a listing and safe as a file name.
-        files: One file with all channels, or one 3-D NIfTI file per channel.
-        grid: File on whose grid they lie: the image, a label map of it, or a NIfTI file of probabilities itself. None
-            where there is none.
-        axes: Order of the axes of an array; NIfTI says itself.
-        label: The reference label map, where a data list of the images names one; it is not read.
-    """
-
-    case_id: str
-    files: tuple[Path, ...]
-    grid: Path | None
-    axes: Axes
-    label: Path | None = None
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """All files that the study's label map depends on."""
-        return tuple(dict.fromkeys([*self.files, *([self.grid] if self.grid else [])]))
 
 
 def find_probabilities(source: Path, images: Path | None = None, axes: Axes | None = None) -> list[ProbabilityStudy]:
@@ -86,7 +57,7 @@ def list_probabilities(source: Path, images: Path | None = None, axes: Axes | No
     folder = source if source.is_dir() else source.parent
     arrays, volumes = _files(source)
     if arrays and axes is None and nnunet_reorients(folder):
-        raise reoriented(folder)
+        raise _reoriented(folder)
     faults: list[Fault[ProbabilityStudy]] = []
     named = _arrays_by_case(arrays, faults) if arrays else _volumes_by_case(volumes, faults)
     studies = []
@@ -106,7 +77,53 @@ def list_probabilities(source: Path, images: Path | None = None, axes: Axes | No
     return Listing(source, studies, faults).some_sound()
 
 
-def reoriented(folder: Path) -> StudyError:
+def validation_folders(source: Path) -> list[Path]:
+    """``fold_0/validation``, ``fold_1/validation``, ... of a results folder, by number; none if it is no such folder.
+
+    ``fold_all`` is passed over: it was trained on the very cases that it predicts.
+    """
+    found = {int(match[1]): path for path in source.glob("fold_*/validation") if (match := _number(path))}
+    return [found[number] for number in sorted(found)]
+
+
+def find_validation(source: Path, images: Path | None = None, axes: Axes | None = None) -> list[ProbabilityStudy]:
+    """As `find_probabilities`, of the validation cases of all folds of an nnU-Net results folder together.
+
+    Args:
+        source: Such as ``nnUNet_results/Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres``, after
+            ``nnUNetv2_train ... --npz`` of each fold.
+        images: Images that show where the grids are; see `find_probabilities`.
+        axes: Order of the axes of arrays.
+
+    Returns:
+        The studies of all folds, sorted by case id; at least one.
+
+    Raises:
+        StudyError: As of `find_probabilities`, no fold was validated, or a case was validated by two folds.
+    """
+    folders = validation_folders(source)
+    if not folders:
+        raise StudyError(f"{source}: has no fold_<number>/validation; is it an nnU-Net results folder?")
+    if axes is None and nnunet_reorients(source):
+        raise _reoriented(source)
+    studies: dict[str, ProbabilityStudy] = {}
+    faults: list[Fault[ProbabilityStudy]] = []
+    for folder in folders:
+        listing = list_probabilities(folder, images, axes)
+        faults += listing.faults
+        for study in listing.studies:
+            if study.case_id in studies:
+                other = studies[study.case_id].files[0]
+                faults.append(Fault(study.case_id, f"{study.files[0]}: was validated by another fold too, {other}"))
+            studies[study.case_id] = study
+    return Listing(source, [studies[case_id] for case_id in sorted(studies)], faults).all_sound()
+
+
+def _number(validation: Path) -> re.Match[str] | None:
+    return _FOLD.fullmatch(validation.parent.name) if validation.is_dir() else None
+
+
+def _reoriented(folder: Path) -> StudyError:
     """What is wrong with arrays of a folder whose ``plans.json`` has a reader that turns images."""
     return StudyError(
         f"{folder}: plans.json says that nnU-Net reoriented the images, so its arrays may lie otherwise than the "
@@ -127,7 +144,7 @@ def _files(source: Path) -> tuple[list[Path], list[Path]]:
         raise StudyError(f"{source}: cannot be listed ({error.strerror or error})") from error
     # What is neither file nor folder, and a link that leads nowhere, is listed and reported when it is opened.
     files = [path for path in files if not path.name.startswith(".") and not os.path.isdir(path)]  # noqa: PTH112
-    arrays = [path for path in files if path.suffix.lower() in _ARRAY_SUFFIXES]
+    arrays = [path for path in files if path.suffix.lower() in ARRAY_SUFFIXES]
     volumes = [path for path in files if is_nifti(path) and path.suffix.lower() != ".hdr"]
     if not (arrays or volumes) or not is_there(source):
         raise StudyError(
@@ -157,7 +174,7 @@ def _volumes_by_case(volumes: Iterable[Path], faults: list[Fault[ProbabilityStud
         elif match is not None:
             channels[match["case"]].append((int(match["index"]), path))
         else:
-            what = "a label map, which is decoded already" if _holds_labels(path) else "3-D"
+            what = "a label map, which is decoded already" if NiftiFile(path, channels=True).holds_labels else "3-D"
             reason = (
                 f"{path}: is {what}; probabilities must be 4-D (X, Y, Z, channels), or one 3-D file per channel named "
                 "<case>_0, <case>_1, ..."
@@ -201,15 +218,9 @@ def _fault_of_channels(case: str, channels: list[tuple[int, Path]]) -> str | Non
 
 def _is_one_channel(path: Path) -> bool:
     try:
-        return max(open_nifti(path, channels=True).shape[3:], default=1) == 1
+        return NiftiFile(path, channels=True).channels == 1
     except StudyError:
         return False  # whatever is wrong with it is reported when the study is read
-
-
-def _holds_labels(path: Path) -> bool:
-    """Whether a NIfTI file holds whole numbers, as they are."""
-    image = open_nifti(path, channels=True)
-    return image.get_data_dtype().kind in "iu" and (image.dataobj.slope, image.dataobj.inter) == (1, 0)
 
 
 def _own_grid(files: list[Path]) -> Path | None:

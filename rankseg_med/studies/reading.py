@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from rankseg_med.studies.errors import StudyError
 
-MAX_DEFLATE_RATIO = 1032
+_MAX_DEFLATE_RATIO = 1032
 """Deflate cannot shrink data further than this, so a larger claim by a compressed file's header is false."""
 
 _READ_ERRORS = (
@@ -112,7 +112,7 @@ def check_size(path: Path, voxel_file: Path, needed: int, *, compressed: bool) -
         StudyError: if the file cannot hold so many.
     """
     size = voxel_file.stat().st_size
-    most = size * MAX_DEFLATE_RATIO if compressed else size
+    most = size * _MAX_DEFLATE_RATIO if compressed else size
     if needed > most:
         raise StudyError(
             f"{path}: the header asks for {needed} bytes, but {voxel_file.name} of {size} bytes holds {most} at most; "

@@ -1,13 +1,17 @@
-"""What is known of studies before they are opened, and what stands in the way of some."""
+"""Studies before they are opened: their files and case ids, and what stands in the way of some."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.readers import IMAGE_SUFFIXES
+
+_MAX_BYTES = 200
+"""File systems take names of 255 bytes; an output adds a suffix, and a temporary one a prefix."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +99,31 @@ def _told(source: Path, faults: Sequence[Fault[S]]) -> str:
     if len(faults) == 1:
         return f"{source}: {faults[0].reason}"
     return "\n- ".join([f"{source}: faults: {len(faults)}", *(fault.reason for fault in faults)])
+
+
+def case_id(path: PurePath) -> str:
+    """The file name less its image suffix, such as `liver_7` for `images/liver_7.nii.gz`; nothing else is cut off."""
+    for suffix in IMAGE_SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name
+
+
+def check_case_id(identifier: str) -> str:
+    """Return a case id that can safely name a file in an output folder.
+
+    Raises:
+        StudyError: if it is empty, `.`, `..`, longer than 200 bytes, or holds a path separator or a character that
+            does not print, so that an output would be written elsewhere, not at all, or under a misleading name.
+    """
+    if identifier in ("", ".", "..") or any(character in identifier for character in "/\\"):
+        raise StudyError(
+            f"a case id must be a plain file name without path separators, got {identifier!r}; rename the file or "
+            "correct the id in the data list"
+        )
+    if not identifier.isprintable() or len(identifier.encode("utf-8", "surrogateescape")) > _MAX_BYTES:
+        raise StudyError(
+            f"a case id must print and have at most {_MAX_BYTES} bytes, got {identifier!r}; rename the file or "
+            "correct the id in the data list"
+        )
+    return identifier

@@ -17,8 +17,7 @@ from rankseg_med.decode import RankSEGDecoder
 from rankseg_med.networks import SHIPPED_WEIGHTS
 from rankseg_med.runs.run import run_job
 from rankseg_med.semisupervised.voxel_runs import voxel_runs
-from rankseg_med.studies import StudyError, find_studies
-from rankseg_med.studies.probability_files import find_probabilities
+from rankseg_med.studies import StudyError, find_probabilities, find_studies
 from rankseg_med.workflows.decode import DecodeJob
 from rankseg_med.workflows.predict import PredictJob
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob

@@ -15,8 +15,7 @@ from rankseg_med.evaluation.tuning import tune
 from rankseg_med.evaluation.tuning_settings import ARGMAX, Setting
 from rankseg_med.evaluation.tuning_task import Task
 from rankseg_med.metrics import dice, jaccard
-from rankseg_med.studies import StudyError
-from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.studies import NnunetLabels, StudyError
 from tests.evaluation.tuning_cases import ONE, MadeCase, calibrated_core, coherent, made, overconfident
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rankseg_med.evaluation.tuning_task import Task
-from rankseg_med.studies.nnunet import NnunetLabels
+from rankseg_med.studies import NnunetLabels
 
 ONE = Task(NnunetLabels({"lesion": (1,)}, 2, None))
 

@@ -11,8 +11,7 @@ import pytest
 
 from rankseg_med.configuration.config import load_config
 from rankseg_med.runs.run import RunOptions, run_job
-from rankseg_med.studies import StudyError
-from rankseg_med.studies.probability_files import find_probabilities
+from rankseg_med.studies import StudyError, find_probabilities
 from rankseg_med.workflows.decode import DecodeJob
 from tests.runs.conftest import Doubling, File
 

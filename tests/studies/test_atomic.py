@@ -1,11 +1,15 @@
 import errno
+import json
+import math
 import os
 import platform
+import subprocess
+import sys
 import time
 
 import pytest
 
-from rankseg_med.studies import atomic_write, remove_unfinished
+from rankseg_med.studies import atomic_folder, atomic_write, birth_of, is_running, remove_unfinished, write_json
 
 
 def test_the_name_appears_only_when_complete(tmp_path):
@@ -198,3 +202,68 @@ def test_what_is_no_folder_holds_no_leftovers(tmp_path, folder):
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to("loop")
     remove_unfinished([tmp_path / folder / "a.json"])
+
+
+def write_half(target):
+    with atomic_folder(target) as folder:
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError
+
+
+def test_complete_or_absent(tmp_path):
+    target = tmp_path / "deep" / "folder"
+    with pytest.raises(RuntimeError):
+        write_half(target)
+    assert list(target.parent.iterdir()) == []
+    with atomic_folder(target) as folder:
+        (folder / "whole.txt").write_text("whole")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+    assert (target / "whole.txt").read_text() == "whole"
+
+
+def test_nothing_is_replaced_but_an_empty_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with atomic_folder(tmp_path / "empty") as folder:
+        (folder / "file").touch()
+    with pytest.raises(FileExistsError, match="empty: is there already"), atomic_folder(tmp_path / "empty"):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), atomic_folder(tmp_path / "file"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
+
+
+def test_undefined_is_null(tmp_path):
+    content = {"a": math.nan, "b": [1.5, (math.nan, "nan")], "c": {"d": math.nan, "e": True, "f": None}}
+    write_json(content, tmp_path / "file.json")
+    read = json.loads((tmp_path / "file.json").read_text())
+    assert read == {"a": None, "b": [1.5, [None, "nan"]], "c": {"d": None, "e": True, "f": None}}
+
+
+def test_infinite_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json({"a": math.inf}, tmp_path / "file.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_this_process_and_no_later_one_of_its_number():
+    born = birth_of(os.getpid())
+    assert is_running(os.getpid())
+    assert is_running(os.getpid(), born)
+    assert not is_running(os.getpid(), "1")
+
+
+def test_a_killed_process_is_dead_before_its_parent_has_asked():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert is_running(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_running(process.pid)
+    process.communicate()
+    assert not is_running(process.pid)
+
+
+@pytest.mark.parametrize("process", [0, 2**22 + 1, 10**30])
+def test_numbers_that_no_process_has(process):
+    assert not is_running(process)

@@ -1,6 +1,7 @@
 """Every format gives the same volume, and everything that is no probability volume on its grid is refused."""
 
 import pickle
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from rankseg_med.studies import GridError, StudyError
+from rankseg_med.studies import (
+    GridError,
+    ProbabilityStudy,
+    StudyError,
+    count_channels,
+    find_probabilities,
+    open_probabilities,
+)
 from rankseg_med.studies import probabilities as module
-from rankseg_med.studies.probabilities import count_channels, open_probabilities
-from rankseg_med.studies.probability_files import ProbabilityStudy, find_probabilities
 
 AFFINE = np.array([[0.0, -0.8, 0, 11], [0.9, 0, 0, -7], [0, 0, 2.5, 30], [0, 0, 0, 1]])
 SHAPE = (5, 6, 7)
@@ -305,7 +311,7 @@ def test_no_room_to_unpack(folder, volume, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(module.tempfile, "TemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
     npz(folder, volume)
     (study,) = find_probabilities(folder)
     with pytest.raises(StudyError, match="no room to unpack 2520 bytes; set store_folder"), open_probabilities(study):

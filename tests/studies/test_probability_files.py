@@ -5,8 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rankseg_med.studies import StudyError
-from rankseg_med.studies.probability_files import find_probabilities, list_probabilities
+from rankseg_med.studies import StudyError, find_probabilities, list_probabilities
 from tests.studies.dicom_files import write_series
 
 

@@ -10,10 +10,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rankseg_med.studies import Manifest, StudyError, check_regular_file, find_studies, list_studies, read_grid
+from rankseg_med.studies import (
+    Manifest,
+    ProbabilityStudy,
+    StudyError,
+    check_regular_file,
+    count_channels,
+    find_studies,
+    list_studies,
+    open_probabilities,
+    read_grid,
+)
 from rankseg_med.studies.nnunet import nnunet_reorients, read_nnunet_labels
-from rankseg_med.studies.probabilities import count_channels, open_probabilities
-from rankseg_med.studies.probability_files import ProbabilityStudy
 from tests.studies.dicom_files import write_series
 
 _PATIENCE_S = 20

@@ -14,9 +14,7 @@ from rankseg_med.cleanup import keep_largest_component
 from rankseg_med.configuration.config import load_config
 from rankseg_med.decode import ArgmaxDecoder, AtHalfDecoder, RankSEGDecoder, RegionChannels
 from rankseg_med.runs.run import run_job
-from rankseg_med.studies import StudyError
-from rankseg_med.studies.nnunet import read_nnunet_labels
-from rankseg_med.studies.probability_files import find_probabilities
+from rankseg_med.studies import StudyError, find_probabilities, read_nnunet_labels
 from rankseg_med.transforms import KeepLargestComponent, RemoveSmallComponents
 from rankseg_med.workflows.decode import DecodeJob, Decoding
 from rankseg_med.workflows.label_maps import LabelMaps

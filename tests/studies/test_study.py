@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rankseg_med.studies import StudyError, case_id
-from rankseg_med.studies.naming import check_case_id
+from rankseg_med.studies import StudyError, case_id, check_case_id
 
 
 @pytest.mark.parametrize(

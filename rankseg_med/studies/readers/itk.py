@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +17,14 @@ import SimpleITK
 
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import LPS_TO_RAS, Grid, check_affine, format_vector
-from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
-from rankseg_med.studies.voxel_blocks import ByteStream, read_blocks
+from rankseg_med.studies.readers.blocks import ByteStream, read_blocks
+from rankseg_med.studies.reading import (
+    check_regular_file,
+    check_size,
+    reported_as_study_error,
+)
+
+ITK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 
 _MAX_HEADER_BYTES = 2**16
 _MAX_SIZE = 2**31
@@ -59,11 +66,6 @@ class ItkHeader:
     offset: int
     encoding: Encoding
     byte_order: Literal["<", ">"]
-
-    @property
-    def compressed(self) -> bool:
-        """Whether the voxels are deflated."""
-        return self.encoding != "raw"
 
 
 def read_itk_header(path: Path) -> ItkHeader:
@@ -148,46 +150,63 @@ def _check_sizes(dimensions: str, sizes: str, path: Path) -> None:
 
 
 class ItkFile:
-    """A NRRD or MetaImage file with a sound header; see `ImageSource`.
+    """A NRRD or MetaImage file; see `Reader`.
 
     Args:
         path: `.nrrd`, `.mha` or `.mhd`.
-
-    Raises:
-        StudyError: if the file is missing, damaged or no regular file, does not hold one 3-D volume of real numbers,
-            or has no usable geometry; see `open_image`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        check_regular_file(path)
-        with reported_as_study_error(path, "NRRD or MetaImage"):
-            self._header = read_itk_header(path)
-            reader = SimpleITK.ImageFileReader()
-            reader.SetFileName(str(path))
-            reader.SetImageIO(self._header.reader)
-            reader.ReadImageInformation()
-        self._dtype = _dtype(reader, path).newbyteorder(self._header.byte_order)
-        self.grid = _grid(reader, path)
-        needed = self._header.offset + self._stored_bytes
-        check_size(path, self._header.voxel_file, needed, compressed=self._header.compressed)
 
     @property
-    def _stored_bytes(self) -> int:
-        return math.prod(self.grid.shape) * self._dtype.itemsize
+    def files(self) -> tuple[Path, ...]:
+        """The file, and of `.mhd` the one that holds the voxels."""
+        if self._path.suffix.lower() != ".mhd":
+            return (self._path,)
+        check_regular_file(self._path)
+        try:
+            return tuple(dict.fromkeys((self._path, read_itk_header(self._path).voxel_file)))
+        except StudyError:
+            return (self._path,)
+
+    @property
+    def grid(self) -> Grid:
+        """Its voxel grid."""
+        return self._opened[2]
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Voxels as they are stored; neither format has a slope."""
-        with reported_as_study_error(self._path, "NRRD or MetaImage"), self._header.voxel_file.open("rb") as file:
-            file.seek(self._header.offset)
-            yield from read_blocks(self._decoded(file), self.grid.shape, self._dtype)
+        header, dtype, grid = self._opened
+        with reported_as_study_error(self._path, "NRRD or MetaImage"), header.voxel_file.open("rb") as file:
+            file.seek(header.offset)
+            yield from read_blocks(_decoded(file, header, _size(grid, dtype)), grid.shape, dtype)
 
-    def _decoded(self, file: io.BufferedReader) -> ByteStream:
-        if self._header.encoding == "gzip":
-            return gzip.GzipFile(fileobj=file)
-        if self._header.encoding == "zlib":
-            return io.BytesIO(_inflate(file.read(), self._stored_bytes))
-        return file
+    @cached_property
+    def _opened(self) -> tuple[ItkHeader, np.dtype[np.generic], Grid]:
+        path = self._path
+        check_regular_file(path)
+        with reported_as_study_error(path, "NRRD or MetaImage"):
+            header = read_itk_header(path)
+            reader = SimpleITK.ImageFileReader()
+            reader.SetFileName(str(path))
+            reader.SetImageIO(header.reader)
+            reader.ReadImageInformation()
+        dtype, grid = _dtype(reader, path).newbyteorder(header.byte_order), _grid(reader, path)
+        check_size(path, header.voxel_file, header.offset + _size(grid, dtype), compressed=header.encoding != "raw")
+        return header, dtype, grid
+
+
+def _size(grid: Grid, dtype: np.dtype[np.generic]) -> int:
+    return math.prod(grid.shape) * dtype.itemsize
+
+
+def _decoded(file: io.BufferedReader, header: ItkHeader, size: int) -> ByteStream:
+    if header.encoding == "gzip":
+        return gzip.GzipFile(fileobj=file)
+    if header.encoding == "zlib":
+        return io.BytesIO(_inflate(file.read(), size))
+    return file
 
 
 def _inflate(data: bytes, size: int) -> bytes:

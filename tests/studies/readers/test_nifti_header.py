@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rankseg_med.studies import StudyError
-from rankseg_med.studies.nifti import open_nifti, stored_header
+from rankseg_med.studies.readers.nifti_header import open_nifti, stored_header
 
 
 @pytest.fixture

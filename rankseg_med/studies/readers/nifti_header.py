@@ -1,21 +1,19 @@
-"""NIfTI files: headers, geometry and voxels, and what of them is refused."""
+"""Headers of NIfTI files, and what of them is refused."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
-from nibabel.volumeutils import apply_read_scaling
 
 from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.geometry import GRID_TOLERANCE_MM, Grid, check_affine, format_vector
-from rankseg_med.studies.naming import NIFTI_SUFFIXES, is_nifti
+from rankseg_med.studies.geometry import GRID_TOLERANCE_MM, check_affine, format_vector
 from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
-from rankseg_med.studies.voxel_blocks import read_blocks
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii", ".img", ".hdr")
 
 _EXTENDER_BYTES = 4
 _EXTENSION_UNIT_BYTES = 16
@@ -23,6 +21,11 @@ _LARGEST_EXTENSION_CODE = 64
 """NIfTI gives out even codes, 44 so far."""
 _MILLIMETRE_UNITS = (0, 2)
 """`xyzt_units` codes for unknown, which everyone reads as mm, and for mm."""
+
+
+def is_nifti(path: PurePath) -> bool:
+    """Whether a file is named as NIfTI: `.nii`, `.nii.gz`, or either half of an `.img`/`.hdr` pair, in any case."""
+    return path.name.lower().endswith(NIFTI_SUFFIXES)
 
 
 def stored_header(image: nib.Nifti1Pair) -> nib.Nifti1Header:
@@ -213,34 +216,3 @@ def _check_length(image: nib.Nifti1Pair, path: Path) -> None:
     voxel_file = Path(image.file_map["image"].filename)
     needed = int(image.dataobj.offset) + math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
     check_size(path, voxel_file, needed, compressed=voxel_file.suffix.lower() == ".gz")
-
-
-class NiftiFile:
-    """A NIfTI file with a sound header; see `ImageSource`.
-
-    Args:
-        path: `.nii`, `.nii.gz`, or either half of an `.img`/`.hdr` pair.
-
-    Raises:
-        StudyError: see `open_nifti`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._image = open_nifti(path)
-        x, y, z = map(int, self._image.shape[:3])
-        self.grid = Grid((x, y, z), np.asarray(self._image.affine, float))
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Voxels, with slope and intercept applied."""
-        stored = self._image.dataobj
-        with (
-            reported_as_study_error(self._path),
-            self._image.file_map["image"].get_prepare_fileobj("rb") as stream,
-        ):
-            stream.seek(int(stored.offset))
-            for block in read_blocks(stream, self.grid.shape, stored.dtype):
-                # What no float holds becomes infinite, which whoever reads refuses.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    scaled = apply_read_scaling(block, stored.slope, stored.inter)
-                yield scaled
