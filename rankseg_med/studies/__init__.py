@@ -11,7 +11,7 @@ from rankseg_med.studies.atomic import (
     remove_unfinished,
     write_json,
 )
-from rankseg_med.studies.errors import DataListError, GridError, StudyError
+from rankseg_med.studies.errors import DataListError, GridError, StudyError, check_regular_file
 from rankseg_med.studies.geometry import Grid, compare_grids, resample_label_map
 from rankseg_med.studies.image import load_image, load_images, load_label_map
 from rankseg_med.studies.label_map import (
@@ -46,8 +46,9 @@ from rankseg_med.studies.probability_files import (
     list_probabilities,
     validation_folders,
 )
-from rankseg_med.studies.readers import Axes, check_same_grid, files_read, open_image, open_nifti, read_grid
-from rankseg_med.studies.reading import check_regular_file
+from rankseg_med.studies.readers import check_same_grid, files_read, open_image, read_grid
+from rankseg_med.studies.readers.arrays import Axes
+from rankseg_med.studies.readers.nifti_header import open_nifti
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus, content_digest, fingerprint
 from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id
 

@@ -75,10 +75,10 @@ def compare_grids(first: Path, first_grid: Grid, second: Path, second_grid: Grid
     length of each axis for spacing and orientation. Up to `GRID_TOLERANCE_MM` counts as rounding.
 
     Args:
-        first: a file, such as an image.
-        first_grid: its grid.
-        second: another file, such as a label map.
-        second_grid: its grid.
+        first: a file, such as an image, which lies on `first_grid`.
+        first_grid: shape and affine of the one.
+        second: another file, such as its label map, which lies on `second_grid`.
+        second_grid: shape and affine of the other.
 
     Raises:
         GridError: if they differ; the message names both files, each property that differs, and both its values.

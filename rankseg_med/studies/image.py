@@ -94,11 +94,7 @@ def _read_into(
     are_valid: Callable[[np.ndarray], np.ndarray],
     requirement: str,
 ) -> None:
-    """Fill an array with checked voxels, with a few slices of overhead.
-
-    Raises:
-        StudyError: if the data are damaged, or values are not valid; how many and where the first is, in C order.
-    """
+    """Fill an array with checked voxels, with a few slices of overhead; the error names the first in C order."""
     invalid = 0
     first: tuple[tuple[int, int, int], float] | None = None
     start = 0

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 
 from rankseg_med.studies.atomic import atomic_write
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.geometry import Grid
-from rankseg_med.studies.readers import is_nifti, open_nifti, read_grid, stored_header
-from rankseg_med.studies.reading import check_regular_file, is_there
+from rankseg_med.studies.readers import read_grid
+from rankseg_med.studies.readers.nifti_header import is_nifti, open_nifti, stored_header
 
 _MAX_LABEL = 255
 _NIFTI2_HEADER_BYTES = 540
@@ -151,11 +151,7 @@ def write_fractions(values: Float[torch.Tensor, "X Y Z *channels"], path: Path, 
 
 
 def _label_table(names: Mapping[int, str]) -> nib.nifti1.Nifti1Extension:
-    """The extension of a NIfTI header that names the labels of its volume, with colours.
-
-    Args:
-        names: Label to name, without the background.
-    """
+    """The extension of a NIfTI header that names the labels of its volume, with colours."""
     root = ElementTree.Element("CaretExtension")
     volume = ElementTree.SubElement(root, "VolumeInformation", Index="0")
     table = ElementTree.SubElement(volume, "LabelTable")

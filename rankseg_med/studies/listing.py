@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES, list_entries
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.folders import group_images, images_in_folder, images_matching, own_case_id
-from rankseg_med.studies.readers import IMAGE_SUFFIXES, is_dicom_series, is_image_file
-from rankseg_med.studies.reading import check_regular_file, is_there
+from rankseg_med.studies.readers import IMAGE_SUFFIXES, is_image_file
+from rankseg_med.studies.readers.dicom import is_dicom_series
 from rankseg_med.studies.study import Listing, Study
 
 
@@ -95,15 +95,14 @@ def _surveyed(source: Path, data_root: Path | None, fold: int | None, channels: 
         return group_images(*images_matching(source), source, channels)
     if channels is not None:
         raise StudyError(f"{source}: channels group the images of a folder or pattern, which this is not")
-    if source.is_dir():
-        return Listing(source, [Study(own_case_id(source), source)])
-    if is_image_file(source) and is_there(source):
+    if not source.is_dir():
+        if not (is_image_file(source) and is_there(source)):
+            raise StudyError(
+                f"{source}: must be an existing image ({', '.join(IMAGE_SUFFIXES)}), a folder of images or of a DICOM "
+                "series, a pattern in quotes, or a data list (.json, .csv)"
+            )
         check_regular_file(source)
-        return Listing(source, [Study(own_case_id(source), source)])
-    raise StudyError(
-        f"{source}: must be an existing image ({', '.join(IMAGE_SUFFIXES)}), a folder of images or of a DICOM series, "
-        "a pattern in quotes, or a data list (.json, .csv)"
-    )
+    return Listing(source, [Study(own_case_id(source), source)])
 
 
 def _is_data_list(source: Path) -> bool:

@@ -21,8 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rankseg_med.studies.atomic import atomic_write
-from rankseg_med.studies.errors import DataListError
-from rankseg_med.studies.reading import file_fault
+from rankseg_med.studies.errors import DataListError, file_fault
 from rankseg_med.studies.study import case_id, check_case_id
 
 ABSOLUTE_TOO = "absolute paths, too"

@@ -9,8 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rankseg_med.decode import RegionChannels
-from rankseg_med.studies.errors import StudyError
-from rankseg_med.studies.reading import check_regular_file, is_there
+from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.geometry import Grid, compare_grids
-from rankseg_med.studies.readers import Axes, Slabs, open_channels, read_grid
+from rankseg_med.studies.readers import open_channels, read_grid
+from rankseg_med.studies.readers.arrays import Axes
+from rankseg_med.studies.readers.blocks import Slabs
 
 _SLAB_BYTES = 1 << 25
 

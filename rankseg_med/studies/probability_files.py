@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.listing import list_studies
 from rankseg_med.studies.nnunet import nnunet_reorients
 from rankseg_med.studies.probabilities import ProbabilityStudy
-from rankseg_med.studies.readers import ARRAY_SUFFIXES, Axes, NiftiFile, is_nifti
-from rankseg_med.studies.reading import check_regular_file, is_there
+from rankseg_med.studies.readers.arrays import ARRAY_SUFFIXES, Axes
+from rankseg_med.studies.readers.nifti import NiftiFile
+from rankseg_med.studies.readers.nifti_header import is_nifti
 from rankseg_med.studies.study import Fault, Listing, case_id, check_case_id
 
 _FOLD = re.compile(r"fold_(\d+)")
@@ -82,7 +83,8 @@ def validation_folders(source: Path) -> list[Path]:
 
     ``fold_all`` is passed over: it was trained on the very cases that it predicts.
     """
-    found = {int(match[1]): path for path in source.glob("fold_*/validation") if (match := _number(path))}
+    folders = [path for path in source.glob("fold_*/validation") if path.is_dir()]
+    found = {int(match[1]): path for path in folders if (match := _FOLD.fullmatch(path.parent.name))}
     return [found[number] for number in sorted(found)]
 
 
@@ -119,10 +121,6 @@ def find_validation(source: Path, images: Path | None = None, axes: Axes | None 
     return Listing(source, [studies[case_id] for case_id in sorted(studies)], faults).all_sound()
 
 
-def _number(validation: Path) -> re.Match[str] | None:
-    return _FOLD.fullmatch(validation.parent.name) if validation.is_dir() else None
-
-
 def _reoriented(folder: Path) -> StudyError:
     """What is wrong with arrays of a folder whose ``plans.json`` has a reader that turns images."""
     return StudyError(
@@ -132,11 +130,7 @@ def _reoriented(folder: Path) -> StudyError:
 
 
 def _files(source: Path) -> tuple[list[Path], list[Path]]:
-    """Arrays, and NIfTI files.
-
-    Raises:
-        StudyError: There are neither.
-    """
+    """Arrays, and NIfTI files; either there must be."""
     try:
         is_folder = source.is_dir()
         files = sorted(source.iterdir()) if is_folder else [source]

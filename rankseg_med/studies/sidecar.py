@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankseg_med.studies.atomic import atomic_write
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file
 from rankseg_med.studies.readers import files_read
-from rankseg_med.studies.reading import check_regular_file
 
 SidecarStatus = Literal["started", "done", "failed"]
 
@@ -38,7 +37,8 @@ def fingerprint(paths: Sequence[Path]) -> str:
         OSError: A path is not there or cannot be read.
     """
     digest = hashlib.sha256()
-    for file in _files(paths):
+    for file in (file for path in paths for file in files_read(path)):
+        check_regular_file(file)
         status = file.stat()
         changed = "" if file.suffix.lower() == ".gz" else str(status.st_mtime_ns)
         digest.update(f"{file.name}\0{status.st_size}\0{changed}\0".encode("utf-8", "surrogateescape"))
@@ -47,13 +47,6 @@ def fingerprint(paths: Sequence[Path]) -> str:
             stream.seek(max(0, status.st_size - _END_BYTES))
             digest.update(stream.read(_END_BYTES))
     return digest.hexdigest()
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        for file in files_read(path):
-            check_regular_file(file)
-            yield file
 
 
 def content_digest(path: Path) -> str:

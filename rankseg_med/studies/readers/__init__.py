@@ -9,34 +9,13 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, reported_as_study_error
 from rankseg_med.studies.geometry import Grid, compare_grids
-from rankseg_med.studies.readers.arrays import ARRAY_SUFFIXES, ArrayFile, Axes
-from rankseg_med.studies.readers.blocks import Slabs
-from rankseg_med.studies.readers.dicom import DicomSeries, is_dicom_series
+from rankseg_med.studies.readers.arrays import ArrayFile, Axes
+from rankseg_med.studies.readers.dicom import DicomSeries
 from rankseg_med.studies.readers.itk import ITK_SUFFIXES, ItkFile
 from rankseg_med.studies.readers.nifti import NiftiFile
-from rankseg_med.studies.readers.nifti_header import NIFTI_SUFFIXES, is_nifti, open_nifti, stored_header
-from rankseg_med.studies.reading import reported_as_study_error
-
-__all__ = [
-    "ARRAY_SUFFIXES",
-    "IMAGE_SUFFIXES",
-    "Axes",
-    "NiftiFile",
-    "Reader",
-    "Slabs",
-    "check_same_grid",
-    "files_read",
-    "is_dicom_series",
-    "is_image_file",
-    "is_nifti",
-    "open_channels",
-    "open_image",
-    "open_nifti",
-    "read_grid",
-    "stored_header",
-]
+from rankseg_med.studies.readers.nifti_header import NIFTI_SUFFIXES, is_nifti
 
 IMAGE_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
 

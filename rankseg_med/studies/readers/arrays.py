@@ -13,10 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file, check_size, reported_as_study_error
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.readers.blocks import ByteStream, Slabs, unpacked
-from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
 
 Axes = Literal["CZYX", "CXYZ"]
 """Axes of an array: channels first, then as SimpleITK and nnU-Net have them, or as nibabel and MONAI do."""

@@ -68,10 +68,7 @@ class Slabs:
 def unpacked(stream: ByteStream, size: int, folder: Path | None) -> Iterator[BufferedRandom]:
     """So many bytes of a compressed stream in a file without a name, which is gone with the context or the process.
 
-    Args:
-        stream: it; what follows is read too, for the checksum at its end.
-        size: number of bytes.
-        folder: folder of the file; by default the system's.
+    What follows in the stream is read too, for the checksum at its end. The folder is by default the system's.
 
     Raises:
         StudyError: if there is no room.

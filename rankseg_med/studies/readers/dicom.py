@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file, reported_as_study_error
 from rankseg_med.studies.geometry import LPS_TO_RAS, Grid, check_affine, format_vector
 from rankseg_med.studies.readers.dicom_slice import DicomSlice, read_slice
-from rankseg_med.studies.reading import check_regular_file, reported_as_study_error
 
 _SLICE_SUFFIXES = (".dcm", ".ima")
 _FIRST_GROUP = b"\x08\x00"
@@ -142,15 +141,7 @@ def _read_series(folder: Path) -> list[DicomSlice]:
 
 
 def _check_slices(slices: Sequence[DicomSlice], folder: Path) -> None:
-    """Check that slices are alike, evenly spaced, scaled alike, and as many as they say.
-
-    Args:
-        slices: at least one, sorted by place.
-        folder: they are all that it holds.
-
-    Raises:
-        StudyError: if they are not; the message names the files.
-    """
+    """Check that slices, sorted by place, are alike, evenly spaced, scaled alike, and as many as they say."""
     for item in slices[1:]:
         _check_alike(slices[0], item)
     _check_rescaling(slices)

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, reported_as_study_error
 from rankseg_med.studies.geometry import format_vector
-from rankseg_med.studies.reading import reported_as_study_error
 
 _POSITION, _ORIENTATION, _PIXEL_SPACING, _THICKNESS = "0020|0032", "0020|0037", "0028|0030", "0018|0050"
 _INTERCEPT, _SLOPE, _RESCALE_TYPE = "0028|1052", "0028|1053", "0028|1054"

@@ -15,14 +15,9 @@ from typing import Literal
 import numpy as np
 import SimpleITK
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file, check_size, reported_as_study_error
 from rankseg_med.studies.geometry import LPS_TO_RAS, Grid, check_affine, format_vector
 from rankseg_med.studies.readers.blocks import ByteStream, read_blocks
-from rankseg_med.studies.reading import (
-    check_regular_file,
-    check_size,
-    reported_as_study_error,
-)
 
 ITK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 
@@ -70,9 +65,6 @@ class ItkHeader:
 
 def read_itk_header(path: Path) -> ItkHeader:
     """Read what SimpleITK does not tell, and refuse what it would read wrongly or only guess.
-
-    Args:
-        path: `.nrrd`, `.mha` or `.mhd`.
 
     Raises:
         StudyError: if it is no such header, sizes are not positive, the voxels are neither binary nor deflated, lie in
@@ -210,12 +202,7 @@ def _decoded(file: io.BufferedReader, header: ItkHeader, size: int) -> ByteStrea
 
 
 def _inflate(data: bytes, size: int) -> bytes:
-    """Exactly `size` bytes, with their checksum compared; gives out no more than that, whatever the data hold.
-
-    Raises:
-        OSError: if there are fewer or more.
-        zlib.error: if the data are damaged.
-    """
+    """Exactly `size` bytes, with their checksum compared; gives out no more than that, whatever the data hold."""
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     inflated = inflater.decompress(data, size)
     surplus = inflater.decompress(inflater.unconsumed_tail, 1)

@@ -12,11 +12,10 @@ import nibabel as nib
 import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, reported_as_study_error
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.readers.blocks import Slabs, read_blocks, unpacked
 from rankseg_med.studies.readers.nifti_header import open_nifti
-from rankseg_med.studies.reading import reported_as_study_error
 
 _HALVES = (".hdr", ".HDR", ".img", ".IMG")
 

@@ -9,9 +9,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 
-from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.errors import StudyError, check_regular_file, check_size, reported_as_study_error
 from rankseg_med.studies.geometry import GRID_TOLERANCE_MM, check_affine, format_vector
-from rankseg_med.studies.reading import check_regular_file, check_size, reported_as_study_error
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii", ".img", ".hdr")
 
@@ -36,18 +35,8 @@ def stored_header(image: nib.Nifti1Pair) -> nib.Nifti1Header:
     return image.header_class(block, check=False)
 
 
-def check_voxel_storage(image: nib.Nifti1Pair, path: Path) -> None:
-    """Check `vox_offset` and the scaling, before a wrong one shifts or changes every voxel.
-
-    Args:
-        image: as nibabel loaded it.
-        path: its file.
-
-    Raises:
-        StudyError: if `vox_offset` is not a whole number, lies in the header of a single file or in the extensions
-            behind it, or is negative; if a pair says that it is a single file; or if a slope is infinite or has an
-            intercept that is not finite.
-    """
+def _check_voxel_storage(image: nib.Nifti1Pair, path: Path) -> None:
+    """Check where voxels begin and how they are scaled, before a wrong field shifts or changes every voxel."""
     header = stored_header(image)
     _check_scaling(header, path)
     offset = float(header["vox_offset"])
@@ -130,9 +119,9 @@ def open_nifti(path: Path, *, channels: bool = False) -> nib.Nifti1Pair:
 
     Raises:
         StudyError: if the file is missing or no regular file, is not NIfTI, does not hold exactly one non-empty 3-D
-            volume of real numbers, is shorter than its header says, does not say where its voxels begin or how they
-            are scaled (see `check_voxel_storage`), or has no usable geometry: a spacing that is not positive, finite
-            and in mm, an affine that `check_affine` refuses, or an sform that contradicts pixdim or the qform.
+            volume of real numbers, is shorter than its header says, has a `vox_offset` or scaling that programs
+            disagree on, or has no usable geometry: a spacing that is not positive, finite and in mm, an affine
+            that `check_affine` refuses, or an sform that contradicts pixdim or the qform.
     """
     if not is_nifti(path):
         raise StudyError(f"{path}: must be a NIfTI file named {', '.join(NIFTI_SUFFIXES)}")
@@ -148,7 +137,7 @@ def open_nifti(path: Path, *, channels: bool = False) -> nib.Nifti1Pair:
         if not isinstance(image, nib.Nifti1Pair):
             raise StudyError(f"{path}: must be NIfTI-1 or NIfTI-2, got {type(image).__name__}; convert it")
         _check_volume(image, path, channels=channels)
-        check_voxel_storage(image, path)
+        _check_voxel_storage(image, path)
         _check_geometry(image, path)
         _check_length(image, path)
     return image

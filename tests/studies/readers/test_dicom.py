@@ -9,7 +9,7 @@ import pytest
 import SimpleITK
 
 from rankseg_med.studies import StudyError, load_image, read_grid
-from rankseg_med.studies.readers import is_dicom_series
+from rankseg_med.studies.readers.dicom import is_dicom_series
 from tests.studies.dicom_files import write_series
 
 VOXELS = np.random.default_rng(0).integers(-1000, 2000, (5, 6, 4)).astype(np.int16)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rankseg_med.studies.pattern import PatternSearch
+from rankseg_med.studies.folders import PatternSearch
 
 
 @pytest.fixture
