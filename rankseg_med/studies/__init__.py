@@ -3,8 +3,8 @@
 from rankseg_med.studies.atomic import (
     atomic_folder,
     atomic_write,
-    check_new_file,
     birth_of,
+    check_new_file,
     check_new_folder,
     is_running,
     naming_the_file,

@@ -82,7 +82,7 @@ class DicomSeries:
         if files := _candidates(self._folder):
             return tuple(files)
         raise StudyError(
-            f"{self._folder}: a folder as a study must hold the slices of a DICOM series, found no file in it"
+            f"{self._folder}: a folder as a study must hold the slices of a DICOM series, got no file in it"
         )
 
     @cached_property
@@ -130,13 +130,13 @@ def _read_series(folder: Path) -> list[DicomSlice]:
     slices = [read_slice(file) for file in files if file.suffix.lower() in _SLICE_SUFFIXES or _is_dicom(file)]
     if not slices:
         raise StudyError(
-            f"{folder}: a folder as a study must hold one DICOM series, found none in its {len(files)} files; give a "
+            f"{folder}: a folder as a study must hold one DICOM series, got none in its {len(files)} files; give a "
             "file, or a folder of studies"
         )
     series = Counter(item.series for item in slices)
     if len(series) > 1:
         listed = "; ".join(f"{name or 'without UID'} ({count} files)" for name, count in series.items())
-        raise StudyError(f"{folder}: must hold one DICOM series, found {len(series)}: {listed}; one folder for each")
+        raise StudyError(f"{folder}: must hold one DICOM series, got {len(series)}: {listed}; one folder for each")
     return slices
 
 
