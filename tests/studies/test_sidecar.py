@@ -143,7 +143,7 @@ def test_what_is_no_file_has_no_fingerprint(tmp_path):
     with pytest.raises(StudyError, match=r"a\.nii: is a FIFO, must be a regular file"):
         fingerprint([tmp_path / "a.nii"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StudyError, match="found no file in it"):
+    with pytest.raises(StudyError, match="got no file in it"):
         fingerprint([tmp_path / "empty"])
 
 

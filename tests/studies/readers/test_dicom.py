@@ -195,7 +195,7 @@ class TestErrors:
 
     def test_mixed_series_are_listed(self, series):
         write_series(series, VOXELS, uid="5.6.7", names="other{}.dcm")
-        with pytest.raises(StudyError, match=r"found 2: 1\.2\.3\.4.*\(4 files\); 5\.6\.7.*\(4 files\)"):
+        with pytest.raises(StudyError, match=r"got 2: 1\.2\.3\.4.*\(4 files\); 5\.6\.7.*\(4 files\)"):
             read_grid(series)
 
     def test_a_missing_slice(self, series):
