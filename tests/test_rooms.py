@@ -24,6 +24,7 @@ ROOMS = {
     "calibration": {"decode"},
     "transforms": {"decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"},
     "inference": {"decode", "transforms", "calibration"},
+    "nnunet": {"decode", "networks", "studies", "calibration", "transforms", "inference"},
     "semisupervised": {"decode", "cleanup", "losses", "calibration"},
     "report": {"metrics", "studies"},
     # It knows every part that a config may name.

@@ -2,7 +2,14 @@
 
 from rankseg_med.decode.blocks import Blocks, TensorBlocks
 from rankseg_med.decode.decision import Decision, Decoded, Threshold, best_threshold
-from rankseg_med.decode.decoder import Decoder, DecoderName, Presence, RankSEGDecoder, make_decoder
+from rankseg_med.decode.decoder import (
+    Decoder,
+    DecoderName,
+    Presence,
+    RankSEGDecoder,
+    for_independent_channels,
+    make_decoder,
+)
 from rankseg_med.decode.ensemble import decode_ensemble, finalize_ensemble
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.histogram import Distribution, ProbabilityHistogram
@@ -45,6 +52,7 @@ __all__ = [
     "check_values",
     "decode_ensemble",
     "finalize_ensemble",
+    "for_independent_channels",
     "highest",
     "make_decoder",
 ]

@@ -16,7 +16,7 @@ from rankseg_med.decode.decision import Decoded
 from rankseg_med.decode.decoding import Assignment, decode_classes
 from rankseg_med.decode.expected_score import Metric, Solver
 from rankseg_med.decode.objective import Objective
-from rankseg_med.decode.pointwise import ArgmaxDecoder
+from rankseg_med.decode.pointwise import ArgmaxDecoder, AtHalfDecoder
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.session import DecodeSession, SlabSession
 from rankseg_med.decode.store import Store
@@ -265,6 +265,15 @@ def make_decoder(
     if isinstance(name, str):
         _check_choice("decoder", name, get_args(DecoderName))
     return ArgmaxDecoder(**options) if name == "argmax" else RankSEGDecoder(name, **options)
+
+
+def for_independent_channels(decoder: RankSEGDecoder | ArgmaxDecoder) -> RankSEGDecoder | AtHalfDecoder:
+    """What decodes independent channels as a decoder does exclusive classes: for the same metric, argmax at half.
+
+    Raises:
+        ValueError: The decoder has regions, which are unions of exclusive classes.
+    """
+    return AtHalfDecoder() if isinstance(decoder, ArgmaxDecoder) else replace(decoder, mode="multilabel")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -2,7 +2,19 @@
 
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.model import DecodedGrid, Ensemble, Predicted, SegmentationModel
+from rankseg_med.inference.native_grid import NativeGrid
 from rankseg_med.inference.slab import Slab
 from rankseg_med.inference.streaming import StreamingInferer
+from rankseg_med.inference.undoing import AxisOrigin
 
-__all__ = ["DecodedGrid", "Ensemble", "InferenceError", "Predicted", "SegmentationModel", "Slab", "StreamingInferer"]
+__all__ = [
+    "AxisOrigin",
+    "DecodedGrid",
+    "Ensemble",
+    "InferenceError",
+    "NativeGrid",
+    "Predicted",
+    "SegmentationModel",
+    "Slab",
+    "StreamingInferer",
+]

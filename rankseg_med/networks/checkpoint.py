@@ -55,7 +55,20 @@ def load_weights(
             not fit the network; the message names missing, unexpected and misshapen entries, those of another kind of
             number (quantised weights), and those that are not finite. Or its content has another hash.
     """
-    weights = _read(checkpoint, entry, sha256)
+    fill_network(network, _read_weights(checkpoint, entry, sha256), checkpoint)
+
+
+def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
+    """Fill a network with weights, all of them or none.
+
+    Args:
+        network: Any module; its parameters and buffers are overwritten.
+        weights: State dictionary.
+        checkpoint: File that errors name.
+
+    Raises:
+        CheckpointError: The weights do not fit the network, or are not finite; see `load_weights`.
+    """
     expected = network.state_dict()
     shared = sorted(expected.keys() & weights.keys())
     problems = [
@@ -92,7 +105,17 @@ def load_weights(
     network.load_state_dict(weights)
 
 
-def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, Tensor]:
+def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # noqa: ANN401
+    """What a checkpoint holds: tensors, and plain Python around them.
+
+    Args:
+        checkpoint: As for `load_weights`. Of other classes a PyTorch file may hold those that
+            ``torch.serialization.safe_globals`` names around the call.
+        sha256: As for `load_weights`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, holds other objects or one of them twice, or has another hash.
+    """
     try:
         if not checkpoint.is_file():  # which a FIFO is not, and opening one waits forever
             what = "is no regular file" if checkpoint.exists() else "no such checkpoint file"
@@ -102,7 +125,7 @@ def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, 
             raise CheckpointError(f"{checkpoint}: is not the file that it was when the run began; run it again")
         _check_nothing_twice(data, checkpoint)
         is_flat = checkpoint.suffix == ".safetensors"
-        content: Any = load(data) if is_flat else torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+        return load(data) if is_flat else torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{checkpoint}: must hold tensors only, since other pickled objects can run code; "
@@ -112,6 +135,10 @@ def _read(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, 
         raise CheckpointError(f"{checkpoint}: must not be read by this user ({error.strerror})") from error
     except (SafetensorError, RuntimeError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
+
+
+def _read_weights(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, Tensor]:
+    content = read_checkpoint(checkpoint, sha256=sha256)
     if entry is not None:
         if not isinstance(content, Mapping) or not isinstance(content.get(entry), Mapping):
             raise CheckpointError(f"{checkpoint}: holds no {entry}; was it trained with another config?")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rankseg_med.decode import RankSEGDecoder
-from tests.nnunet import GRIDS, write_output, write_phantoms
+from tests.nnunet_output import GRIDS, write_output, write_phantoms
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from rankseg_med.evaluation import find_cases, structures_of
 from rankseg_med.evaluation.settings import label_maps, settings_of
 from rankseg_med.workflows.decode import DecodeJob
 from tests.evaluation.conftest import dirichlet
-from tests.nnunet import write_output, write_phantoms
+from tests.nnunet_output import write_output, write_phantoms
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.nnunet import GRIDS, write_output, write_phantoms
+from tests.nnunet_output import GRIDS, write_output, write_phantoms
 
 SCRIPT = Path(__file__).parents[2] / "pipelines" / "nnunet_output.py"
 

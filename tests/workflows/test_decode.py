@@ -18,7 +18,7 @@ from rankseg_med.studies import StudyError, find_probabilities, read_nnunet_labe
 from rankseg_med.transforms import KeepLargestComponent, RemoveSmallComponents
 from rankseg_med.workflows.decode import DecodeJob, Decoding
 from rankseg_med.workflows.label_maps import LabelMaps
-from tests.nnunet import GRIDS, write_output, write_phantoms
+from tests.nnunet_output import GRIDS, write_output, write_phantoms
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,23 @@
+"""Trained models of nnU-Net v2, run here: its preprocessing and windows, our decoding. Needs the extra ``nnunet``."""
+
+from rankseg_med.nnunet.errors import NnunetError
+from rankseg_med.nnunet.export import Export, Exporter
+from rankseg_med.nnunet.folder import Fold, ModelFolder
+from rankseg_med.nnunet.library import Library
+from rankseg_med.nnunet.model import FoldEnsemble, NnunetModel
+from rankseg_med.nnunet.plans import Plans
+from rankseg_med.nnunet.preprocessing import Placement, Preprocessed
+
+__all__ = [
+    "Export",
+    "Exporter",
+    "Fold",
+    "FoldEnsemble",
+    "Library",
+    "ModelFolder",
+    "NnunetError",
+    "NnunetModel",
+    "Placement",
+    "Plans",
+    "Preprocessed",
+]
