@@ -17,7 +17,7 @@ from rankseg_med.inference.undoing import AxisOrigin, TracedGrid
 from rankseg_med.transforms import resample_slices
 
 # Values (classes times voxels) handed on at a time.
-_SLAB_VALUES = 1 << 22
+_SLAB_VALUES = 1 << 21
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -127,9 +128,12 @@ def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # n
         is_flat = checkpoint.suffix == ".safetensors"
         return load(data) if is_flat else torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # Torch names what it did not load, amid advice to load it all the same.
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        found = named[1] if named else str(error).splitlines()[0]
         raise CheckpointError(
-            f"{checkpoint}: must hold tensors only, since other pickled objects can run code; "
-            f"save network.state_dict() instead ({str(error).splitlines()[0]})"
+            f"{checkpoint}: must hold tensors only, since other pickled objects can run code, found {found}; "
+            "save network.state_dict() instead"
         ) from error
     except PermissionError as error:
         raise CheckpointError(f"{checkpoint}: must not be read by this user ({error.strerror})") from error

@@ -1,7 +1,7 @@
 """Trained models of nnU-Net v2, run here: its preprocessing and windows, our decoding. Needs the extra ``nnunet``."""
 
 from rankseg_med.nnunet.errors import NnunetError
-from rankseg_med.nnunet.export import Export, Exporter
+from rankseg_med.nnunet.export import Export, Exporter, axis_of
 from rankseg_med.nnunet.folder import Fold, ModelFolder
 from rankseg_med.nnunet.library import Library
 from rankseg_med.nnunet.model import FoldEnsemble, NnunetModel
@@ -20,4 +20,5 @@ __all__ = [
     "Placement",
     "Plans",
     "Preprocessed",
+    "axis_of",
 ]

@@ -116,7 +116,7 @@ class Exporter:
 
     def _activated(self, logits: Float[Tensor, "channels *slab"]) -> Float[Tensor, "channels *slab"]:
         if self.export == "slabs" and self._function == _BY_SKIMAGE:
-            logits = logits.half().float()  # it returns the type that it was given
+            logits.copy_(logits.half())  # nnU-Net gets back the type that it gave
         if not self._exclusive:
             return torch.sigmoid(logits)
         # nnU-Net takes argmax of logits; in single precision the softmax of some that differ is the same.

@@ -91,13 +91,13 @@ class Library:
 
     def preprocess(
         self, voxels: Float32[np.ndarray, "images Z Y X"], properties: dict[str, Any]
-    ) -> tuple[Float32[np.ndarray, "images *model"], dict[str, Any]]:
-        """Transpose, crop, normalise and resample; properties ``"spacing"`` in, and what was done besides out."""
+    ) -> Float32[np.ndarray, "images *model"]:
+        """Transpose, crop, normalise and resample; what was done is noted in the properties."""
         preprocessor = self._configuration.preprocessor_class(verbose=False)
-        data, _, properties = preprocessor.run_case_npy(
+        data: np.ndarray = preprocessor.run_case_npy(
             voxels, None, properties, self._plans, self._configuration, self._dataset
-        )
-        return data, properties
+        )[0]
+        return data
 
     def resample(
         self,

@@ -96,8 +96,8 @@ def preprocess(images: Sequence[Path], plans: Plans, library: Library) -> Prepro
     shape = tuple(grid.shape[::-1][axis] for axis in np.argsort(axes[:, 0]))
     if voxels.shape != (len(images), *shape):
         raise StudyError(f"{images[0]}: must be of shape {shape} (Z, Y, X), nnU-Net's reader gave {voxels.shape[1:]}")
-    data, properties = library.preprocess(voxels, properties)
-    return Preprocessed(torch.from_numpy(data), _placement(grid, axes, properties, plans.transpose_forward))
+    image = torch.from_numpy(library.preprocess(voxels, properties))
+    return Preprocessed(image, _placement(grid, axes, properties, plans.transpose_forward))
 
 
 def _axes_in_array(grid: Grid, *, turned: bool) -> Int64[np.ndarray, "3 2"]:

@@ -47,7 +47,9 @@ def plans_of(
                 "resampling_fn_data": function,
                 "resampling_fn_seg": function,
                 "resampling_fn_data_kwargs": BY_TORCH if by_torch else cubic,
-                "resampling_fn_seg_kwargs": {**BY_TORCH, "is_seg": True} if by_torch else {**BY_SKIMAGE, "is_seg": True},
+                "resampling_fn_seg_kwargs": {**BY_TORCH, "is_seg": True}
+                if by_torch
+                else {**BY_SKIMAGE, "is_seg": True},
                 "resampling_fn_probabilities": function,
                 "resampling_fn_probabilities_kwargs": BY_TORCH if by_torch else BY_SKIMAGE,
                 "architecture": {
@@ -115,22 +117,20 @@ def write_checkpoint(path: Path, weights: dict, **other) -> None:
     torch.save({**content, **other}, path)
 
 
-def write_model(folder: Path, plans: dict, dataset: dict, *, folds=(0,), gain=3.0, **checkpoint) -> Path:
+def write_model(folder: Path, plans: dict, dataset: dict, *, folds=(0,), gain=3.0, seed=0, **checkpoint) -> Path:
     """A model folder; the network's last layer is scaled so that classes are sure of themselves in places."""
     from rankseg_med.nnunet import Library, Plans
 
     write_json(folder, plans, dataset)
-    for seed, fold in enumerate(folds):
-        torch.manual_seed(seed)
+    for number, fold in enumerate(folds):
+        torch.manual_seed(seed + number)
         weights = Library(Plans.read(folder, "3d_fullres")).network().state_dict()
         weights = {name: gain * w if "seg_layers" in name else w for name, w in weights.items()}
         write_checkpoint(folder / f"fold_{fold}" / "checkpoint_final.pth", weights, **checkpoint)
     return folder
 
 
-def write_image(
-    path: Path, shape=(40, 36, 24), spacing_mm=(1.2, 1.0, 2.5), *, axcodes="LPS", seed=0, border=0
-) -> Path:
+def write_image(path: Path, shape=(40, 36, 24), spacing_mm=(1.2, 1.0, 2.5), *, axcodes="LPS", seed=0, border=0) -> Path:
     """Smooth noise as int16 NIfTI, with so many slices of zeros all around."""
     rng = np.random.default_rng(seed)
     voxels = gaussian_filter(rng.standard_normal(shape), 1.5)
