@@ -7,7 +7,6 @@ import copy
 import importlib.util
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,16 +77,6 @@ class Library:
             network, self._plans, self._configuration, None, self._dataset, trainer, tuple(mirroring_axes) or None
         )
         return predictor
-
-    def reads(self, images: Sequence[Path]) -> bool:
-        """Whether the reader of the plans takes such files."""
-        endings = tuple(self._plans.image_reader_writer_class.supported_file_endings)
-        return all(image.name.endswith(endings) for image in images)
-
-    def read(self, images: Sequence[Path]) -> tuple[Float32[np.ndarray, "images Z Y X"], dict[str, Any]]:
-        """Images as the reader of the plans reads them, turned to RAS by some, and their properties."""
-        voxels, properties = self._plans.image_reader_writer_class().read_images([str(image) for image in images])
-        return voxels, properties
 
     def preprocess(
         self, voxels: Float32[np.ndarray, "images Z Y X"], properties: dict[str, Any]

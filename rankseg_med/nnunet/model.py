@@ -30,7 +30,7 @@ from rankseg_med.nnunet.export import Export, Exporter, axis_of
 from rankseg_med.nnunet.folder import Fold, ModelFolder
 from rankseg_med.nnunet.library import Library, check_installed
 from rankseg_med.nnunet.plans import Plans
-from rankseg_med.nnunet.preprocessing import Placement, Preprocessed, preprocess
+from rankseg_med.nnunet.preprocessing import Preprocessed, preprocess
 from rankseg_med.nnunet.windows import Windows
 from rankseg_med.studies import content_digest
 
@@ -44,11 +44,9 @@ class NnunetModel:
     The three steps (`preprocess`, `predict`, `decode`) may run in different threads, each for another study.
 
     Attributes:
-        plans: What the model expects.
-        library: nnU-Net, for these plans.
         windows: Takes the networks over a volume.
+        exporter: Takes logits to the file's grid.
         decoder: Probabilities to label map; for a model of regions one that takes independent channels.
-        export: How logits get to the file's grid: ``"slabs"`` or ``"exact"``, see `Exporter`.
         ensemble: What several folds are decoded as. ``"logits"``: one network with their mean logits, as nnU-Net does.
             ``"mean"``: the mean of their probabilities, at two bytes a voxel of the networks' grid and class for each
             fold. ``"decode"``: for the mean over folds of the expected score (`decode_ensemble`), at a session's
@@ -58,11 +56,9 @@ class NnunetModel:
         store_folder: Folder of the temporary file on disk; by default the system's.
     """
 
-    plans: Plans
-    library: Library
     windows: Windows
+    exporter: Exporter
     decoder: RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder
-    export: Export = "slabs"
     ensemble: FoldEnsemble = "logits"
     calibration: Calibration | None = None
     store: Store = "memory"
@@ -103,6 +99,7 @@ class NnunetModel:
         device: torch.device | str = "cpu",
         mirroring: bool = True,
         step_size: float = 0.5,
+        export: Export = "slabs",
         sha256: Sequence[str] | None = None,
         **settings: Any,  # noqa: ANN401
     ) -> NnunetModel:
@@ -118,8 +115,9 @@ class NnunetModel:
             device: Device of the networks.
             mirroring: Whether to average over mirrored windows, where the networks were trained for it.
             step_size: Step from window to window, as a share of a window, in (0, 1].
+            export: How logits get to the file's grid: ``"slabs"`` or ``"exact"``, see `Exporter`.
             sha256: Hash of each of the folder's `files`, as it must be; by default any.
-            settings: Further attributes, such as ``export``.
+            settings: Further attributes, such as ``ensemble``.
 
         Raises:
             NnunetError: nnU-Net is not installed, or the model is not there or cannot be run here; the message says
@@ -143,7 +141,12 @@ class NnunetModel:
         library = Library(plans)
         windows = Windows(library, checkpoints, device=device, mirroring=mirroring, step_size=step_size)
         own = for_independent_channels(decoder) if plans.labels.regions else decoder
-        return cls(plans, library, windows, own, **settings)
+        return cls(windows, Exporter(plans, library, export), own, **settings)
+
+    @property
+    def plans(self) -> Plans:
+        """What the model expects: labels, number of images."""
+        return self.exporter.plans
 
     def __call__(self, image: Path | Sequence[Path]) -> Decoded:
         """Label map ``(X, Y, Z)`` uint8 of one study on the voxel grid of its file, and the decisions behind it.
@@ -159,7 +162,7 @@ class NnunetModel:
 
     def preprocess(self, image: Path | Sequence[Path]) -> Preprocessed:
         """The images as networks take them."""
-        return preprocess([image] if isinstance(image, Path) else image, self.plans, self.library)
+        return preprocess([image] if isinstance(image, Path) else image, self.plans, self.exporter.library)
 
     def predict(self, image: Preprocessed) -> tuple[SlabSession, ...]:
         """Run the networks over preprocessed images; what waits to be decoded, for each network that is by itself."""
@@ -217,19 +220,16 @@ class NnunetModel:
     def _streams(self, image: Preprocessed) -> Iterator[Iterator[Slab]]:
         """Slabs of what is decoded: of all folds as one, or of each, one after the other."""
         if self.ensemble == "logits":
-            yield self._exported(self.windows.mean_logits(image.image), image.placement)
+            yield self.exporter.probabilities(self.windows.mean_logits(image.image), image.placement)
             return
         each = (
-            self._exported(self.windows.logits(image.image, fold), image.placement)
+            self.exporter.probabilities(self.windows.logits(image.image, fold), image.placement)
             for fold in range(self.windows.num_folds)
         )
         if self.ensemble == "decode":
             yield from each
         else:
             yield _mean(list(each))
-
-    def _exported(self, logits: Float[Tensor, "channels *model"], placement: Placement) -> Iterator[Slab]:
-        return Exporter(self.plans, self.library, self.export).probabilities(logits, placement)
 
 
 def _mean(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:

@@ -46,6 +46,7 @@ class Plans:
         labels: What the network's channels are.
         num_images: Images of a study.
         reorients: Whether nnU-Net turns images to RAS before anything else.
+        by_itk: Whether it reads images by ITK, or else by nibabel.
         transpose_forward: Which of an image's axes (Z, Y, X) each axis of the network's volume is.
     """
 
@@ -55,6 +56,7 @@ class Plans:
     labels: NnunetLabels
     num_images: int
     reorients: bool
+    by_itk: bool
     transpose_forward: tuple[int, ...]
 
     @classmethod
@@ -102,6 +104,7 @@ class Plans:
             _labels(folder),
             len(channels),
             plans.image_reader_writer.endswith("WithReorient"),
+            plans.image_reader_writer.startswith("SimpleITK"),
             tuple(forward),
         )
 

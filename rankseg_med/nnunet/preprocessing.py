@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import SimpleITK
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from rankseg_med.nnunet.library import Library
 from rankseg_med.nnunet.plans import Plans
-from rankseg_med.studies import Grid, StudyError, check_same_grid, load_images, read_grid, reported_as_study_error
+from rankseg_med.studies import Grid, StudyError, load_images, read_grid
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,10 @@ class Preprocessed:
 
 
 def preprocess(images: Sequence[Path], plans: Plans, library: Library) -> Preprocessed:
-    """Read and preprocess a study's images with nnU-Net's own code.
+    """Preprocess a study's images with nnU-Net's own code.
 
-    Files that the reader of the plans does not take, such as a folder of DICOM slices, are read by `load_images`.
+    They are read by `load_images`, which gives the voxels that nnU-Net's readers do, and does not fill up what a
+    truncated file lacks.
 
     Args:
         images: Images on one grid, in the order of ``channel_names``.
@@ -85,17 +88,14 @@ def preprocess(images: Sequence[Path], plans: Plans, library: Library) -> Prepro
             f"channel_names, got {len(images)}"
         )
     grid = read_grid(images[0])
-    for other in images[1:]:
-        check_same_grid(images[0], other)
     axes = _axes_in_array(grid, turned=plans.reorients)
-    if library.reads(images):
-        with reported_as_study_error(images[0], "nnU-Net's input"):
-            voxels, properties = library.read(images)
-    else:
-        voxels, properties = _read_ourselves(images, grid, axes)
-    shape = tuple(grid.shape[::-1][axis] for axis in np.argsort(axes[:, 0]))
-    if voxels.shape != (len(images), *shape):
-        raise StudyError(f"{images[0]}: must be of shape {shape} (Z, Y, X), nnU-Net's reader gave {voxels.shape[1:]}")
+    order = np.argsort(axes[:, 0])
+    spacing_mm = _spacing_mm(images[0], grid, by_itk=plans.by_itk)
+    properties: dict[str, Any] = {"spacing": [spacing_mm[axis] for axis in order]}
+    voxels = np.ascontiguousarray(load_images(images).as_tensor().numpy().transpose(0, 3, 2, 1))
+    voxels = np.flip(voxels, tuple((1 + np.flatnonzero(axes[:, 1] < 0)).tolist())).transpose(0, *(1 + order))
+    # Means depend in their last digit on how voxels lie in memory: ITK lays them anew when it turns an image.
+    voxels = np.array(voxels, order="C" if plans.by_itk else "K")
     image = torch.from_numpy(library.preprocess(voxels, properties))
     return Preprocessed(image, _placement(grid, axes, properties, plans.transpose_forward))
 
@@ -108,14 +108,17 @@ def _axes_in_array(grid: Grid, *, turned: bool) -> Int64[np.ndarray, "3 2"]:
     return np.stack([2 - orientation[:, 0], orientation[:, 1]], 1)
 
 
-def _read_ourselves(
-    images: Sequence[Path], grid: Grid, axes: Int64[np.ndarray, "3 2"]
-) -> tuple[Float32[np.ndarray, "images Z Y X"], dict[str, Any]]:
-    voxels = load_images(images).as_tensor().numpy().transpose(0, 3, 2, 1)
-    voxels = np.flip(voxels, tuple(1 + axis for axis in np.flatnonzero(axes[:, 1] < 0).tolist()))
-    order = np.argsort(axes[:, 0])
-    spacing_mm = grid.spacing_mm[::-1]
-    return voxels.transpose(0, *(1 + order)), {"spacing": [spacing_mm[axis] for axis in order]}
+def _spacing_mm(image: Path, grid: Grid, *, by_itk: bool) -> Sequence[float]:
+    """Spacing along Z, Y and X to the last digit of nnU-Net's readers, on which the shape to resample to can hang."""
+    if by_itk and not image.is_dir():
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(image))
+        with contextlib.suppress(RuntimeError):  # nnU-Net does not read what ITK refuses, such as slanted slices
+            reader.ReadImageInformation()
+            return [abs(size) for size in reader.GetSpacing()[::-1]]
+    elif image.name.endswith((".nii", ".nii.gz")):
+        return [float(size) for size in nib.load(image).header.get_zooms()[::-1]]
+    return grid.spacing_mm[::-1]
 
 
 def _placement(

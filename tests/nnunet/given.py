@@ -1,5 +1,6 @@
 """Model folders as nnU-Net's training leaves them, with tiny random networks, and images for them."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def plans_of(
     dims = len(spacing)
     function = "resample_torch_fornnunet" if by_torch else "resample_data_or_seg_to_shape"
     cubic = {**BY_SKIMAGE, "order": 3}
-    return {
+    plans = {
         "dataset_name": "Dataset001_Tiny",
         "plans_name": "nnUNetPlans",
         "original_median_spacing_after_transp": [2.0, 1.5, 1.5],
@@ -83,6 +84,7 @@ def plans_of(
             for image in range(images)
         },
     }
+    return copy.deepcopy(plans)
 
 
 def dataset_of(labels=THREE_CLASSES, *, images=1, order=None) -> dict:
