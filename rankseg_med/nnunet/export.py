@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -20,15 +21,8 @@ from rankseg_med.transforms import AxisTaps
 
 Export = Literal["slabs", "exact"]
 
-# Values (channels times voxels) handed on at a time.
-_SLAB_VALUES = 1 << 22
 _BY_SKIMAGE, _BY_TORCH, _NOT_AT_ALL = "resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack"
-# What options of the resampling must be for `slabs`; whether and when slices are kept apart is read from the plans.
-_LINEAR: dict[str, dict[str, Any]] = {
-    _BY_SKIMAGE: {"is_seg": False, "order": 1, "order_z": 0},
-    _BY_TORCH: {"is_seg": False, "mode": "linear", "aniso_axis_mode": "nearest-exact"},
-    _NOT_AT_ALL: {},
-}
+# What options are where plans are silent, and must be for `slabs`; whether slices are kept apart may be as it is.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     _BY_SKIMAGE: {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": False},
     _BY_TORCH: {"is_seg": False, "mode": "linear", "aniso_axis_mode": "nearest-exact", "force_separate_z": None},
@@ -61,12 +55,14 @@ class Exporter:
     def __post_init__(self) -> None:
         if self.export not in ("slabs", "exact"):
             raise NnunetError(f"export must be slabs or exact, got {self.export!r}")
-        options = self._options
-        differing = {name: options.get(name) for name, value in self._linear.items() if options.get(name) != value}
+        linear = {name: value for name, value in _DEFAULTS[self._function].items() if name not in _OF_SEPARATION}
+        if "order" in linear:
+            linear["order"] = 1
+        differing = {name: self._options[name] for name, value in linear.items() if self._options[name] != value}
         if self.export == "slabs" and differing:
             raise NnunetError(
-                f"export 'slabs' is for plans that resample probabilities with {self._linear}, got {differing}; "
-                "use export 'exact'"
+                f"export 'slabs' is for plans that resample probabilities with {linear}, got {differing}; use export "
+                "'exact'"
             )
 
     def probabilities(self, logits: Float[Tensor, "channels *model"], placement: Placement) -> Iterator[Slab]:
@@ -90,7 +86,7 @@ class Exporter:
         grid = _box_grid(logits.shape[1:], placement, taps)
         planes = (Slab(z, z + 1, plane.float()[:, None]) for z, plane in enumerate(logits.unbind(1)))
         slabs = (Slab(slab.start, slab.stop, self._activated(slab.probabilities)) for slab in grid.carry(planes, 0))
-        return _in_file(slabs, placement, axis_of(placement), logits.shape[0], background=self._exclusive)
+        return _in_file(slabs, placement, logits.shape[0], exclusive=self._exclusive)
 
     @property
     def _exclusive(self) -> bool:
@@ -104,10 +100,6 @@ class Exporter:
     @property
     def _options(self) -> dict[str, Any]:
         return {**_DEFAULTS[self._function], **self.plans.own["resampling_fn_probabilities_kwargs"]}
-
-    @property
-    def _linear(self) -> dict[str, Any]:
-        return _LINEAR[self._function]
 
     def _spacing_mm(self, placement: Placement) -> list[float]:
         """Spacing of the networks' grid; 2-D networks leave the slices as they are."""
@@ -172,35 +164,20 @@ def _box_grid(shape: Sequence[int], placement: Placement, taps: Sequence[AxisTap
     return NativeGrid(tuple(shape), tuple(axes))
 
 
-def _in_file(
-    slabs: Iterator[Slab], placement: Placement, axis: int, channels: int, *, background: bool
-) -> Iterator[Slab]:
-    """Slabs of the box as slabs of the file, and slabs of what lies before and behind the box."""
-    within = [slice(None), *placement.box_in_file]
-    box = within.pop(axis + 1)
-    within.insert(axis + 1, slice(None))
-    is_whole = all(
-        place in (slice(None), slice(0, size)) for place, size in zip(within[1:], placement.shape, strict=True)
-    )
-
-    def nothing(slices: int, like: Tensor) -> Tensor:
-        shape = list(placement.shape)
-        shape[axis] = slices
-        values = like.new_zeros((channels, *shape))
-        if background:
-            values[0] = 1
-        return values
-
-    like = torch.empty(0)
+def _in_file(slabs: Iterator[Slab], placement: Placement, channels: int, *, exclusive: bool) -> Iterator[Slab]:
+    """Slabs of the box as slabs of the file; beyond the box is certain background, or no region."""
+    axis = axis_of(placement)
+    margins = [(box.start, size - box.stop) for box, size in zip(placement.box_in_file, placement.shape, strict=True)]
+    before, behind = margins[axis]
+    margins[axis] = 0, 0
+    beyond = [*chain(*reversed(margins))]
     for slab in slabs:
-        like = slab.probabilities
-        values = like if is_whole else nothing(slab.stop - slab.start, like)
-        if not is_whole:
-            values[tuple(within)] = like
-        yield Slab(slab.start + box.start, slab.stop + box.start, values)
-    plane = channels * placement.shape[0] * placement.shape[1] * placement.shape[2] // placement.shape[axis]
-    step = max(1, _SLAB_VALUES // plane)
-    for first, last in ((0, box.start), (box.stop, placement.shape[axis])):
-        for start in range(first, last, step):
-            stop = min(start + step, last)
-            yield Slab(start, stop, nothing(stop - start, like))
+        values = slab.probabilities
+        if any(beyond):
+            values = torch.cat([F.pad(values[:1], beyond, value=float(exclusive)), F.pad(values[1:], beyond)])
+        yield Slab(slab.start + before, slab.stop + before, values)
+    empty = torch.zeros((channels, *(1 if n == axis else size for n, size in enumerate(placement.shape))))
+    empty[0] = float(exclusive)
+    depth = placement.shape[axis]
+    for number in chain(range(before), range(depth - behind, depth)):
+        yield Slab(number, number + 1, empty)

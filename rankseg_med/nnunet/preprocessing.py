@@ -94,8 +94,9 @@ def preprocess(images: Sequence[Path], plans: Plans, library: Library) -> Prepro
     properties: dict[str, Any] = {"spacing": [spacing_mm[axis] for axis in order]}
     voxels = np.ascontiguousarray(load_images(images).as_tensor().numpy().transpose(0, 3, 2, 1))
     voxels = np.flip(voxels, tuple((1 + np.flatnonzero(axes[:, 1] < 0)).tolist())).transpose(0, *(1 + order))
-    # Means depend in their last digit on how voxels lie in memory: ITK lays them anew when it turns an image.
-    voxels = np.array(voxels, order="C" if plans.by_itk else "K")
+    if plans.by_itk:
+        # It lays voxels anew when it turns an image, nibabel does not, and on that the last digit of a mean depends.
+        voxels = np.ascontiguousarray(voxels)
     image = torch.from_numpy(library.preprocess(voxels, properties))
     return Preprocessed(image, _placement(grid, axes, properties, plans.transpose_forward))
 
@@ -110,7 +111,9 @@ def _axes_in_array(grid: Grid, *, turned: bool) -> Int64[np.ndarray, "3 2"]:
 
 def _spacing_mm(image: Path, grid: Grid, *, by_itk: bool) -> Sequence[float]:
     """Spacing along Z, Y and X to the last digit of nnU-Net's readers, on which the shape to resample to can hang."""
-    if by_itk and not image.is_dir():
+    if image.is_dir():
+        return grid.spacing_mm[::-1]
+    if by_itk:
         reader = SimpleITK.ImageFileReader()
         reader.SetFileName(str(image))
         with contextlib.suppress(RuntimeError):  # nnU-Net does not read what ITK refuses, such as slanted slices
