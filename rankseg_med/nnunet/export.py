@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from rankseg_med.inference import AxisOrigin, NativeGrid, Slab
@@ -84,7 +85,8 @@ class Exporter:
         else:
             taps = self._taps(logits.shape[1:], placement)
         grid = _box_grid(logits.shape[1:], placement, taps)
-        planes = (Slab(z, z + 1, plane.float()[:, None]) for z, plane in enumerate(logits.unbind(1)))
+        dtype = torch.float64 if self._rounds else torch.float32
+        planes = (Slab(z, z + 1, plane.to(dtype)[:, None]) for z, plane in enumerate(logits.unbind(1)))
         slabs = (Slab(slab.start, slab.stop, self._activated(slab.probabilities)) for slab in grid.carry(planes, 0))
         return _in_file(slabs, placement, logits.shape[0], exclusive=self._exclusive)
 
@@ -101,14 +103,19 @@ class Exporter:
     def _options(self) -> dict[str, Any]:
         return {**_DEFAULTS[self._function], **self.plans.own["resampling_fn_probabilities_kwargs"]}
 
+    @property
+    def _rounds(self) -> bool:
+        """Whether resampled logits are float16: by scikit-image nnU-Net computes in float64, and returns what it got."""
+        return self.export == "slabs" and self._function == _BY_SKIMAGE
+
     def _spacing_mm(self, placement: Placement) -> list[float]:
         """Spacing of the networks' grid; 2-D networks leave the slices as they are."""
         spacing_mm = [float(value) for value in self.plans.own["spacing"]]
         return spacing_mm if len(spacing_mm) == 3 else [placement.spacing_mm[0], *spacing_mm]
 
     def _activated(self, logits: Float[Tensor, "channels *slab"]) -> Float[Tensor, "channels *slab"]:
-        if self.export == "slabs" and self._function == _BY_SKIMAGE:
-            logits.copy_(logits.half())  # nnU-Net gets back the type that it gave
+        if self._rounds:
+            logits = _rounded_to_half(logits)
         if not self._exclusive:
             return torch.sigmoid(logits)
         # nnU-Net takes argmax of logits; in single precision the softmax of some that differ is the same.
@@ -131,13 +138,26 @@ def axis_of(placement: Placement) -> int:
     return placement.model_axes.index(0)
 
 
+def _rounded_to_half(values: Float64[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
+    """Values as float16 has them, rounded once; torch goes through float32 and rounds some otherwise."""
+    if values.device.type != "cpu":
+        return values.half().float()
+    return torch.from_numpy(values.numpy().astype(np.float16)).float()
+
+
 def _coordinates(old: int, new: int) -> Float[Tensor, " new"]:
     """Where the centres of new voxels lie among the old, in nnU-Net's own order of operations."""
     return old / new * (torch.arange(new, dtype=torch.float64) + 0.5) - 0.5
 
 
 def _linear(old: int, new: int) -> AxisTaps:
-    return AxisTaps.linear(_coordinates(old, new), old, "border")
+    """Between two slices. `AxisTaps.linear` rounds coordinates, which would tip a float16 here and there."""
+    if old == new:
+        return _untouched(old)
+    places = _coordinates(old, new).clamp(0, old - 1)
+    below = places.floor()
+    index = torch.stack([below, below + 1], 1).clamp(max=old - 1).long()
+    return AxisTaps(index, torch.stack([below + 1 - places, places - below], 1), old)
 
 
 def _nearest(old: int, new: int, *, by_torch: bool) -> AxisTaps:

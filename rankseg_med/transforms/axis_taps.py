@@ -80,11 +80,9 @@ class AxisTaps:
 
     def __call__(self, values: Shaped[Tensor, "..."], axis: int) -> Shaped[Tensor, "..."]:
         """Resample one axis of values that have this map's dtype (see `like`)."""
-        shape = [*values.shape]
-        shape[axis] = self.size
         along = [1] * values.ndim
         along[axis] = -1
-        taken = (values.gather(axis, index.view(along).expand(shape)) for index in self.index.unbind(1))
+        taken = (_taken(values, index, axis) for index in self.index.unbind(1))
         weights = (weight.view(along) for weight in self.weight.unbind(1))
         output = next(taken).mul_(next(weights))
         for more, weight in zip(taken, weights, strict=True):
@@ -149,6 +147,13 @@ def _order_of_completion(last: Sequence[int]) -> list[int]:
 def _within(coordinates: Float64[Tensor, " size"], source_size: int, beyond: Beyond) -> Float64[Tensor, " size"]:
     coordinates = coordinates.round(decimals=_DECIMALS)
     return coordinates.clamp(0, source_size - 1) if beyond == "border" else coordinates
+
+
+def _taken(values: Tensor, index: Int64[Tensor, " size"], axis: int) -> Tensor:
+    """Some slices along an axis: rows are copied as a whole, but of a row ``gather`` is faster at taking voxels."""
+    if axis % values.ndim < values.ndim - 1:
+        return values.index_select(axis, index)
+    return values.gather(axis, index.expand(*values.shape[:-1], -1))
 
 
 def _resampled(plane: Tensor, maps: Sequence[tuple[int, AxisTaps]]) -> Tensor:
