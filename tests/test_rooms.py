@@ -32,17 +32,17 @@ ROOMS = {
     "runs": {"executors", "studies"},
     "training": {"configuration", "calibration", "runs", "semisupervised", "studies", "transforms"},
     "workflows": {
-        *("calibration", "configuration", "decode", "inference", "networks", "runs", "semisupervised", "studies"),
-        "transforms",
+        *("calibration", "configuration", "decode", "inference", "networks", "nnunet", "runs", "semisupervised"),
+        *("studies", "transforms"),
     },
     "evaluation": {
         *("decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "configuration", "runs"),
-        *("executors", "workflows"),
+        *("executors", "inference", "workflows"),
     },
     "demo": {"configuration", "decode", "evaluation", "metrics", "networks", "report", "runs", "studies", "workflows"},
     "cli": {
         *("configuration", "demo", "evaluation", "executors", "networks", "report", "runs", "studies", "training"),
-        *("decode", "metrics", "workflows"),
+        *("decode", "metrics", "nnunet", "workflows"),
     },
 }
 

@@ -52,7 +52,7 @@ app.command(
     cls=_Command,
     epilog=_examples(
         "rankseg-med predict scan.nii.gz --config demo --checkpoint demo -o liver.nii.gz",
-        "rankseg-med predict imagesTs --config lits --checkpoint best.pt -o labels --dry-run",
+        "rankseg-med predict imagesTs --nnunet nnUNetTrainer__nnUNetPlans__3d_fullres --folds 0,1 -o labels",
     ),
 )(predict_command)
 app.command(

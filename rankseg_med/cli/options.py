@@ -57,14 +57,13 @@ DataRootOption: TypeAlias = Annotated[
 ]
 
 
-ConfigsOption: TypeAlias = Annotated[
-    list[str],
-    typer.Option(
-        "--config",
-        help="Config file (trusted: it may hold code) or shipped name, such as lits. Repeatable: later ones come over "
-        "earlier ones.",
-    ),
-]
+_CONFIGS = typer.Option(
+    "--config",
+    help="Config file (trusted: it may hold code) or shipped name, such as lits. Repeatable: later ones come over "
+    "earlier ones.",
+)
+ConfigsOption: TypeAlias = Annotated[list[str], _CONFIGS]
+OptionalConfigsOption: TypeAlias = Annotated[list[str] | None, _CONFIGS]
 SetOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

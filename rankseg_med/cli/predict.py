@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
+from rankseg_med.cli.nnunet_options import (
+    ConfigurationOption,
+    ExportOption,
+    FoldsOption,
+    MergeOption,
+    MirroringOption,
+    NnunetOption,
+    StepSizeOption,
+    parse_folds,
+)
 from rankseg_med.cli.options import (
     DECODING,
     RUNNING,
     CalibrationFileOption,
-    ConfigsOption,
     DataRootOption,
     FoldOption,
+    OptionalConfigsOption,
     SetOption,
     known_device,
     parse_changes,
 )
 
 if TYPE_CHECKING:
-    pass
+    from rankseg_med.nnunet import ModelFolder
 
 
 @with_job_options()
@@ -34,14 +45,24 @@ def predict_command(
             help="Image (NIfTI, NRRD, MetaImage), DICOM series, folder of them, pattern in quotes, or data list.",
         ),
     ],
-    config: ConfigsOption,
-    checkpoint: Annotated[
-        list[str],
-        typer.Option(help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble."),
-    ],
     output_dir: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the label maps, or a file.nii.gz for one study.")
     ],
+    config: OptionalConfigsOption = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Weights: .safetensors, .pt, or a shipped name, such as demo; several are an ensemble. With --nnunet "
+            "their name in the folder of a fold; default: checkpoint_final.pth.",
+        ),
+    ] = None,
+    nnunet: NnunetOption = None,
+    folds: FoldsOption = None,
+    configuration: ConfigurationOption = None,
+    nnunet_export: ExportOption = None,
+    mirroring: MirroringOption = None,
+    step_size: StepSizeOption = None,
+    merge: MergeOption = None,
     decoder: DecoderOption = None,
     coherence: CoherenceOption = None,
     presence: PresenceOption = None,
@@ -53,9 +74,10 @@ def predict_command(
         ),
     ] = None,
     ensemble: Annotated[
-        Literal["mean", "decode"] | None,
+        Literal["mean", "decode", "logits"] | None,
         typer.Option(
-            help="Way to decode several checkpoints: their mean, or for the mean expected score over them.",
+            help="Way to decode several checkpoints, or folds of nnU-Net: their mean, for the mean expected score over "
+            "them, or, with --nnunet alone and by default there, their mean logits.",
             rich_help_panel=DECODING,
         ),
     ] = None,
@@ -93,19 +115,88 @@ def predict_command(
     from rankseg_med.configuration import load_config
     from rankseg_med.networks import shipped_checkpoint
     from rankseg_med.studies import list_studies
-    from rankseg_med.workflows import PredictJob
+    from rankseg_med.workflows import NnunetJob, PredictJob
 
-    studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
-    studies, output_dir = placed(studies, output_dir)
-    settings = load_config("inference", config, device=device, changes=parse_changes(changes))
+    of_nnunet = {
+        **{"folds": folds, "configuration": configuration, "nnunet-export": nnunet_export},
+        **{"mirroring": mirroring, "step-size": step_size, "merge": merge},
+    }
+    if nnunet:
+        _refuse({"grid": grid, "tta": tta or None}, "means nothing with --nnunet, which says that itself")
+    else:
+        _refuse(of_nnunet, "is an option of --nnunet")
+        if not config or not checkpoint:
+            raise typer.BadParameter("give --config and --checkpoint, or --nnunet")
+        if ensemble == "logits":
+            raise typer.BadParameter("--ensemble logits is for --nnunet; give mean or decode")
+    settings = load_config(
+        "decode" if nnunet else "inference", config or None, device=device, changes=parse_changes(changes)
+    )
     set_decoder(settings, decoder, coherence, presence)
-    for name, value in {"grid": grid, "ensemble": ensemble, "store": store}.items():
-        if value is not None:
-            settings[name] = value
+    if store is not None:
+        settings["store"] = store
     if calibration is not None:
         settings["calibration"] = str(calibration)
-    if tta:
-        settings["inferer::flip_axes"] = "all"
-    checkpoints = [shipped_checkpoint(name) or Path(name) for name in checkpoint]
-    job = PredictJob(settings, checkpoints, output_dir)
+    models = _models(nnunet or [], folds, configuration, checkpoint)
+    if models and channels is None:
+        channels = _channels_named(source, models[0].num_images)
+    studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
+    studies, output_dir = placed(studies, output_dir)
+    job: PredictJob | NnunetJob
+    if models:
+        own: dict[str, Any] = {
+            "ensemble": ensemble,
+            "export": nnunet_export,
+            "mirroring": mirroring,
+            "step_size": step_size,
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        job = NnunetJob(settings, models, output_dir, merged_labels=_merged_labels(merge), **given)
+    else:
+        for name, value in {"grid": grid, "ensemble": ensemble}.items():
+            if value is not None:
+                settings[name] = value
+        if tta:
+            settings["inferer::flip_axes"] = "all"
+        job = PredictJob(settings, [shipped_checkpoint(name) or Path(name) for name in checkpoint or ()], output_dir)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))
+
+
+def _refuse(options: Mapping[str, object], reason: str) -> None:
+    """Raise if any of these was given.
+
+    Raises:
+        typer.BadParameter: One was.
+    """
+    if given := [f"--{name}" for name, value in options.items() if value is not None]:
+        raise typer.BadParameter(f"{given[0]} {reason}")
+
+
+def _models(
+    folders: Sequence[Path], folds: str | None, configuration: str | None, checkpoint: Sequence[str] | None
+) -> list[ModelFolder]:
+    from rankseg_med.nnunet import ModelFolder
+
+    if checkpoint is not None and folders and len(checkpoint) != 1:
+        raise typer.BadParameter("--checkpoint names one file with --nnunet, which is in every fold's folder")
+    (name,) = checkpoint if checkpoint and folders else ["checkpoint_final.pth"]
+    return [ModelFolder.find(folder, parse_folds(folds), configuration, name) for folder in folders]
+
+
+def _channels_named(source: Path, images: int) -> int | None:
+    """How many images make a study by nnU-Net's names, case_0000.nii.gz; None where files are named otherwise."""
+    if not source.is_dir():
+        return images if images > 1 and "*" in source.name else None
+    is_named = images > 1 or any("_0000." in file.name for file in source.iterdir())
+    return images if is_named else None
+
+
+def _merged_labels(file: Path | None) -> dict[str, int] | None:
+    from rankseg_med.configuration import read_config_file
+
+    if file is None:
+        return None
+    labels = read_config_file(file)
+    if not all(type(value) is int for value in labels.values()):
+        raise typer.BadParameter(f"--merge {file}: must hold names and whole numbers, such as spleen: 1, got {labels}")
+    return {str(name): int(label) for name, label in labels.items()}

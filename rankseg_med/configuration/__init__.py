@@ -11,6 +11,7 @@ from rankseg_med.configuration.config import (
     load_config,
     usable_device,
 )
+from rankseg_med.configuration.files import read_config_file
 
 __all__ = [
     "CalibrationFile",
@@ -22,6 +23,7 @@ __all__ = [
     "find_config",
     "flat_settings",
     "load_config",
+    "read_config_file",
     "record_of",
     "usable_device",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor
 from rankseg_med.configuration import Config, ConfigError
 from rankseg_med.evaluation.cases import read_reference
 from rankseg_med.evaluation.patients import read_patients
+from rankseg_med.inference import SegmentationModel
 from rankseg_med.studies import (
     Grid,
     NnunetLabels,
@@ -106,7 +107,10 @@ class NetworkCase:
             StudyError: The image cannot be used.
             InferenceError: The network cannot.
         """
-        return _built(self.network).model.probabilities(self.study.images)
+        model = _built(self.network).model
+        if not isinstance(model, SegmentationModel):
+            raise TypeError(f"a network must give probabilities, got {type(model).__name__}")
+        return model.probabilities(self.study.images)
 
     def reference(self) -> UInt8[Tensor, "X Y Z"]:
         """The label map as it should be.

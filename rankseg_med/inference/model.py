@@ -147,7 +147,7 @@ class SegmentationModel:
         device: torch.device | None = None
         for axis, slabs in self._streams(image, grid):
             first = next(slabs)
-            device = device or roomy_device(first.probabilities.device, _BYTES_PER_LEVEL * levels)
+            device = device or roomy_device(first.probabilities.device, levels)
             session = self.decoder.open(
                 self.num_classes, shape, axis=axis, store=self.store, folder=self.store_folder, device=device
             )
@@ -208,9 +208,11 @@ class SegmentationModel:
                 yield axis, slabs
 
 
-def roomy_device(device: torch.device, nbytes: int) -> torch.device:
-    """Where so many bytes may stay: on the device they come from, or in main memory if half of what is free is less."""
-    if device.type == "cuda" and nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+def roomy_device(device: torch.device, values: int) -> torch.device:
+    """Where a session may keep so many values: on the device they come from, or in main memory where half of what is
+    free there is less.
+    """
+    if device.type == "cuda" and _BYTES_PER_LEVEL * values <= torch.cuda.mem_get_info(device)[0] // 2:
         return device
     return torch.device("cpu")
 

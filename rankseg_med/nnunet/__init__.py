@@ -4,7 +4,8 @@ from rankseg_med.nnunet.errors import NnunetError
 from rankseg_med.nnunet.export import Export, Exporter, axis_of
 from rankseg_med.nnunet.folder import Fold, ModelFolder
 from rankseg_med.nnunet.library import Library
-from rankseg_med.nnunet.model import FoldEnsemble, NnunetModel
+from rankseg_med.nnunet.merged import MergedModels
+from rankseg_med.nnunet.model import FoldEnsemble, NnunetModel, read_plans
 from rankseg_med.nnunet.plans import Plans
 from rankseg_med.nnunet.preprocessing import Placement, Preprocessed
 
@@ -14,6 +15,7 @@ __all__ = [
     "Fold",
     "FoldEnsemble",
     "Library",
+    "MergedModels",
     "ModelFolder",
     "NnunetError",
     "NnunetModel",
@@ -21,4 +23,5 @@ __all__ = [
     "Plans",
     "Preprocessed",
     "axis_of",
+    "read_plans",
 ]

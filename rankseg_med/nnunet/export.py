@@ -105,7 +105,7 @@ class Exporter:
 
     @property
     def _rounds(self) -> bool:
-        """Whether resampled logits are float16: by scikit-image nnU-Net computes in float64, and returns what it got."""
+        """Whether resampled logits are float16: by scikit-image nnU-Net computes in float64 and returns what it got."""
         return self.export == "slabs" and self._function == _BY_SKIMAGE
 
     def _spacing_mm(self, placement: Placement) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ class ModelFolder:
     Attributes:
         path: Folder that holds ``dataset.json``, ``plans.json`` and a folder per fold.
         checkpoints: The weights, one file for each fold.
+        configuration: Name of the plans' configuration that they must be of; None for whatever they are of.
     """
 
     path: Path
     checkpoints: tuple[Path, ...]
+    configuration: str | None = None
 
     @classmethod
     def find(
@@ -61,7 +64,21 @@ class ModelFolder:
                 f"({', '.join(map(str, there)) or 'none has'}), got {', '.join(map(str, folds)) or 'none'}; 'all' is "
                 "the one network that nnU-Net trains on all cases"
             )
-        return cls(path, tuple(there[fold] for fold in folds))
+        return cls(path, tuple(there[fold] for fold in folds), configuration)
+
+    @property
+    def num_images(self) -> int:
+        """Images of a study, by ``dataset.json``.
+
+        Raises:
+            NnunetError: It cannot be read, or does not say.
+        """
+        path = self.path / "dataset.json"
+        try:
+            content = json.loads(path.read_bytes())
+            return len(content.get("channel_names") or content["modality"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise NnunetError(f"{path}: must say the images of a study (channel_names), got {error!r}") from error
 
     @property
     def files(self) -> tuple[Path, ...]:

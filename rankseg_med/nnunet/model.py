@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,7 +25,7 @@ from rankseg_med.decode import (
     finalize_ensemble,
     for_independent_channels,
 )
-from rankseg_med.inference import Slab
+from rankseg_med.inference import Slab, roomy_device
 from rankseg_med.nnunet.checkpoint import Checkpoint
 from rankseg_med.nnunet.errors import NnunetError
 from rankseg_med.nnunet.export import Export, Exporter, axis_of
@@ -134,10 +136,7 @@ class NnunetModel:
         for path, wanted in checked.items():
             if wanted is not None and content_digest(path) != wanted:
                 raise NnunetError(f"{path}: is not the file that it was when the run began; run it again")
-        trained = checkpoints[0].configuration
-        if configuration not in (None, trained):
-            raise NnunetError(f"{folder.path}: must be of configuration {configuration}, is of {trained}")
-        plans = Plans.read(folder.path, trained)
+        plans = read_plans(folder, checkpoints[0])
         library = Library(plans)
         windows = Windows(library, checkpoints, device=device, mirroring=mirroring, step_size=step_size)
         own = for_independent_channels(decoder) if plans.labels.regions else decoder
@@ -166,21 +165,27 @@ class NnunetModel:
 
     def predict(self, image: Preprocessed) -> tuple[SlabSession, ...]:
         """Run the networks over preprocessed images; what waits to be decoded, for each network that is by itself."""
-        sessions = []
+        sessions = list[SlabSession]()
+        folds = self.windows.num_folds if self.ensemble == "decode" else 1
+        values_kept = folds * self.plans.labels.channels * math.prod(image.placement.shape)
+        device: torch.device | None = None
         for slabs in self._streams(image):
+            first = next(slabs)
+            device = device or roomy_device(first.probabilities.device, values_kept)
             session = self.decoder.open(
                 self.plans.labels.channels,
                 image.placement.shape,
                 axis=axis_of(image.placement),
                 store=self.store,
                 folder=self.store_folder,
+                device=device,
             )
             sessions.append(session)
-            for slab in slabs:
+            for slab in chain([first], slabs):
                 values = slab.probabilities
                 if self.calibration is not None:
                     values = self.calibration.probabilities(values)
-                session.update(slice(slab.start, slab.stop), values.cpu())
+                session.update(slice(slab.start, slab.stop), values)
         return tuple(sessions)
 
     def decode(self, predicted: Sequence[SlabSession]) -> Decoded:
@@ -230,6 +235,22 @@ class NnunetModel:
             yield from each
         else:
             yield _mean(list(each))
+
+
+def read_plans(folder: ModelFolder, checkpoint: Checkpoint | None = None) -> Plans:
+    """Plans of the configuration that a model's networks were trained with.
+
+    Args:
+        folder: The model.
+        checkpoint: Its first network, where that was read already.
+
+    Raises:
+        NnunetError: The configuration is another than the one asked for, or as `Plans.read`.
+    """
+    trained = (checkpoint or Checkpoint.read(folder.checkpoints[0])).configuration
+    if folder.configuration not in (None, trained):
+        raise NnunetError(f"{folder.path}: must be of configuration {folder.configuration}, is of {trained}")
+    return Plans.read(folder.path, trained)
 
 
 def _mean(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:

@@ -4,6 +4,7 @@ from rankseg_med.workflows.decode import DecodeJob, Decoding
 from rankseg_med.workflows.label_maps import LabelMaps, cleaned
 from rankseg_med.workflows.manifest import build_manifest, deal_folds
 from rankseg_med.workflows.manifest_check import check_manifest
+from rankseg_med.workflows.nnunet import NnunetJob
 from rankseg_med.workflows.predict import Prediction, PredictJob, one_thread
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import PseudoLabelList, write_data_list
@@ -13,6 +14,7 @@ __all__ = [
     "Decoding",
     "Exports",
     "LabelMaps",
+    "NnunetJob",
     "PredictJob",
     "Prediction",
     "PseudoLabelJob",

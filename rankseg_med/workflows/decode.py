@@ -43,7 +43,7 @@ from rankseg_med.studies import (
     open_probabilities,
 )
 from rankseg_med.workflows.label_map_job import LabelMapJob
-from rankseg_med.workflows.label_maps import LabelMaps
+from rankseg_med.workflows.label_maps import LabelMaps, names_of
 from rankseg_med.workflows.predict import one_thread
 
 
@@ -216,7 +216,7 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
         record = None if calibration is None else record_of(calibration.build(), calibration)
         return Decoding(
             _decoder(config, regions),
-            LabelMaps(self.output, config.get_parsed_content("cleanup"), _label_names(config, labels), record),
+            LabelMaps(self.output, config.get_parsed_content("cleanup"), names_of(config, labels), record),
             regions,
             num_channels,
             config.get_parsed_content("store"),
@@ -237,15 +237,6 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
     def memory_needed(self, study: ProbabilityStudy) -> int:
         """Bytes at its worst, twice what was measured: two a voxel and channel, and somewhat more."""
         return 2 * (2 * count_channels(study) + 2) * math.prod(grid_of(study).shape)
-
-
-def _label_names(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str] | None:
-    """Label to name, without the background; None where nobody says, or names are of regions that overlap."""
-    if "label_names" in config:
-        return {label: name for label, name in enumerate(config["label_names"]) if label}
-    if labels is None or any(len(values) != 1 for values in labels.names.values()):
-        return None
-    return {values[0]: name for name, values in labels.names.items()}
 
 
 def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch import Tensor
 
 from rankseg_med.decode import Decoded
 from rankseg_med.runs import Written
-from rankseg_med.studies import write_label_map, write_label_names
+from rankseg_med.studies import NnunetLabels, write_label_map, write_label_names
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,15 @@ def write_named(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_label_names(names, path.parent)
     write_label_map(label_map, path, grid_of=grid_of, names=names)
+
+
+def names_of(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str] | None:
+    """Label to name, without the background; None where nobody says, or names are of regions that overlap."""
+    if "label_names" in config:
+        return {label: name for label, name in enumerate(config["label_names"]) if label}
+    if labels is None or any(len(values) != 1 for values in labels.names.values()):
+        return None
+    return {values[0]: name for name, values in labels.names.items()}
 
 
 def recorded(names: Mapping[int, str] | None) -> dict[str, str] | None:

@@ -7,21 +7,41 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from monai.bundle import ConfigParser
-from monai.data import MetaTensor
 
 from rankseg_med.calibration import Calibration
 from rankseg_med.configuration import calibration_file_of, record_of
-from rankseg_med.inference import Predicted, SegmentationModel
+from rankseg_med.decode import Decoded
+from rankseg_med.inference import SegmentationModel
 from rankseg_med.networks import CheckpointError, load_weights
 from rankseg_med.runs import Written
 from rankseg_med.studies import Study, content_digest, read_grid
 from rankseg_med.workflows.label_map_job import LabelMapJob
 from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.prediction_memory import PredictionMemory
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Image files to a label map on their grid, in three steps that may run in different threads."""
+
+    @property
+    def decoder(self) -> object: ...  # noqa: D102
+
+    def preprocess(self, image: Sequence[Path], /) -> Any:  # noqa: ANN401 - each model's own
+        """The images as networks take them."""
+        ...
+
+    def predict(self, image: Any, /) -> Any:  # noqa: ANN401
+        """What waits to be decoded."""
+        ...
+
+    def decode(self, predicted: Any, /) -> Decoded:  # noqa: ANN401
+        """Label map ``(X, Y, Z)`` and decisions."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,20 +53,20 @@ class Prediction:
         label_maps: Where label maps go, and how they are cleaned up and named.
     """
 
-    model: SegmentationModel
+    model: Model
     label_maps: LabelMaps
 
-    def load(self, study: Study) -> tuple[Study, MetaTensor]:
+    def load(self, study: Study) -> tuple[Study, Any]:
         """First step: read and preprocess the image."""
         with one_thread():
             return study, self.model.preprocess(study.images)
 
-    def predict(self, loaded: tuple[Study, MetaTensor]) -> tuple[Study, Predicted]:
+    def predict(self, loaded: tuple[Study, Any]) -> tuple[Study, Any]:
         """Second step: the networks."""
         study, image = loaded
         return study, self.model.predict(image)
 
-    def write(self, predicted: tuple[Study, Predicted]) -> Written:
+    def write(self, predicted: tuple[Study, Any]) -> Written:
         """Last step: decode, clean up, and write the label map, whole or not at all; see `LabelMaps.write`."""
         study, probabilities = predicted
         affine = read_grid(study.image).affine

@@ -9,8 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, CropForegroundd, Invertd, Lambdad, Orientationd, Spacingd
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder, decode_ensemble
-from rankseg_med.inference import InferenceError, SegmentationModel, StreamingInferer
-from rankseg_med.inference.model import roomy_device
+from rankseg_med.inference import InferenceError, SegmentationModel, StreamingInferer, roomy_device
 from rankseg_med.transforms import LoadStudyd
 
 OBLIQUE = nib.affines.from_matvec(
@@ -235,8 +234,8 @@ def test_a_real_ct_in_every_stored_orientation(shared_data, name, tmp_path):
 def test_probabilities_stay_on_their_device_while_they_take_half_of_what_is_free(monkeypatch):
     cuda = torch.device("cuda", 1)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000) if device == cuda else (0, 0))
-    assert roomy_device(cuda, 500) == cuda
-    assert roomy_device(cuda, 501) == torch.device("cpu")
+    assert roomy_device(cuda, 250) == cuda
+    assert roomy_device(cuda, 251) == torch.device("cpu")
     assert roomy_device(torch.device("cpu"), 1 << 60) == torch.device("cpu")
 
 

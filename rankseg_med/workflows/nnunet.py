@@ -1,0 +1,152 @@
+"""Images in, label maps out, by models that nnU-Net trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from rankseg_med.calibration import Calibration
+from rankseg_med.configuration import calibration_file_of, record_of
+from rankseg_med.nnunet import (
+    Export,
+    FoldEnsemble,
+    MergedModels,
+    ModelFolder,
+    NnunetError,
+    NnunetModel,
+    Plans,
+    read_plans,
+)
+from rankseg_med.studies import Study, content_digest, read_grid
+from rankseg_med.workflows.label_map_job import LabelMapJob
+from rankseg_med.workflows.label_maps import LabelMaps, names_of
+from rankseg_med.workflows.predict import Model, Prediction
+
+# Of the file's grid, for each image and each channel.
+_BYTES_PER_IMAGE_VOXEL = 12
+_BYTES_PER_LEVEL = 2
+# Of the networks' grid: images in single precision and their copies; sums and means of logits in half precision.
+_BYTES_PER_MODEL_VOXEL = 16
+_BYTES_PER_LOGIT = 8
+_BYTES_PER_MODEL = 500_000_000  # of weights, windows and slabs on their way
+
+
+class NnunetJob(LabelMapJob[Study]):
+    """Images in, label maps out, by a trained model of nnU-Net, or by several that know different structures.
+
+    Args:
+        config: Config of a decode job: decoder, calibration, cleanup, device and store; nnU-Net says the rest.
+        models: Folders of the models, and which of their networks are used.
+        output: Folder of the label maps.
+        merged_labels: Name of a structure to its label in the label maps, where several models are merged; see
+            `MergedModels`. None for one model, whose labels stay.
+        export: Way of the logits to the file's grid, see `NnunetModel`.
+        ensemble: What several folds are decoded as, see `NnunetModel`.
+        mirroring: Whether to average over mirrored windows, where networks were trained for it.
+        step_size: Step from window to window, as a share of a window.
+
+    Raises:
+        NnunetError: A model cannot be run here, or models are not merged as they should.
+        CalibrationError: The calibration file cannot be used, or is of another number of channels.
+    """
+
+    name = "predict"
+    stage_names = ("load", "predict", "write")
+
+    def __init__(
+        self,
+        config: ConfigParser,
+        models: Sequence[ModelFolder],
+        output: Path,
+        *,
+        merged_labels: Mapping[str, int] | None = None,
+        export: Export = "slabs",
+        ensemble: FoldEnsemble = "logits",
+        mirroring: bool = True,
+        step_size: float = 0.5,
+    ) -> None:
+        self._models = tuple((model, tuple(map(content_digest, model.files))) for model in models)
+        self._plans = tuple(map(read_plans, models))
+        images = {plans.num_images for plans in self._plans}
+        if len(images) != 1 or (merged_labels is None and len(models) > 1):
+            raise NnunetError(
+                "several models must take as many images each and have labels to be merged, got models of "
+                f"{sorted(images)} images, and {'labels' if merged_labels else 'no labels'}"
+            )
+        self._merged_labels = merged_labels
+        self._options: dict[str, Any] = {
+            "export": export,
+            "ensemble": ensemble,
+            "mirroring": mirroring,
+            "step_size": step_size,
+        }
+        settings = dict(config.get())
+        if (file := calibration_file_of(config)) is not None:
+            settings["calibration"] = file
+            for plans in self._plans:
+                file.built_for(plans.labels.channels, independent=plans.labels.regions is not None)
+        digests = [sha256 for _, sha256 in self._models]
+        super().__init__(settings, output, models=digests, merged_labels=merged_labels, **self._options)
+
+    @property
+    def num_images(self) -> int:
+        """Images of a study that the models take."""
+        return self._plans[0].num_images
+
+    def prediction(self) -> Prediction:
+        """Check the models, build their networks, and load the weights; decoder and cleanup as the config says."""
+        config = self.config
+        file, folder = calibration_file_of(config), config.get_parsed_content("store_folder")
+        decoder, device = config.get_parsed_content("decoder"), config.get_parsed_content("device")
+        models = []
+        calibration: Calibration | None = None
+        for (found, sha256), plans in zip(self._models, self._plans, strict=True):
+            labels = plans.labels
+            if file is not None:
+                calibration = file.built_for(labels.channels, independent=labels.regions is not None)
+            models.append(
+                NnunetModel.load(
+                    found,
+                    decoder,
+                    device=device,
+                    sha256=sha256,
+                    calibration=calibration,
+                    store=config.get_parsed_content("store"),
+                    store_folder=None if folder is None else Path(folder),
+                    **self._options,
+                )
+            )
+        model: Model
+        if self._merged_labels is None:
+            (only,) = models
+            model, names = only, names_of(config, only.plans.labels)
+        else:
+            model = MergedModels(models, self._merged_labels)
+            names = {label: name for name, label in self._merged_labels.items()}
+        record = record_of(calibration, file)
+        return Prediction(model, LabelMaps(self.output, config.get_parsed_content("cleanup"), names, record))
+
+    def build(self) -> tuple[Callable[[Any], Any], ...]:
+        """Load the networks; the three steps."""
+        prediction = self.prediction()
+        return prediction.load, prediction.predict, prediction.write
+
+    def inputs_of(self, study: Study) -> tuple[Path, ...]:
+        """The study's image files."""
+        return study.images
+
+    def memory_needed(self, study: Study) -> int:
+        """Bytes at its worst; only the header is read."""
+        grid = read_grid(study.image)
+
+        def needed(plans: Plans) -> int:
+            channels = plans.labels.channels
+            native = _BYTES_PER_IMAGE_VOXEL * plans.num_images + _BYTES_PER_LEVEL * channels
+            seen = _BYTES_PER_MODEL_VOXEL * plans.num_images + _BYTES_PER_LOGIT * channels
+            return native * math.prod(grid.shape) + seen * plans.voxels_seen(grid)
+
+        return _BYTES_PER_MODEL * len(self._plans) + max(map(needed, self._plans))
