@@ -6,6 +6,7 @@ from rankseg_med.nnunet.folder import Fold, ModelFolder
 from rankseg_med.nnunet.library import Library
 from rankseg_med.nnunet.merged import MergedModels
 from rankseg_med.nnunet.model import FoldEnsemble, NnunetModel, read_plans
+from rankseg_med.nnunet.memory import NnunetMemory
 from rankseg_med.nnunet.plans import Plans
 from rankseg_med.nnunet.preprocessing import Placement, Preprocessed
 
@@ -18,6 +19,7 @@ __all__ = [
     "MergedModels",
     "ModelFolder",
     "NnunetError",
+    "NnunetMemory",
     "NnunetModel",
     "Placement",
     "Plans",

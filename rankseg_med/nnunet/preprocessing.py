@@ -88,7 +88,7 @@ def preprocess(images: Sequence[Path], plans: Plans, library: Library) -> Prepro
             f"channel_names, got {len(images)}"
         )
     grid = read_grid(images[0])
-    axes = _axes_in_array(grid, turned=plans.reorients)
+    axes = axes_in_array(grid, turned=plans.reorients)
     order = np.argsort(axes[:, 0])
     spacing_mm = _spacing_mm(images[0], grid, by_itk=plans.by_itk)
     properties: dict[str, Any] = {"spacing": [spacing_mm[axis] for axis in order]}
@@ -101,7 +101,7 @@ def preprocess(images: Sequence[Path], plans: Plans, library: Library) -> Prepro
     return Preprocessed(image, _placement(grid, axes, properties, plans.transpose_forward))
 
 
-def _axes_in_array(grid: Grid, *, turned: bool) -> Int64[np.ndarray, "3 2"]:
+def axes_in_array(grid: Grid, *, turned: bool) -> Int64[np.ndarray, "3 2"]:
     """For each axis Z, Y, X of the file its place in nnU-Net's array, and 1 or -1 for its direction."""
     if not turned:
         return np.array([[0, 1], [1, 1], [2, 1]])
