@@ -4,9 +4,9 @@ from rankseg_med.nnunet.errors import NnunetError
 from rankseg_med.nnunet.export import Export, Exporter, axis_of
 from rankseg_med.nnunet.folder import Fold, ModelFolder
 from rankseg_med.nnunet.library import Library
+from rankseg_med.nnunet.memory import NnunetMemory
 from rankseg_med.nnunet.merged import MergedModels
 from rankseg_med.nnunet.model import FoldEnsemble, NnunetModel, read_plans
-from rankseg_med.nnunet.memory import NnunetMemory
 from rankseg_med.nnunet.plans import Plans
 from rankseg_med.nnunet.preprocessing import Placement, Preprocessed
 

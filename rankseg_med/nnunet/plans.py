@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nibabel as nib
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankseg_med.nnunet.allowed import READERS, check_configuration, check_name
 from rankseg_med.nnunet.errors import NnunetError
-from rankseg_med.studies import Grid, NnunetLabels, check_regular_file, read_nnunet_labels
+from rankseg_med.studies import NnunetLabels, check_regular_file, read_nnunet_labels
 
 _MAX_LABEL = 255
 
@@ -116,16 +113,6 @@ class Plans:
         """The configuration."""
         own: Mapping[str, Any] = self.plans["configurations"][self.configuration]
         return own
-
-    def voxels_seen(self, grid: Grid) -> int:
-        """Voxels of the networks' grid for a file's grid, at most: nothing is cropped."""
-        spacing_mm = [float(value) for value in self.own["spacing"]]
-        order = np.argsort(nib.io_orientation(grid.affine)[:, 0]) if self.reorients else np.arange(3)
-        axes = order[::-1][list(self.transpose_forward)]
-        seen = math.prod(grid.shape[axis] for axis in axes[: 3 - len(spacing_mm)])
-        for axis, wanted in zip(axes[3 - len(spacing_mm) :], spacing_mm, strict=True):
-            seen *= round(grid.shape[axis] * grid.spacing_mm[axis] / wanted)
-        return seen
 
 
 def _read(path: Path, form: type[_Form]) -> _Form:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,29 +9,21 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from rankseg_med.calibration import Calibration
-from rankseg_med.configuration import calibration_file_of, record_of
+from rankseg_med.configuration import ConfigError, calibration_file_of, record_of
 from rankseg_med.nnunet import (
     Export,
     FoldEnsemble,
     MergedModels,
     ModelFolder,
     NnunetError,
+    NnunetMemory,
     NnunetModel,
-    Plans,
     read_plans,
 )
 from rankseg_med.studies import Study, content_digest, read_grid
 from rankseg_med.workflows.label_map_job import LabelMapJob
 from rankseg_med.workflows.label_maps import LabelMaps, names_of
 from rankseg_med.workflows.predict import Model, Prediction
-
-# Of the file's grid, for each image and each channel.
-_BYTES_PER_IMAGE_VOXEL = 12
-_BYTES_PER_LEVEL = 2
-# Of the networks' grid: images in single precision and their copies; sums and means of logits in half precision.
-_BYTES_PER_MODEL_VOXEL = 16
-_BYTES_PER_LOGIT = 8
-_BYTES_PER_MODEL = 500_000_000  # of weights, windows and slabs on their way
 
 
 class NnunetJob(LabelMapJob[Study]):
@@ -50,6 +41,7 @@ class NnunetJob(LabelMapJob[Study]):
         step_size: Step from window to window, as a share of a window.
 
     Raises:
+        ConfigError: The config says what nnU-Net says: ``region_channels``.
         NnunetError: A model cannot be run here, or models are not merged as they should.
         CalibrationError: The calibration file cannot be used, or is of another number of channels.
     """
@@ -85,17 +77,18 @@ class NnunetJob(LabelMapJob[Study]):
             "step_size": step_size,
         }
         settings = dict(config.get())
+        if settings["region_channels"] is not None:
+            raise ConfigError("region_channels: nnU-Net's dataset.json says what the channels are; leave it out")
         if (file := calibration_file_of(config)) is not None:
             settings["calibration"] = file
             for plans in self._plans:
                 file.built_for(plans.labels.channels, independent=plans.labels.regions is not None)
+        self._memory = [
+            NnunetMemory(plans, len(model.checkpoints), export, ensemble, settings["store"])
+            for model, plans in zip(models, self._plans, strict=True)
+        ]
         digests = [sha256 for _, sha256 in self._models]
         super().__init__(settings, output, models=digests, merged_labels=merged_labels, **self._options)
-
-    @property
-    def num_images(self) -> int:
-        """Images of a study that the models take."""
-        return self._plans[0].num_images
 
     def prediction(self) -> Prediction:
         """Check the models, build their networks, and load the weights; decoder and cleanup as the config says."""
@@ -142,11 +135,4 @@ class NnunetJob(LabelMapJob[Study]):
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst; only the header is read."""
         grid = read_grid(study.image)
-
-        def needed(plans: Plans) -> int:
-            channels = plans.labels.channels
-            native = _BYTES_PER_IMAGE_VOXEL * plans.num_images + _BYTES_PER_LEVEL * channels
-            seen = _BYTES_PER_MODEL_VOXEL * plans.num_images + _BYTES_PER_LOGIT * channels
-            return native * math.prod(grid.shape) + seen * plans.voxels_seen(grid)
-
-        return _BYTES_PER_MODEL * len(self._plans) + max(map(needed, self._plans))
+        return max(memory.needed(grid, len(study.images)) for memory in self._memory)
