@@ -132,7 +132,7 @@ def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # n
         named = re.search(r"GLOBAL (\S+)", str(error))
         found = named[1] if named else str(error).splitlines()[0]
         raise CheckpointError(
-            f"{checkpoint}: must hold tensors only, since other pickled objects can run code, found {found}; "
+            f"{checkpoint}: must hold tensors only, since other pickled objects can run code, got {found}; "
             "save network.state_dict() instead"
         ) from error
     except PermissionError as error:

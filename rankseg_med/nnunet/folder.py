@@ -105,8 +105,8 @@ def _model_in(folder: Path, configuration: str | None) -> Path:
     if not models:
         raise NnunetError(
             f"{folder}: must be a model of nnU-Net v2, with plans.json, dataset.json and fold_0, ..., as its training "
-            "leaves it; found no plans.json"
+            "leaves it, got a folder without plans.json"
         )
     raise NnunetError(
-        f"{folder}: must hold one model{asked}, found {', '.join(path.name for path in models)}; give the folder of one"
+        f"{folder}: must hold one model{asked}, got {', '.join(path.name for path in models)}; give the folder of one"
     )

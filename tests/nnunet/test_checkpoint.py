@@ -49,7 +49,7 @@ class Harmful:
 
 def test_code_is_not_run(path, tmp_path):
     write_checkpoint(path, WEIGHTS, logging=Harmful(str(tmp_path / "run")))
-    with pytest.raises(CheckpointError, match=r"can run code, found posix\.mkdir"):
+    with pytest.raises(CheckpointError, match=r"can run code, got posix\.mkdir"):
         Checkpoint.read(path)
     assert not (tmp_path / "run").exists()
 

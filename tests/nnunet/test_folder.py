@@ -50,12 +50,12 @@ def test_a_data_sets_folder(model):
     other.mkdir()
     (other / "plans.json").touch()
     assert ModelFolder.find(model.parent, configuration="3d_fullres").path == model
-    with pytest.raises(NnunetError, match=r"must hold one model, found .*__2d, .*__3d_fullres"):
+    with pytest.raises(NnunetError, match=r"must hold one model, got .*__2d, .*__3d_fullres"):
         ModelFolder.find(model.parent)
-    with pytest.raises(NnunetError, match="one model of configuration 3d_lowres, found"):
+    with pytest.raises(NnunetError, match="one model of configuration 3d_lowres, got"):
         ModelFolder.find(model.parent, configuration="3d_lowres")
 
 
 def test_no_model(tmp_path):
-    with pytest.raises(NnunetError, match=r"found no plans\.json"):
+    with pytest.raises(NnunetError, match=r"a folder without plans\.json"):
         ModelFolder.find(tmp_path)
