@@ -22,6 +22,7 @@ from rankseg_med.decode.session import DecodeSession, SlabSession
 from rankseg_med.decode.store import Store
 from rankseg_med.decode.validation import ValueCheck, check_layout, check_values
 from rankseg_med.decode.workers import on_workers
+from rankseg_med.errors import InputError
 
 Mode = Literal["multiclass", "multilabel"]
 DecoderName = Literal["dice", "iou", "argmax"]
@@ -273,7 +274,13 @@ def for_independent_channels(decoder: RankSEGDecoder | ArgmaxDecoder) -> RankSEG
     Raises:
         ValueError: The decoder has regions, which are unions of exclusive classes.
     """
-    return AtHalfDecoder() if isinstance(decoder, ArgmaxDecoder) else replace(decoder, mode="multilabel")
+    if isinstance(decoder, ArgmaxDecoder):
+        return AtHalfDecoder()
+    if decoder.regions is not None:
+        raise InputError(
+            "regions of a decoder are unions of exclusive classes; leave them out for channels that are regions already"
+        )
+    return replace(decoder, mode="multilabel")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

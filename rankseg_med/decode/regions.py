@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from rankseg_med.decode.decision import Decoded
 from rankseg_med.errors import InputError
 
 
@@ -108,3 +109,9 @@ class RegionChannels:
         for channel, label in self.painted:
             labels.masked_fill_(masks[channel].bool(), label)
         return labels
+
+    def as_labels(self, decoded: Decoded) -> Decoded:
+        """Label map of decoded masks; decisions speak of these as they are, before they are painted over each other."""
+        each = zip(decoded.decisions, self.regions, strict=False)
+        decisions = tuple(replace(decision, labels=labels) for decision, labels in each)
+        return Decoded(self.label_map(decoded.label_map), decisions)

@@ -197,12 +197,9 @@ class NnunetModel:
             decoded = finalize_ensemble([s for s in predicted if isinstance(s, DecodeSession)])
         else:
             decoded = predicted[0].finalize()
-        labels, decisions = decoded.label_map, decoded.decisions
         if (regions := self.plans.labels.regions) is not None:
-            labels = regions.label_map(labels)
-            each = zip(decisions, regions.regions, strict=False)
-            decisions = tuple(replace(decision, labels=own) for decision, own in each)
-        return Decoded(labels.permute(2, 1, 0), decisions)
+            decoded = regions.as_labels(decoded)
+        return replace(decoded, label_map=decoded.label_map.permute(2, 1, 0))
 
     def probabilities(self, image: Path | Sequence[Path]) -> Float[Tensor, "channels X Y Z"]:
         """Mean probabilities, or those of the mean logits, all at once and without ``calibration``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from rankseg_med.decode import (
     SlabSession,
     Store,
     check_values,
+    for_independent_channels,
 )
 from rankseg_med.errors import InputError
 from rankseg_med.runs import Written
@@ -136,13 +137,7 @@ class Decoding:
         """As `decode`, of a session by itself."""
         with one_thread():  # the study before is being written and the next one read
             decoded = session.finalize()
-        if self.regions is None:
-            return decoded
-        decisions = zip(decoded.decisions, self.regions.regions, strict=False)
-        return Decoded(
-            self.regions.label_map(decoded.label_map),
-            tuple(replace(decision, labels=labels) for decision, labels in decisions),
-        )
+        return decoded if self.regions is None else self.regions.as_labels(decoded)
 
     def write(self, decoded: tuple[ProbabilityStudy, Decoded]) -> Written:
         """Last step: clean up, and write the label map, whole or not at all; see `LabelMaps.write`.
@@ -212,10 +207,11 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
         else:
             num_channels = None if labels is None else labels.channels
         folder = config.get_parsed_content("store_folder")
+        decoder: RankSEGDecoder | ArgmaxDecoder = config.get_parsed_content("decoder")
         calibration = _calibration(config, num_channels, regions)
         record = None if calibration is None else record_of(calibration.build(), calibration)
         return Decoding(
-            _decoder(config, regions),
+            decoder if regions is None else for_independent_channels(decoder),
             LabelMaps(self.output, config.get_parsed_content("cleanup"), names_of(config, labels), record),
             regions,
             num_channels,
@@ -237,19 +233,6 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
     def memory_needed(self, study: ProbabilityStudy) -> int:
         """Bytes at its worst, twice what was measured: two a voxel and channel, and somewhat more."""
         return 2 * (2 * count_channels(study) + 2) * math.prod(grid_of(study).shape)
-
-
-def _decoder(config: ConfigParser, regions: RegionChannels | None) -> RankSEGDecoder | ArgmaxDecoder | AtHalfDecoder:
-    decoder: RankSEGDecoder | ArgmaxDecoder = config.get_parsed_content("decoder")
-    if regions is None:
-        return decoder
-    if isinstance(decoder, ArgmaxDecoder):
-        return AtHalfDecoder()
-    if decoder.regions is not None:
-        raise InputError(
-            "regions of a decoder are unions of exclusive classes; leave them out for channels that are regions already"
-        )
-    return replace(decoder, mode="multilabel")
 
 
 def _calibration(

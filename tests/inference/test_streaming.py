@@ -184,10 +184,10 @@ def test_what_networks_return_besides_a_tensor(output):
     [
         (lambda x: head(x, 4), r"must return logits \(batch, 3, 8, 8, 8\) for num_classes=3, got \(1, 4, 8, 8, 8\)"),
         (lambda x: [head(x)[..., ::2]], r"no output .* has the window's shape \(8, 8, 8\), got \(1, 3, 8, 8, 4\)"),
-        (lambda x: {"a": x, "b": x}, "one tensor, or one named logits, .* found a, b"),
+        (lambda x: {"a": x, "b": x}, "one tensor, or one named logits, .* got a, b"),
         (lambda x: {}, "must return one tensor"),
         (lambda x: "probabilities", "must return logits, got str"),
-        (lambda x: [], "found no tensors"),
+        (lambda x: [], "got no tensors"),
     ],
 )
 def test_what_a_network_must_not_return(output, message):
