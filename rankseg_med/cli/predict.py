@@ -56,6 +56,13 @@ def predict_command(
             "their name in the folder of a fold; default: checkpoint_final.pth.",
         ),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a MONAI Bundle, below --config; its weights, unless --checkpoint names others. Trusted "
+            "like a program: its config may hold code."
+        ),
+    ] = None,
     nnunet: NnunetOption = None,
     folds: FoldsOption = None,
     configuration: ConfigurationOption = None,
@@ -112,11 +119,12 @@ def predict_command(
     again to go on after an interruption. Exit code 0 only if every study is done; one that fails is recorded and the
     others go on.
     """
-    from rankseg_med.configuration import load_config
+    from rankseg_med.configuration import load_bundle, load_config
     from rankseg_med.networks import shipped_checkpoint
     from rankseg_med.studies import list_studies
     from rankseg_med.workflows import NnunetJob, PredictJob
 
+    _check_networks(config, checkpoint, bundle, nnunet)
     of_nnunet = {
         **{"folds": folds, "configuration": configuration, "nnunet-export": nnunet_export},
         **{"mirroring": mirroring, "step-size": step_size, "merge": merge},
@@ -125,13 +133,15 @@ def predict_command(
         _refuse({"grid": grid, "tta": tta or None}, "means nothing with --nnunet, which says that itself")
     else:
         _refuse(of_nnunet, "is an option of --nnunet")
-        if not config or not checkpoint:
-            raise typer.BadParameter("give --config and --checkpoint, or --nnunet")
         if ensemble == "logits":
             raise typer.BadParameter("--ensemble logits is for --nnunet; give mean or decode")
-    settings = load_config(
-        "decode" if nnunet else "inference", config or None, device=device, changes=parse_changes(changes)
-    )
+    weights = [shipped_checkpoint(name) or Path(name) for name in checkpoint or []]
+    changed = parse_changes(changes)
+    if bundle is not None:
+        settings, own_weights = load_bundle(bundle, config or [], device=device, changes=changed)
+        weights = weights or [own_weights]
+    else:
+        settings = load_config("decode" if nnunet else "inference", config or None, device=device, changes=changed)
     set_decoder(settings, decoder, coherence, presence)
     if store is not None:
         settings["store"] = store
@@ -158,8 +168,21 @@ def predict_command(
                 settings[name] = value
         if tta:
             settings["inferer::flip_axes"] = "all"
-        job = PredictJob(settings, [shipped_checkpoint(name) or Path(name) for name in checkpoint or ()], output_dir)
+        job = PredictJob(settings, weights, output_dir)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))
+
+
+def _check_networks(
+    config: Sequence[str] | None, checkpoint: Sequence[str] | None, bundle: Path | None, nnunet: Sequence[Path] | None
+) -> None:
+    """Raise unless networks are named in one way.
+
+    Raises:
+        typer.BadParameter: They are in several or in none.
+    """
+    of_config = bool(config and checkpoint) and bundle is None and not nnunet
+    if of_config + (bundle is not None) + bool(nnunet) != 1:
+        raise typer.BadParameter("give networks as --config with --checkpoint, as --bundle, or as --nnunet")
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:

@@ -1,5 +1,6 @@
 """What makes a config: its files, what may stand in them, and how entries are built."""
 
+from rankseg_med.configuration.bundle import load_bundle
 from rankseg_med.configuration.calibration_file import CalibrationFile, calibration_file_of, record_of
 from rankseg_med.configuration.config import (
     Config,
@@ -22,6 +23,7 @@ __all__ = [
     "digest_of",
     "find_config",
     "flat_settings",
+    "load_bundle",
     "load_config",
     "read_config_file",
     "record_of",

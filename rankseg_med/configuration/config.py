@@ -83,11 +83,42 @@ def load_config(
             names the file, the entry and, where there is one, the nearest that is known.
     """
     given = [overlay] if isinstance(overlay, str | Path) else list(overlay or [])
-    paths = [find_config(one) for one in given]
+    source = ", ".join(map(str, map(find_config, given))) or str(base_file(job))
+    return checked_config(job, source, read_overlays(given), device=device, changes=changes)
+
+
+def read_overlays(overlays: Sequence[str | Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Files of overlays, and what they hold, with all that they extend; the topmost last.
+
+    Raises:
+        ConfigError: a file cannot be found or read.
+    """
     # Once each: what a second overlay extends as well must not come over the first.
-    files = {layer.resolve(): layer for path in paths for layer in layers_of(path)}
-    layers = lay_over(job, list(files.values()), changes)
-    source = ", ".join(map(str, paths or [base_file(job)]))
+    files = {layer.resolve(): layer for overlay in overlays for layer in layers_of(find_config(overlay))}
+    return [(layer, read_config_file(layer)) for layer in files.values()]
+
+
+def checked_config(
+    job: Job,
+    source: str,
+    overlays: Sequence[tuple[Path, Mapping[str, Any]]],
+    *,
+    device: Device = "auto",
+    changes: Mapping[str, Any] | None = None,
+) -> Config:
+    """As `load_config`, of overlays that are read already.
+
+    Args:
+        job: which base.
+        source: what messages name.
+        overlays: files and what they hold, the topmost last.
+        device: as in `load_config`.
+        changes: as in `load_config`.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    layers = lay_over(job, overlays, changes)
     missing = [entry for entry in _REQUIRED[job] if entry not in layers.kept]
     if missing:
         raise ConfigError(

@@ -49,7 +49,9 @@ class Layers:
     kept: frozenset[str]
 
 
-def lay_over(job: str, overlays: Sequence[Path], changes: Mapping[str, Any] | None = None) -> Layers:
+def lay_over(
+    job: str, overlays: Sequence[tuple[Path, Mapping[str, Any]]], changes: Mapping[str, Any] | None = None
+) -> Layers:
     """Lay overlays over the base of a job, the first at the bottom.
 
     Entries of a file count from top to bottom, so ``inferer::overlap`` may refine an ``inferer`` above it. An entry of
@@ -57,7 +59,7 @@ def lay_over(job: str, overlays: Sequence[Path], changes: Mapping[str, Any] | No
 
     Args:
         job: name of the job.
-        overlays: files.
+        overlays: files and what they hold.
         changes: entries over all files, such as ``--set`` on the command line gives.
 
     Raises:
@@ -69,8 +71,7 @@ def lay_over(job: str, overlays: Sequence[Path], changes: Mapping[str, Any] | No
     known = _OVERLAY_KEYS.union(*bases.values())
     everything = Config({key: value for base in BASES for key, value in bases[base].items()} | bases[job])
     kept, own = set(bases[job]), dict[str, str]()
-    contents = [(str(path), read_config_file(path)) for path in overlays]
-    for path, content in [*contents, ("--set", dict(changes or {}))]:
+    for path, content in [*overlays, ("--set", dict(changes or {}))]:
         try:
             _check_order(content)
             for key, value in content.items():
@@ -80,7 +81,7 @@ def lay_over(job: str, overlays: Sequence[Path], changes: Mapping[str, Any] | No
                 _lay(key, value, everything)
                 if key == root:
                     kept.add(key)
-                    own |= {} if key in known else {key: path}
+                    own |= {} if key in known else {key: str(path)}
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
     for key, path in own.items():

@@ -245,7 +245,8 @@ def _on_native_grid(slabs: Iterator[Slab], grid: NativeGrid, axis: int) -> Itera
 
 
 def _check_channels(network: torch.nn.Module, channels: int, spatial: int) -> None:
-    """Compare with the first convolution, where there is one (as in MONAI's networks)."""
-    first = next((m for m in network.modules() if isinstance(m, torch.nn.modules.conv._ConvNd)), None)
-    if first is not None and first.weight.ndim == spatial + 2 and first.in_channels != channels:
-        raise InferenceError(f"the network takes {first.in_channels} input channels, the study gives {channels}")
+    """Compare with the convolutions: the first that are registered need not be the first that are run."""
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.modules.conv._ConvNd)]
+    taken = [module.in_channels for module in convolutions if module.weight.ndim == spatial + 2]
+    if taken and channels not in taken:
+        raise InferenceError(f"the network takes {taken[0]} input channels, the study gives {channels}")
