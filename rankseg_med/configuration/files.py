@@ -14,6 +14,7 @@ from rankseg_med.configuration.error import ConfigError, nearest, one_line
 
 BASES = ("train", "inference", "decode")
 """Jobs that have a base config of their own."""
+_RUNNERS = ("evaluate",)  # overlays for MONAI's own runner alone
 
 
 def base_file(job: str) -> Path:
@@ -23,7 +24,7 @@ def base_file(job: str) -> Path:
 
 def shipped_configs() -> list[str]:
     """Names of the data set overlays that come with the package."""
-    return sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in BASES)
+    return sorted(path.stem for path in _folder().glob("*.yaml") if path.stem not in (*BASES, *_RUNNERS))
 
 
 def find_config(overlay: str | Path, folder: Path | None = None) -> Path:

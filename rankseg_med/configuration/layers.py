@@ -21,6 +21,12 @@ _OVERLAY_KEYS = frozenset(
     {"label_names", "spacing_mm", "roi_size", "intensity", "network_def", "teacher", "pseudo_labeller", "method"}
     | {"extends", "_meta_"}
 )
+# What MONAI's own runner alone reads (docs/bundles.md): no part of any job of ours.
+_RUNNERS = frozenset(
+    {"runner_imports", "initialize", "run", "dataset_dir", "labels_dir", "manifest", "fold", "output_dir", "checkpoint"}
+    | {"dataset", "dataloader", "postprocessing", "handlers", "key_metric", "evaluator"}
+    | {"train", "validate", "val_interval"}
+)
 # Where a key of another job would change the result, if the job had it; all others are passed over.
 _NO_USE: dict[str, dict[str, str]] = {
     "inference": {"region_channels": "networks are predicted with exclusive classes; regions are a decoder's"},
@@ -67,14 +73,14 @@ def lay_over(
             and is not there; one that refines what a later one of the same file replaces; a component replaced by an
             entry without target.
     """
-    bases = {name: read_config_file(base_file(name)) for name in BASES}
+    bases = {name: _of_jobs(read_config_file(base_file(name))) for name in BASES}
     known = _OVERLAY_KEYS.union(*bases.values())
     everything = Config({key: value for base in BASES for key, value in bases[base].items()} | bases[job])
     kept, own = set(bases[job]), dict[str, str]()
     for path, content in [*overlays, ("--set", dict(changes or {}))]:
         try:
             _check_order(content)
-            for key, value in content.items():
+            for key, value in _of_jobs(content).items():
                 root, *rest = _id_of(key).split(SEPARATOR)
                 if root not in known and root not in everything and (rest or key != root):
                     raise ConfigError(f"{key}: there is no {root}; {meant(root, known)}")
@@ -105,6 +111,10 @@ def check_use(job: str, layers: Layers) -> None:
         # Where a teacher is calibrated in training, the same config may say that prediction is to use it.
         if (job, key) != ("train", "calibration") or config.get("teacher::calibration") is None:
             raise ConfigError(f"{key}: means nothing to {job}: {reason}; leave it out")
+
+
+def _of_jobs(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if _id_of(key).split(SEPARATOR)[0] not in _RUNNERS}
 
 
 def _id_of(key: str) -> str:

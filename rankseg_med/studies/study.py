@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.readers import IMAGE_SUFFIXES
@@ -36,6 +36,12 @@ class Study:
     def images(self) -> tuple[Path, ...]:
         """All images, in the order of the channels."""
         return (self.image, *self.more_images)
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """For MONAI's datasets: `image` (a path, or a list of them), `case_id`, and `label` where there is one."""
+        images = list(self.images) if self.more_images else self.image
+        return {"image": images, "case_id": self.case_id, **({} if self.label is None else {"label": self.label})}
 
 
 S = TypeVar("S")

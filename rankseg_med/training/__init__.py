@@ -1,6 +1,7 @@
 """Supervised and semi-supervised training."""
 
 from rankseg_med.training.checkpoint import finished_epochs, read_checkpoint
+from rankseg_med.training.items import training_items
 from rankseg_med.training.processes import is_first_process
 from rankseg_med.training.training import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
 
@@ -13,5 +14,6 @@ __all__ = [
     "read_checkpoint",
     "split_studies",
     "train",
+    "training_items",
     "unlabelled_studies",
 ]

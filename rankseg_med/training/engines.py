@@ -148,10 +148,7 @@ def _dataset(config: ConfigParser, studies: Sequence[Study], stream: str) -> Cac
 
 
 def _cached(config: ConfigParser, studies: Sequence[Study], transforms: Compose) -> CacheDataset:
-    items = []
-    for study in studies:
-        image = list(study.images) if study.more_images else study.image
-        items.append({"image": image} if study.label is None else {"image": image, "label": study.label})
+    items = [study.item for study in studies]
     return CacheDataset(items, transforms, cache_rate=float(config["cache_rate"]), num_workers=1, progress=False)
 
 

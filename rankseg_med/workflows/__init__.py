@@ -8,21 +8,26 @@ from rankseg_med.workflows.nnunet import NnunetJob
 from rankseg_med.workflows.predict import Prediction, PredictJob, one_thread
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import PseudoLabelList, write_data_list
+from rankseg_med.workflows.runner import LabelMapInferer, WriteLabelMapd, dataset_items, run_engine
 
 __all__ = [
     "DecodeJob",
     "Decoding",
     "Exports",
+    "LabelMapInferer",
     "LabelMaps",
     "NnunetJob",
     "PredictJob",
     "Prediction",
     "PseudoLabelJob",
     "PseudoLabelList",
+    "WriteLabelMapd",
     "build_manifest",
     "check_manifest",
     "cleaned",
+    "dataset_items",
     "deal_folds",
     "one_thread",
+    "run_engine",
     "write_data_list",
 ]
