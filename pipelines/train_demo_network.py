@@ -3,7 +3,8 @@
     python pipelines/train_demo_network.py WORK_FOLDER [--phantoms 48] [--output demo.safetensors]
 
 Takes about ten minutes on two cores. The shipped weights were made by this script with its defaults; run it with
-``--output rankseg_med/networks/weights/demo.safetensors`` to make them again.
+``--output rankseg_med/networks/weights/demo.safetensors`` to make them again; ``models/model.pt``, where MONAI's bundle
+programs look for weights, is the same state dictionary by `torch.save`.
 """
 
 import argparse

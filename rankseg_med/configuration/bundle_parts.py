@@ -14,8 +14,8 @@ from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import SEPARATOR
 
 _SLIDING = ("SlidingWindowInferer", "SlidingWindowInfererAdapt")
-# Arguments of MONAI's sliding windows that change memory and speed, not logits.
-_OF_SPEED = ("progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps", "buffer_dim")
+# Arguments of MONAI's sliding windows that change memory and speed, not logits; where to compute is the user's choice.
+_OF_SPEED = ("device", "sw_device", "progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps", "buffer_dim")
 _LOADS, _CHANNEL_FIRST = "LoadImaged", ("EnsureChannelFirstd", "AddChanneld", "AsChannelFirstd")
 _IMAGE = "image"
 # In postprocessing: the decoding itself takes the place of some, the job's own writing that of others.
