@@ -53,6 +53,7 @@ app.command(
     epilog=_examples(
         "rankseg-med predict scan.nii.gz --config demo --checkpoint demo -o liver.nii.gz",
         "rankseg-med predict imagesTs --nnunet nnUNetTrainer__nnUNetPlans__3d_fullres --folds 0,1 -o labels",
+        "rankseg-med predict imagesTs --bundle spleen_ct_segmentation -o labels",
     ),
 )(predict_command)
 app.command(

@@ -60,11 +60,12 @@ def load_bundle(
     """
     path = _inference_file(folder)
     try:
-        metadata = read_config_file(folder / "configs" / "metadata.json")
-        names = _label_names(metadata)
         bundle = Config(read_config_file(path))
         bundle["bundle_root"] = str(folder.absolute())
         bundle.parse()
+        _check_evaluator(bundle)
+        metadata = read_config_file(folder / "configs" / "metadata.json")
+        names = _label_names(metadata)
         checkpoint = _checkpoint(folder, bundle)
         settings = _settings(bundle)
         settings["label_names"] = names
@@ -72,11 +73,13 @@ def load_bundle(
             **{key: metadata[key] for key in ("name", "version") if key in metadata},
             "files": _other_files(folder, checkpoint),
         }
-        if any(folder.glob("*/*.py")) and str(folder.absolute()) not in sys.path:
+        if any(folder.rglob("*.py")) and str(folder.absolute()) not in sys.path:
             sys.path.insert(1, str(folder.absolute()))  # as MONAI's own runner does
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    config = checked_config("inference", str(path), [(path, settings), *read_overlays(overlays)], device=device, changes=changes)
+    config = checked_config(
+        "inference", str(path), [(path, settings), *read_overlays(overlays)], device=device, changes=changes
+    )
     if (number := config.get_parsed_content("num_classes")) != len(names):
         raise ConfigError(f"{path}: has num_classes {number}, but metadata.json names {len(names)} channels")
     return config, checkpoint
@@ -88,6 +91,15 @@ def _inference_file(folder: Path) -> Path:
     if not found:
         raise ConfigError(f"{folder}: is no MONAI Bundle that predicts: there is no {candidates[0]}, nor .yaml")
     return found[0]
+
+
+def _check_evaluator(bundle: Config) -> None:
+    evaluator = followed("@evaluator", bundle)
+    if evaluator is not None and (name := target_name(evaluator)) != _EVALUATOR:
+        raise ConfigError(
+            f"evaluator: must be {_EVALUATOR}, which gives the network an image and nothing else, such as prompts, and "
+            f"takes one map of classes; found {name}"
+        )
 
 
 def _label_names(metadata: Mapping[str, Any]) -> list[str]:
@@ -118,18 +130,11 @@ def _settings(bundle: Config) -> dict[str, Any]:
     missing = [part for part in ("preprocessing", "inferer", "network_def") if part not in content]
     if missing:
         raise ConfigError(f"lacks {', '.join(missing)}, of which a bundle that segments consists")
-    evaluator = followed("@evaluator", bundle)
-    if evaluator is not None and (name := target_name(evaluator)) != _EVALUATOR:
-        raise ConfigError(
-            f"evaluator: {name} cannot be replaced: only a network that is given an image and nothing else, such as "
-            f"prompts, by {_EVALUATOR} can be decoded"
-        )
-    cleanup = cleanup_of(bundle)
     settings = {
         **content,
         "preprocessing": path_preprocessing(bundle),
         "inferer": streaming_inferer(bundle),
-        "cleanup": cleanup,
+        "cleanup": cleanup_of(bundle),
     }
     needed = _reached(_PARTS, Config(settings))
     if clash := needed.intersection(_OURS):
@@ -157,7 +162,7 @@ def _checkpoint(folder: Path, bundle: Config) -> Path:
         if isinstance(entry, Mapping) and target_name(entry) == "CheckpointLoader"
     ]
     if loaders:
-        path = Path(bundle.get_parsed_content(f"{loaders[0]}{SEPARATOR}load_path"))
+        path = folder / str(bundle.get_parsed_content(f"{loaders[0]}{SEPARATOR}load_path"))
     else:
         path = folder / "models" / "model.pt"
     for candidate in (path, path.with_suffix(".safetensors")):
@@ -168,12 +173,9 @@ def _checkpoint(folder: Path, bundle: Config) -> Path:
             f"there are no weights {path}; {path.with_suffix('.ts').name} is a TorchScript program, not weights: "
             "predict with --network and a config of your own"
         )
-    hint = "fetch them with python -m monai.bundle download_large_files" if _names_large_files(folder) else ""
-    raise ConfigError(f"there are no weights {path}; {hint or 'download the whole bundle'}")
-
-
-def _names_large_files(folder: Path) -> bool:
-    return any(folder.glob("large_file*"))
+    is_partial = any(folder.glob("large_file*"))
+    way = "fetch them with python -m monai.bundle download_large_files" if is_partial else "download the whole bundle"
+    raise ConfigError(f"there are no weights {path}; {way}")
 
 
 def _other_files(folder: Path, checkpoint: Path) -> dict[str, str]:
@@ -191,4 +193,4 @@ def _other_files(folder: Path, checkpoint: Path) -> dict[str, str]:
 
 def _files_in(folder: Path) -> Iterator[Path]:
     models = (path for path in sorted((folder / "models").rglob("*")) if path.suffix not in _EXPORTS)
-    yield from (path for path in (*models, *sorted(folder.glob("*/**/*.py"))) if path.is_file())
+    yield from (path for path in (*models, *sorted(folder.rglob("*.py"))) if path.is_file())

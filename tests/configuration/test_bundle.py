@@ -115,8 +115,8 @@ class TestDigest:
     [
         (
             {"evaluator": {"_target_": "scripts.evaluator.Vista3dEvaluator"}},
-            "evaluator: scripts.evaluator.Vista3dEvaluator cannot be replaced: only a network that is given an image "
-            "and nothing else, such as prompts",
+            "evaluator: must be SupervisedEvaluator, which gives the network an image and nothing else, such as "
+            "prompts, and takes one map of classes; found scripts.evaluator.Vista3dEvaluator",
         ),
         ({"inferer": {"_target_": "DiffusionInferer"}}, "inferer: must be SlidingWindowInferer or "),
         ({"inferer": {"_target_": "SlidingWindowInferer", "roi_size": 8, "with_coord": True}}, "with_coord"),
