@@ -107,7 +107,7 @@ def _label_names(metadata: Mapping[str, Any]) -> list[str]:
     outputs = metadata.get("network_data_format", {}).get("outputs", {})
     pred = outputs.get("pred")
     if not isinstance(pred, Mapping):
-        raise ConfigError(f"metadata.json must describe an output pred, found {', '.join(outputs) or 'none'}")
+        raise ConfigError(f"metadata.json must describe an output pred, got {', '.join(outputs) or 'none'}")
     kind, form = pred.get("type"), pred.get("format")
     if kind != "image" or form not in _SEGMENTATIONS:
         raise ConfigError(
@@ -118,7 +118,7 @@ def _label_names(metadata: Mapping[str, Any]) -> list[str]:
     channels = [str(channel) for channel in range(int(pred.get("num_channels") or len(named)))]
     if named.keys() != set(channels):
         raise ConfigError(
-            f"metadata.json must name each of the {len(channels)} channels of pred in channel_def, found "
+            f"metadata.json must name each of the {len(channels)} channels of pred in channel_def, got "
             f"{', '.join(named) or 'none'}"
         )
     return [named[channel] for channel in channels]

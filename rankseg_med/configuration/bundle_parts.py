@@ -52,7 +52,7 @@ def streaming_inferer(bundle: Config) -> dict[str, Any]:
     if name == "SimpleInferer":
         return {**ours, "roi_size": [0, 0, 0]}
     if name not in _SLIDING:
-        raise ConfigError(f"inferer: must be {' or '.join(_SLIDING)} or SimpleInferer, found {name}")
+        raise ConfigError(f"inferer: must be {' or '.join(_SLIDING)} or SimpleInferer, got {name}")
     if inferer.get("with_coord"):
         raise ConfigError("inferer::with_coord: the network must take windows alone, not their places too")
     ours |= {key: value for key, value in inferer.items() if key not in (TARGET, "with_coord", *_OF_SPEED)}
@@ -71,7 +71,7 @@ def path_preprocessing(bundle: Config) -> dict[str, Any]:
         if target_name(entry) == _LOADS:
             keys = bundle.get_parsed_content(f"{place}{SEPARATOR}keys")
             if ensure_tuple(keys) != (_IMAGE,):
-                raise ConfigError(f"{place}: must load the key {_IMAGE} alone, found {keys}")
+                raise ConfigError(f"{place}: must load the key {_IMAGE} alone, got {keys}")
             transforms.append({TARGET: "rankseg_med.transforms.LoadStudyd", "keys": _IMAGE})
             loads = True
         elif target_name(entry) not in _CHANNEL_FIRST:
@@ -93,7 +93,7 @@ def cleanup_of(bundle: Config) -> dict[str, Any] | None:
         name = target_name(entry)
         if name == "Activationsd" and not is_label_map:
             if entry.get("sigmoid") or entry.get("other"):
-                raise ConfigError(f"{place}: channels must be exclusive classes by softmax, found {_options(entry)}")
+                raise ConfigError(f"{place}: channels must be exclusive classes by softmax, got {_options(entry)}")
         elif name == "AsDiscreted" and not is_label_map and _is_argmax(entry):
             is_label_map = True
         elif name in _CLEANUPS and is_label_map:
@@ -112,12 +112,12 @@ def _transforms(id: str, bundle: Config) -> Iterator[tuple[str, Mapping[str, Any
     compose = followed(f"@{id}", bundle)
     listed = followed(compose.get("transforms"), bundle) if isinstance(compose, Mapping) else None
     if not isinstance(listed, list) or target_name(compose) != "Compose":
-        raise ConfigError(f"{id}: must be Compose of a list of transforms, found {compose!r:.80}")
+        raise ConfigError(f"{id}: must be Compose of a list of transforms, got {compose!r:.80}")
     for number, entry in enumerate(listed):
         place = f"{id}{SEPARATOR}transforms{SEPARATOR}{number}"
         transform = followed(entry, bundle)
         if not isinstance(transform, Mapping):
-            raise ConfigError(f"{place}: must be a transform with a {TARGET}, found {entry!r}")
+            raise ConfigError(f"{place}: must be a transform with a {TARGET}, got {entry!r}")
         if not ConfigComponent(transform, place, bundle.locator).is_disabled():
             yield place, transform
 

@@ -16,6 +16,7 @@ from rankseg_med.configuration.files import (
     base_file,
     find_config,
     layers_of,
+    read_config_file,
 )
 from rankseg_med.configuration.labels import check_labels
 from rankseg_med.configuration.layers import Layers, check_use, lay_over

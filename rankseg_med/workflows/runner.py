@@ -99,7 +99,7 @@ class LabelMapInferer(Inferer):
     ) -> None:
         super().__init__()
         if not isinstance(calibration, str | None):
-            raise ValueError(f"calibration must be the path of a file, or null, found {calibration!r}")
+            raise ValueError(f"calibration must be the path of a file, or null, got {calibration!r}")
         self.inferer, self.num_classes, self.decoder, self.cleanup = inferer, num_classes, decoder, cleanup
         self.options: dict[str, Any] = {
             "grid": grid,

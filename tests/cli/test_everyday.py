@@ -30,11 +30,11 @@ def images(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_two_examples_that_the_command_understands(rankseg_med, command):
+def test_help_has_examples_that_the_command_understands(rankseg_med, command):
     shown = rankseg_med(command, "-h")
     assert shown.code == 0
     title, *examples = (COMMANDS[command].epilog or "").split("\n\n")
-    assert (title, len(examples)) == ("Examples:", 2)
+    assert (title, len(examples) >= 2) == ("Examples:", True)
     for example in examples:
         program, name, *arguments = shlex.split(example)
         assert (program, name) == ("rankseg-med", command)

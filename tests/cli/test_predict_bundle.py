@@ -65,6 +65,17 @@ def test_decoding_takes_the_place_of_argmax(predicted, tmp_path):
     assert '"spleen"' in json.dumps(sidecar)
 
 
+def test_a_config_over_the_bundle(predicted, tmp_path):
+    """Such as what tune wrote."""
+    (tmp_path / "tuned.yaml").write_text(
+        "decoder: {_target_: rankseg_med.decode.make_decoder, name: iou, coherence: 0.5}"
+    )
+    predicted(zoo.spleen(tmp_path / "bundle"), "--config", tmp_path / "tuned.yaml")
+    decoder = json.loads((tmp_path / "out" / "a.json").read_text())["decoder"]
+    assert "metric='iou'" in decoder
+    assert "coherence=0.5" in decoder
+
+
 def test_other_weights_for_its_network(rankseg_med, images, tmp_path):
     """Two checkpoints are an ensemble here as well."""
     bundle = zoo.spleen(tmp_path / "bundle")
@@ -90,7 +101,7 @@ def test_its_own_code_in_other_processes(rankseg_med, images, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--config", "demo"), ("--checkpoint", "demo"), ("--bundle", "b", "--config", "demo", "--checkpoint", "demo")],
+    [(), ("--config", "demo"), ("--checkpoint", "demo"), ("--bundle", "b", "--nnunet", "m")],
 )
 def test_one_way_to_give_a_network(rankseg_med, images, tmp_path, options):
     result = rankseg_med("predict", images, "-o", tmp_path / "out", *options)
