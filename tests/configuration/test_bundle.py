@@ -116,7 +116,7 @@ class TestDigest:
         (
             {"evaluator": {"_target_": "scripts.evaluator.Vista3dEvaluator"}},
             "evaluator: must be SupervisedEvaluator, which gives the network an image and nothing else, such as "
-            "prompts, and takes one map of classes; found scripts.evaluator.Vista3dEvaluator",
+            "prompts, and takes one map of classes; got scripts.evaluator.Vista3dEvaluator",
         ),
         ({"inferer": {"_target_": "DiffusionInferer"}}, "inferer: must be SlidingWindowInferer or "),
         ({"inferer": {"_target_": "SlidingWindowInferer", "roi_size": 8, "with_coord": True}}, "with_coord"),
@@ -131,13 +131,13 @@ class TestDigest:
                     "transforms": [{"_target_": "LoadImaged", "keys": ["t1", "t2"]}],
                 }
             },
-            "preprocessing::transforms::0: must load the key image alone, found ['t1', 't2']",
+            "preprocessing::transforms::0: must load the key image alone, got ['t1', 't2']",
         ),
-        ({"postprocessing": None}, "postprocessing: must be Compose of a list of transforms, found None"),
+        ({"postprocessing": None}, "postprocessing: must be Compose of a list of transforms, got None"),
         ({"postprocessing": postprocessing({"_target_": "SaveImaged"})}, "has no argmax (AsDiscreted)"),
         (
             {"postprocessing": postprocessing({"_target_": "Activationsd", "sigmoid": True})},
-            "postprocessing::transforms::0: channels must be exclusive classes by softmax, found sigmoid=True",
+            "postprocessing::transforms::0: channels must be exclusive classes by softmax, got sigmoid=True",
         ),
         (
             {"postprocessing": postprocessing(ARGMAX, {"_target_": "Lambdad", "func": "$lambda x: x"})},
