@@ -56,6 +56,13 @@ def predict_command(
             "their name in the folder of a fold; default: checkpoint_final.pth.",
         ),
     ] = None,
+    network: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Whole network in place of the config's and its weights: TorchScript, .pt2, .onnx, or a folder of "
+            "transformers; several are an ensemble."
+        ),
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -124,7 +131,7 @@ def predict_command(
     from rankseg_med.studies import list_studies
     from rankseg_med.workflows import NnunetJob, PredictJob
 
-    _check_networks(config, checkpoint, bundle, nnunet)
+    _check_networks(config, checkpoint, network, bundle, nnunet)
     of_nnunet = {
         **{"folds": folds, "configuration": configuration, "nnunet-export": nnunet_export},
         **{"mirroring": mirroring, "step-size": step_size, "merge": merge},
@@ -135,8 +142,10 @@ def predict_command(
         _refuse(of_nnunet, "is an option of --nnunet")
         if ensemble == "logits":
             raise typer.BadParameter("--ensemble logits is for --nnunet; give mean or decode")
-    weights = [shipped_checkpoint(name) or Path(name) for name in checkpoint or []]
+    weights = network or [shipped_checkpoint(name) or Path(name) for name in checkpoint or []]
     changed = parse_changes(changes)
+    if network:
+        changed = {"network_def": {"_target_": "rankseg_med.networks.NetworkFile"}} | changed
     if bundle is not None:
         settings, own_weights = load_bundle(bundle, config or [], device=device, changes=changed)
         weights = weights or [own_weights]
@@ -173,16 +182,23 @@ def predict_command(
 
 
 def _check_networks(
-    config: Sequence[str] | None, checkpoint: Sequence[str] | None, bundle: Path | None, nnunet: Sequence[Path] | None
+    config: Sequence[str] | None,
+    checkpoint: Sequence[str] | None,
+    network: Sequence[Path] | None,
+    bundle: Path | None,
+    nnunet: Sequence[Path] | None,
 ) -> None:
     """Raise unless networks are named in one way.
 
     Raises:
         typer.BadParameter: They are in several or in none.
     """
-    of_config = bool(config and checkpoint) and bundle is None and not nnunet
-    if of_config + (bundle is not None) + bool(nnunet) != 1:
-        raise typer.BadParameter("give networks as --config with --checkpoint, as --bundle, or as --nnunet")
+    is_alone = bool(bundle) or bool(nnunet)
+    weights = bool(checkpoint) + bool(network)
+    if (bundle and nnunet) or (network and is_alone) or (not is_alone and (not config or weights != 1)):
+        raise typer.BadParameter(
+            "give networks in one way: --config with --checkpoint (weights) or --network (whole), --bundle, or --nnunet"
+        )
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:

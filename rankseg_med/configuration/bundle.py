@@ -98,7 +98,7 @@ def _check_evaluator(bundle: Config) -> None:
     if evaluator is not None and (name := target_name(evaluator)) != _EVALUATOR:
         raise ConfigError(
             f"evaluator: must be {_EVALUATOR}, which gives the network an image and nothing else, such as prompts, and "
-            f"takes one map of classes; found {name}"
+            f"takes one map of classes; got {name}"
         )
 
 

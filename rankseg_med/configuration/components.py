@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pydoc import ErrorDuringImport, locate
 from typing import Any, Literal, get_args, get_origin
 
@@ -25,6 +26,8 @@ _COMPONENTS = frozenset(
 )
 _COMPONENTS_OR_NULL = frozenset({"cleanup", "calibration", "pseudo_labeller", "teacher::calibration"})
 _COMPONENT_OR_FILE = "calibration"
+# Packages that come with an extra of the same name.
+_EXTRAS = frozenset({"transformers"})
 # Whose further arguments (**options) a function hands on.
 _HANDS_OPTIONS_TO: dict[object, Callable[..., Any]] = {
     make_decoder: RankSEGDecoder,
@@ -88,6 +91,12 @@ def target_of(place: str, entry: Mapping[str, Any], locator: ComponentLocator) -
     except ErrorDuringImport as error:
         raise ConfigError(f"{place}::{TARGET}: {name} cannot be imported ({one_line(error)})") from error
     if target is None:
+        package = name.partition(".")[0]
+        if package in _EXTRAS and find_spec(package) is None:
+            raise ConfigError(
+                f"{place}::{TARGET}: {name} needs {package}, which is not installed: "
+                f"pip install 'rankseg_med[{package}]'"
+            )
         close = nearest_target(name)
         hint = "write its full path, such as package.module.Name" if close is None else f"did you mean {close}?"
         raise ConfigError(f"{place}::{TARGET}: there is no {name}; {hint}")
@@ -105,10 +114,18 @@ def _parameters_of(target: object) -> Mapping[str, inspect.Parameter] | None:
         if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     }
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
-        return by_name
+        return {**_settable(target), **by_name}
     options = _HANDS_OPTIONS_TO.get(target)
     further = None if options is None else _parameters_of(options)
     return None if further is None else {**further, **by_name}
+
+
+def _settable(target: object) -> Mapping[str, inspect.Parameter]:
+    """What configs of transformers take though their signature lacks it: properties, such as ``num_labels``."""
+    if not str(getattr(target, "__module__", "")).startswith("transformers."):
+        return {}
+    names = [name for name, value in inspect.getmembers(target) if isinstance(value, property) and value.fset]
+    return {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names}
 
 
 def _signature_of(target: object) -> inspect.Signature | None:

@@ -1,19 +1,29 @@
-"""Checkpoints, and the weights that ship with the package. Networks themselves are MONAI's, built from the config."""
+"""What fills networks: checkpoints, whole networks in files, transformers, and the weights that ship with the package.
+
+Other networks are MONAI's, or any module, built from the config.
+"""
 
 from rankseg_med.networks.checkpoint import (
     SHIPPED_WEIGHTS,
-    CheckpointError,
     fill_network,
     load_weights,
     read_checkpoint,
     shipped_checkpoint,
 )
+from rankseg_med.networks.errors import CheckpointError
+from rankseg_med.networks.exported import NetworkFile
+from rankseg_med.networks.files import network_sha256
+from rankseg_med.networks.transformers import SemanticSegmentation, logits_of_queries
 
 __all__ = [
     "SHIPPED_WEIGHTS",
     "CheckpointError",
+    "NetworkFile",
+    "SemanticSegmentation",
     "fill_network",
     "load_weights",
+    "logits_of_queries",
+    "network_sha256",
     "read_checkpoint",
     "shipped_checkpoint",
 ]

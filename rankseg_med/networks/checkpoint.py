@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
-import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -17,16 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from rankseg_med.errors import InputError
+from rankseg_med.networks.errors import CheckpointError
+from rankseg_med.networks.files import listed, names_in_archive, read_file
+from rankseg_med.networks.names import WRAPPERS, renamed
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
-# Where training programs put the network's weights beside optimizer and epoch: ours, MONAI's, and common practice.
-_NESTING_KEYS = ("network", "model", "state_dict", "net")
-_NAMED_IN_MESSAGE = 3
-
-
-class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message says why."""
 
 
 def shipped_checkpoint(name: str) -> Path | None:
@@ -43,9 +35,9 @@ def load_weights(
     Args:
         network: Any module; its parameters and buffers are overwritten.
         checkpoint: ``.safetensors``, or a PyTorch file (``.pt``, ``.pth``, ``.ckpt``) holding a state dictionary,
-            alone or under ``network``, ``model``, ``state_dict`` or ``net``. PyTorch files are read with
-            ``weights_only=True``, so that a file from elsewhere cannot run code. Names that `DataParallel` prefixed
-            with ``module.`` are understood.
+            alone or under ``network``, ``model``, ``state_dict``, ``net``, ``teacher``, ``ema`` or ``student``. PyTorch
+            files are read with ``weights_only=True``, so that a file from elsewhere cannot run code. Such words before
+            every name (``module.network.first.bias``) are understood; see `renamed`.
         entry: Name of the state dictionary in a PyTorch file, where it is not the network's own, such as
             ``"calibration"``.
         sha256: Hash that the file's content must have, 64 hexadecimal digits; by default any. The bytes that are
@@ -56,7 +48,8 @@ def load_weights(
             not fit the network; the message names missing, unexpected and misshapen entries, those of another kind of
             number (quantised weights), and those that are not finite. Or its content has another hash.
     """
-    fill_network(network, _read_weights(checkpoint, entry, sha256), checkpoint)
+    weights = _read_weights(checkpoint, entry, sha256)
+    fill_network(network, renamed(weights, network.state_dict()), checkpoint)
 
 
 def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
@@ -73,9 +66,9 @@ def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor], checkp
     expected = network.state_dict()
     shared = sorted(expected.keys() & weights.keys())
     problems = [
-        *_listed("missing", sorted(expected.keys() - weights.keys())),
-        *_listed("unexpected", sorted(weights.keys() - expected.keys())),
-        *_listed(
+        *listed("missing", sorted(expected.keys() - weights.keys())),
+        *listed("unexpected", sorted(weights.keys() - expected.keys())),
+        *listed(
             "of another shape",
             [
                 f"{name} {tuple(weights[name].shape)} where the network has {tuple(expected[name].shape)}"
@@ -83,7 +76,7 @@ def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor], checkp
                 if weights[name].shape != expected[name].shape
             ],
         ),
-        *_listed(
+        *listed(
             "of another kind of number",
             [
                 f"{name} {weights[name].dtype} where the network has {expected[name].dtype}"
@@ -101,7 +94,7 @@ def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor], checkp
     broken = [name for name in shared if not weights[name].to(expected[name].dtype).isfinite().all()]
     if broken:
         raise CheckpointError(
-            f"{checkpoint}: {_listed('not finite', broken)[0]}; training had diverged, take an earlier one"
+            f"{checkpoint}: {listed('not finite', broken)[0]}; training had diverged, take an earlier one"
         )
     network.load_state_dict(weights)
 
@@ -115,16 +108,14 @@ def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # n
         sha256: As for `load_weights`.
 
     Raises:
-        CheckpointError: The file is missing, damaged, holds other objects or one of them twice, or has another hash.
+        CheckpointError: The file is missing, damaged, a whole network, holds other objects or one of them twice, or has
+            another hash.
     """
+    data = read_file(checkpoint, sha256)
+    is_torchscript = any(name.endswith("/constants.pkl") for name in names_in_archive(data, checkpoint))
+    if is_torchscript or checkpoint.suffix in (".pt2", ".onnx"):
+        raise CheckpointError(f"{checkpoint}: is a whole network, to be given with --network")
     try:
-        if not checkpoint.is_file():  # which a FIFO is not, and opening one waits forever
-            what = "is no regular file" if checkpoint.exists() else "no such checkpoint file"
-            raise CheckpointError(f"{checkpoint}: {what}")
-        data = checkpoint.read_bytes()
-        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-            raise CheckpointError(f"{checkpoint}: is not the file that it was when the run began; run it again")
-        _check_nothing_twice(data, checkpoint)
         is_flat = checkpoint.suffix == ".safetensors"
         return load(data) if is_flat else torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -135,9 +126,7 @@ def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # n
             f"{checkpoint}: must hold tensors only, since other pickled objects can run code, got {found}; "
             "save network.state_dict() instead"
         ) from error
-    except PermissionError as error:
-        raise CheckpointError(f"{checkpoint}: must not be read by this user ({error.strerror})") from error
-    except (SafetensorError, RuntimeError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (SafetensorError, RuntimeError, EOFError, KeyError, OSError) as error:
         raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
 
 
@@ -151,25 +140,14 @@ def _read_weights(checkpoint: Path, entry: str | None, sha256: str | None) -> di
 
 
 def _state_dict(content: Any, checkpoint: Path) -> dict[str, Tensor]:  # noqa: ANN401
-    for key in _NESTING_KEYS:
+    for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(
-            f"{checkpoint}: must hold a state dictionary (name to tensor), alone or under one of "
-            f"{', '.join(_NESTING_KEYS)}"
+            f"{checkpoint}: must hold a state dictionary (name to tensor), alone or under one of {', '.join(WRAPPERS)}"
         )
-    return {name.removeprefix("module."): value for name, value in content.items()}
-
-
-def _check_nothing_twice(data: bytes, checkpoint: Path) -> None:
-    """PyTorch's files are zip archives, which may hold a name twice, and programs disagree on which they take."""
-    if not zipfile.is_zipfile(BytesIO(data)):
-        return
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        repeated = [name for name, count in Counter(archive.namelist()).items() if count > 1]
-    if repeated:
-        raise CheckpointError(f"{checkpoint}: {_listed('holds twice', repeated)[0]}; save it anew")
+    return dict(content)
 
 
 def _kind(weight: Tensor) -> str:
@@ -178,10 +156,3 @@ def _kind(weight: Tensor) -> str:
     if weight.is_complex():
         return "complex"
     return "real" if weight.is_floating_point() else "whole"
-
-
-def _listed(what: str, names: list[str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - _NAMED_IN_MESSAGE} more" if len(names) > _NAMED_IN_MESSAGE else ""
-    return [f"{what}: {', '.join(names[:_NAMED_IN_MESSAGE])}{more}"]

@@ -16,9 +16,9 @@ from rankseg_med.calibration import Calibration
 from rankseg_med.configuration import calibration_file_of, record_of
 from rankseg_med.decode import Decoded
 from rankseg_med.inference import SegmentationModel
-from rankseg_med.networks import CheckpointError, load_weights
+from rankseg_med.networks import CheckpointError, NetworkFile, load_weights, network_sha256
 from rankseg_med.runs import Written
-from rankseg_med.studies import Study, content_digest, read_grid
+from rankseg_med.studies import Study, read_grid
 from rankseg_med.workflows.label_map_job import LabelMapJob
 from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.prediction_memory import PredictionMemory
@@ -83,7 +83,10 @@ Loaded = TypeVar("Loaded", bound=torch.nn.Module)
 def _loaded(module: Loaded, checkpoint: Path, sha256: str, entry: str | None = None) -> Loaded:
     """A copy of a network, or of its calibration, with what a checkpoint holds of it."""
     module = copy.deepcopy(module)
-    load_weights(module, checkpoint, entry=entry, sha256=sha256)
+    if isinstance(module, NetworkFile):
+        module.read(checkpoint, sha256=sha256)
+    else:
+        load_weights(module, checkpoint, entry=entry, sha256=sha256)
     return module
 
 
@@ -107,7 +110,8 @@ class PredictJob(LabelMapJob[Study]):
 
     Args:
         config: Config of an inference job.
-        checkpoints: One, or several of one architecture: an ensemble.
+        checkpoints: One, or several of one architecture: an ensemble. Whole networks (files, or folders of
+            transformers) if the config's network is a `NetworkFile`.
         output: Folder of the label maps.
 
     Raises:
@@ -119,7 +123,7 @@ class PredictJob(LabelMapJob[Study]):
     stage_names = ("load", "predict", "write")
 
     def __init__(self, config: ConfigParser, checkpoints: Sequence[Path], output: Path) -> None:
-        missing = [checkpoint for checkpoint in checkpoints if not checkpoint.is_file()]
+        missing = [checkpoint for checkpoint in checkpoints if not checkpoint.exists()]
         if missing:
             raise CheckpointError(f"{missing[0]}: no such checkpoint file")
         settings = dict(config.get())
@@ -127,7 +131,7 @@ class PredictJob(LabelMapJob[Study]):
             file.built_for(config.get_parsed_content("num_classes"), independent=False)
             settings["calibration"] = file
         # Workers load the weights later, and again when one is replaced: always those that the digest speaks of.
-        sha256 = tuple(map(content_digest, checkpoints))
+        sha256 = tuple(map(network_sha256, checkpoints))
         self._weights = tuple(zip(checkpoints, sha256, strict=True))
         self._memory = PredictionMemory.from_config(config, len(checkpoints))
         super().__init__(settings, output, checkpoints=sha256)

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.networks import SHIPPED_WEIGHTS
+from tests.networks.exports import FORMATS, tiny_unet, write
+from tests.networks.given_transformers import REASON, segformer
 
 DEMO = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu")
 
@@ -251,3 +253,119 @@ def test_expressions_in_data_lists_are_no_code(rankseg_med, phantom, tmp_path):
     assert result.code == 1
     assert not marker.exists()
     assert (tmp_path / "out" / "$1 + 1.nii.gz").is_file()
+
+
+WINDOWS = (
+    "label_names: [background, organ, tumour]\nspacing_mm: [6, 6, 8]\nroi_size: [16, 16, 16]\n"
+    "intensity: {_target_: NormalizeIntensityd, keys: image}\ndecoder::name: argmax\n"
+)
+
+
+@pytest.fixture(scope="module")
+def eager(tmp_path_factory):
+    """A config and weights of a tiny network."""
+    folder = tmp_path_factory.mktemp("eager")
+    (folder / "windows.yaml").write_text(WINDOWS)
+    network = (
+        "network_def: {_target_: UNet, spatial_dims: 3, in_channels: 1, out_channels: 3, channels: [4, 8], "
+        "strides: [2], num_res_units: 1, norm: INSTANCE}\n"
+    )
+    (folder / "eager.yaml").write_text(WINDOWS + network)
+    save_file(tiny_unet().state_dict(), folder / "eager.safetensors")
+    return folder
+
+
+def label_map(path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+@pytest.mark.parametrize(
+    ("name", "any_batch"), [*((name, True) for name in FORMATS), ("program.pt2", False), ("graph.onnx", False)]
+)
+def test_whole_networks_give_the_label_maps_of_their_weights(rankseg_med, phantom, eager, tmp_path, name, any_batch):
+    """By argmax, whose label maps differ where two logits do not differ by more than rounding."""
+    network = write(tiny_unet(), tmp_path / name, torch.zeros(2, 1, 16, 16, 16), any_batch=any_batch)
+    image, common = phantom / "image.nii.gz", ("--device", "cpu", "--output")
+    options = ("--config", eager / "eager.yaml", "--checkpoint", eager / "eager.safetensors")
+    assert rankseg_med("predict", image, *options, *common, tmp_path / "eager").code == 0
+    options = ("--config", eager / "windows.yaml", "--network", network)
+    assert rankseg_med("predict", image, *options, *common, tmp_path / "whole").code == 0
+    expected, found = (label_map(tmp_path / folder / "image.nii.gz") for folder in ("eager", "whole"))
+    assert len(np.unique(expected)) == 3
+    assert (expected != found).mean() < 1e-5
+    # Another network in the same file: what is there is stale.
+    write(tiny_unet(seed=1), network, torch.zeros(2, 1, 16, 16, 16), any_batch=any_batch)
+    stale = rankseg_med("predict", image, *options, *common, tmp_path / "whole")
+    assert (stale.code, "stale: image" in stale.out) == (1, True)
+
+
+def test_whole_networks_are_an_ensemble(rankseg_med, phantom, eager, tmp_path):
+    networks = [write(tiny_unet(seed=s), tmp_path / f"trace{s}.pt", torch.zeros(2, 1, 16, 16, 16)) for s in (0, 1)]
+    weights = []
+    for seed in (0, 1):
+        weights.append(tmp_path / f"{seed}.safetensors")
+        save_file(tiny_unet(seed=seed).state_dict(), weights[-1])
+    for folder, config, option, files in (
+        ("eager", "eager.yaml", "--checkpoint", weights),
+        ("whole", "windows.yaml", "--network", networks),
+    ):
+        options = (option, files[0], option, files[1], "--device", "cpu", "--output", tmp_path / folder)
+        assert rankseg_med("predict", phantom / "image.nii.gz", "--config", eager / config, *options).code == 0
+    expected, found = (label_map(tmp_path / folder / "image.nii.gz") for folder in ("eager", "whole"))
+    assert (expected != found).mean() < 1e-5
+
+
+def test_windows_that_do_not_fit_a_network_fail_the_study(rankseg_med, phantom, eager, tmp_path):
+    network = write(tiny_unet(), tmp_path / "program.pt2", torch.zeros(2, 1, 32, 32, 32))
+    options = ("--config", eager / "windows.yaml", "--network", network, "--device", "cpu")
+    message = failing(rankseg_med, phantom / "image.nii.gz", tmp_path / "out", *options)
+    assert "takes windows (any, 1, 32, 32, 32)" in " ".join(message.split())
+
+
+def test_nan_weights_of_onnx_fail_the_study(rankseg_med, phantom, eager, tmp_path):
+    """Which onnxruntime does not show; the first window does."""
+    broken = tiny_unet()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    network = write(broken, tmp_path / "graph.onnx", torch.zeros(2, 1, 16, 16, 16))
+    options = ("--config", eager / "windows.yaml", "--network", network, "--device", "cpu")
+    assert "NaN or infinite logits" in failing(rankseg_med, phantom / "image.nii.gz", tmp_path / "out", *options)
+
+
+def test_weights_and_networks_exclude_each_other(rankseg_med, phantom, eager, tmp_path):
+    common = ("predict", phantom / "image.nii.gz", "--config", eager / "windows.yaml", "--output", tmp_path / "out")
+    for given in ((), ("--checkpoint", "demo", "--network", tmp_path / "model.pt")):
+        result = rankseg_med(*common, *given)
+        assert result.code == 2
+        assert "--network" in result.err
+
+
+def test_transformers_see_slices(rankseg_med, phantom, eager, tmp_path):
+    pytest.importorskip("transformers", reason=REASON)
+    segformer().save_pretrained(tmp_path / "segformer")
+    config = tmp_path / "slices.yaml"
+    config.write_text(
+        WINDOWS.replace("[16, 16, 16]", "[64, 64]").replace("[6, 6, 8]", "[3, 3, 4]")
+        + "inferer::axis: 2\ninferer::neighbours: 1\n"
+    )
+    options = ("--config", config, "--network", tmp_path / "segformer", "--device", "cpu", "--output", tmp_path / "out")
+    assert rankseg_med("predict", phantom / "image.nii.gz", *options).code == 0
+    assert label_map(tmp_path / "out" / "image.nii.gz").shape == (96, 96, 48)
+    labels = ("--set", "network_def::labels=[0, 2, 1]")
+    assert rankseg_med("predict", phantom / "image.nii.gz", *options[:-1], tmp_path / "swapped", *labels).code == 0
+    swapped = np.array([0, 2, 1])[label_map(tmp_path / "swapped" / "image.nii.gz")]
+    np.testing.assert_array_equal(swapped, label_map(tmp_path / "out" / "image.nii.gz"))
+    # The same network, of a config and a checkpoint.
+    built = tmp_path / "built.yaml"
+    arguments = "num_labels: 3, depths: [1, 1, 1, 1], hidden_sizes: [8, 8, 8, 8], num_attention_heads: [1, 1, 1, 1]"
+    built.write_text(
+        config.read_text() + "network_def:\n  _target_: rankseg_med.networks.SemanticSegmentation\n"
+        "  model:\n    _target_: transformers.SegformerForSemanticSegmentation\n"
+        f"    config: {{_target_: transformers.SegformerConfig, {arguments}, decoder_hidden_size: 8}}\n"
+    )
+    save_file(segformer().state_dict(), tmp_path / "w.safetensors")
+    options = ("--config", built, "--checkpoint", tmp_path / "w.safetensors", "--device", "cpu")
+    assert rankseg_med("predict", phantom / "image.nii.gz", *options, "--output", tmp_path / "built").code == 0
+    np.testing.assert_array_equal(
+        label_map(tmp_path / "built" / "image.nii.gz"), label_map(tmp_path / "out" / "image.nii.gz")
+    )

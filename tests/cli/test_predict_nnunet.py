@@ -105,7 +105,7 @@ def test_options_of_nnunet_are_for_nnunet(rankseg_med, images, tmp_path):
         assert (result.code, said in " ".join(result.err.replace("│", " ").split())) == (2, True)
     nothing = rankseg_med("predict", images, "-o", tmp_path / "out")
     said = " ".join(nothing.err.replace("│", " ").split())
-    assert (nothing.code, "give networks as --config with --checkpoint" in said) == (2, True)
+    assert (nothing.code, "give networks in one way" in said) == (2, True)
 
 
 def test_a_labels_file_that_does_not_fit(rankseg_med, images, model, tmp_path):

@@ -1,5 +1,7 @@
 import pytest
 
+from tests.networks.given_transformers import REASON
+
 KEEP = "rankseg_med.transforms.KeepLargestComponent"
 
 
@@ -83,3 +85,21 @@ def test_entries_of_training_are_looked_at_by_every_job(refusal, job, entry, mes
 )
 def test_what_takes_anything_or_is_not_known_before_it_is_built(load, entry):
     load(f"extends: demo\n{entry}\n")
+
+
+def test_a_target_of_an_extra_that_is_not_installed(refusal, monkeypatch):
+    monkeypatch.setattr("rankseg_med.configuration.components.find_spec", lambda name: None)
+    message = refusal("extends: demo\nnetwork_def::_target_: transformers.NotThere\n")
+    assert "transformers.NotThere needs transformers, which is not installed" in message
+    assert "pip install 'rankseg_med[transformers]'" in message
+
+
+def test_arguments_of_transformers(load, refusal):
+    """Their configs take `num_labels`, which their signatures lack."""
+    pytest.importorskip("transformers", reason=REASON)
+    entry = (
+        "extends: demo\nnetwork_def: {{_target_: transformers.SegformerForSemanticSegmentation, "
+        "config: {{_target_: transformers.SegformerConfig, {}: 3}}}}\n"
+    )
+    load(entry.format("num_labels"))
+    assert "SegformerConfig has no argument num_label; did you mean num_labels?" in refusal(entry.format("num_label"))

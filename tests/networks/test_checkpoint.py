@@ -15,6 +15,9 @@ class Tiny(torch.nn.Module):
         self.first = torch.nn.Conv3d(1, width, 3)
         self.last = torch.nn.Conv3d(width, 2, 1)
 
+    def forward(self, windows):
+        return self.last(self.first(windows))
+
 
 @pytest.fixture
 def trained():
@@ -27,8 +30,10 @@ def assert_loaded(network, trained):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("nesting", [(), ("network",), ("model",), ("state_dict",), ("net",)])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("nesting", [(), ("network",), ("model",), ("state_dict",), ("net",), ("teacher",), ("ema",)])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "network.", "student.", "teacher.", "ema.", "net.", "model.", "_orig_mod.module."]
+)
 def test_pytorch_files(tmp_path, trained, nesting, prefix):
     content = {prefix + name: value for name, value in trained.state_dict().items()}
     for key in nesting:
@@ -37,6 +42,65 @@ def test_pytorch_files(tmp_path, trained, nesting, prefix):
     network = Tiny()
     load_weights(network, tmp_path / "w.pt")
     assert_loaded(network, trained)
+
+
+def prefixed(prefix, network):
+    return {prefix + name: value for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"criterion.class_weights": torch.ones(2)},  # Lightning keeps what its module holds in one dictionary
+        {"n_averaged": torch.tensor(7)},  # torch.optim.swa_utils.AveragedModel
+        {"loss.net.first.weight": torch.ones(1)},
+    ],
+)
+@pytest.mark.parametrize("prefix", ["net.", "model.", "module."])
+def test_a_network_beside_other_things(tmp_path, trained, prefix, beside):
+    torch.save({"state_dict": {**prefixed(prefix, trained), **beside}, "epoch": 3}, tmp_path / "w.ckpt")
+    network = Tiny()
+    load_weights(network, tmp_path / "w.ckpt")
+    assert_loaded(network, trained)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_teacher_is_taken_rather_than_its_student(tmp_path, trained, nested):
+    student = Tiny()
+    if nested:
+        content = {"student": student.state_dict(), "teacher": trained.state_dict()}
+    else:
+        content = prefixed("student.", student) | prefixed("teacher.", trained)
+    torch.save(content, tmp_path / "w.pt")
+    network = Tiny()
+    load_weights(network, tmp_path / "w.pt")
+    assert_loaded(network, trained)
+
+
+def test_a_network_that_is_a_wrapper_itself(tmp_path, trained):
+    """As MONAI's UNet, all of whose names begin with ``model.``."""
+    network = torch.nn.ModuleDict({"model": Tiny()})
+    for prefix in ("", "model.", "net.model.", "module."):
+        torch.save(prefixed(prefix, trained), tmp_path / "w.pt")
+        load_weights(network, tmp_path / "w.pt")
+        assert_loaded(network, trained)
+
+
+def test_names_without_wrappers_are_named(tmp_path, trained):
+    content = prefixed("module.network.", trained)
+    content["module.network.extra"] = content.pop("module.network.last.bias")
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"missing: last\.bias; unexpected: extra"):
+        load_weights(Tiny(), tmp_path / "w.pt")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_whole_networks_are_no_checkpoints(tmp_path, trained):
+    torch.jit.script(trained).save(tmp_path / "w.pt")
+    (tmp_path / "w.onnx").write_bytes(b"whatever")
+    for name in ("w.pt", "w.onnx"):
+        with pytest.raises(CheckpointError, match=f"{name}: is a whole network, to be given with --network"):
+            load_weights(Tiny(), tmp_path / name)
 
 
 def test_one_entry_of_many(tmp_path, trained):
