@@ -31,7 +31,7 @@ def write_list(path: Path, cases: Sequence[Case], data_set: DataSet, data: Path,
         SystemExit: There are fewer cases than folds, or the list that is there is of other cases.
     """
     if len(cases) < FOLDS:
-        raise SystemExit(f"{data}: five folds need five cases with labels, found {len(cases)}")
+        raise SystemExit(f"{data}: five folds need five cases with labels, got {len(cases)}")
     fold_of = deal_folds([case.case_id for case in cases], folds=FOLDS, seed=0)
     entries = [
         LabelledEntry(

@@ -44,7 +44,7 @@ def run_recipe(data_set: DataSet, cases: Sequence[Case], options: argparse.Names
     if len(cases) < FOLDS * _FEWEST_TO_TUNE_ON:
         raise SystemExit(
             f"{options.data}: a fifth of the cases is tuned on, which takes {_FEWEST_TO_TUNE_ON} at the least, so that "
-            f"{FOLDS * _FEWEST_TO_TUNE_ON} with labels are needed, found {len(cases)}"
+            f"{FOLDS * _FEWEST_TO_TUNE_ON} with labels are needed, got {len(cases)}"
         )
     work: Path = options.work
     names = {fold: f"{name}.json" for fold, name in ((TEST, "test"), (TUNING, "tuning"))}

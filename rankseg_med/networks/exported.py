@@ -162,7 +162,7 @@ def _pt2(data: bytes, path: Path, device: torch.device) -> _Program:
     program = load_program(data, path)
     inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     if len(inputs) != 1:
-        raise CheckpointError(f"{path}: must take one input, a batch of windows; found {len(inputs)}")
+        raise CheckpointError(f"{path}: must take one input, a batch of windows; got {len(inputs)}")
     _check_finite(program.state_dict, path)
     module = move_to_device_pass(program, device).module()
     taken: Tensor = inputs[0].meta["val"]
@@ -192,7 +192,7 @@ def _onnx(data: bytes, path: Path, device: torch.device) -> _Program:
         ) from error
     if len(session.get_inputs()) != 1 or session.get_inputs()[0].type not in _ONNX_TYPES:
         found = ", ".join(f"{one.name} {one.type}" for one in session.get_inputs())
-        raise CheckpointError(f"{path}: must take one input, a batch of windows; found {found}")
+        raise CheckpointError(f"{path}: must take one input, a batch of windows; got {found}")
     (taken,) = session.get_inputs()
 
     def run(windows: Tensor) -> object:

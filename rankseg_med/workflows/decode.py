@@ -77,7 +77,7 @@ class Decoding:
         if independent != (self.regions is not None):
             raise InputError(
                 "channels that are regions need a decoder with mode 'multilabel', exclusive classes one with mode "
-                f"'multiclass'; found regions {self.regions} and {self.decoder!r}"
+                f"'multiclass'; got regions {self.regions} and {self.decoder!r}"
             )
 
     def load(self, study: ProbabilityStudy) -> tuple[ProbabilityStudy, SlabSession]:

@@ -163,6 +163,7 @@ def test_before_the_first_iteration_there_is_nothing_to_save(command, tmp_path, 
     assert again.returncode == 0, messages
 
 
+@pytest.mark.slow
 def test_a_killed_training_can_be_resumed_at_any_moment(command, whole, tmp_path):
     run = tmp_path / "run"
     process = start(*MODULE, *command, "--output", run)

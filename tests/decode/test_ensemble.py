@@ -236,7 +236,7 @@ def test_regions_that_nobody_predicts_stay_empty():
         ([(3, 5), (2, 5)], {}, "agree in shape"),
         ([(3,), (3,)], {}, "needs a class axis and at least one spatial axis"),
         ([(3, 5)], {"mode": "multilabel"}, "mode='multiclass' and assignment='ascent', got mode='multilabel'"),
-        ([(3, 5)], {"assignment": "greedy"}, "found mode='multiclass' and assignment='greedy'"),
+        ([(3, 5)], {"assignment": "greedy"}, "got mode='multiclass' and assignment='greedy'"),
     ],
 )
 @pytest.mark.usefixtures("wrong_types")

@@ -284,8 +284,8 @@ def test_certain_background_scores_what_empty_scores(empty_score):
         (torch.nan, "got NaN or infinite"),
         (torch.inf, "got NaN or infinite"),
         (-torch.inf, "got NaN or infinite"),
-        (-0.25, r"found values from -0.25 to [01]"),
-        (1.5, r"found values from [0-9e.-]+ to 1.5"),
+        (-0.25, r"got values from -0.25 to [01]"),
+        (1.5, r"got values from [0-9e.-]+ to 1.5"),
         (0.5, "must sum to one over its classes in every voxel"),
     ],
 )
@@ -303,5 +303,5 @@ def test_one_wrong_value_is_found_wherever_it_lies(at, dtype, value, message, ch
 def test_a_wrong_sum_where_every_region_is_certain_background_is_found():
     probabilities = sparse_volume()
     probabilities[0, 6000] -= 0.05
-    with pytest.raises(ValueError, match=r"found sums from 0\.95"):
+    with pytest.raises(ValueError, match=r"got sums from 0\.95"):
         independent()(probabilities)

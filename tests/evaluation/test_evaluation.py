@@ -416,7 +416,7 @@ class TestPlans:
             ({"labels": {1: "a"}, "regions": {"a": (1,)}}, "one of them"),
             ({"preset": "lits", "labels": {1: "a"}}, "leave out labels"),
             ({"preset": "lits", "metrics": ["dice"]}, "leave out labels, regions and metrics"),
-            ({"preset": "kits19", "strict": True}, "Only the preset lits"),
+            ({"preset": "kits19", "strict": True}, "only the preset lits"),
             ({"labels": {1: "a"}, "metrics": ["dise"]}, "dise"),
         ],
     )

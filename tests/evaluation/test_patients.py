@@ -24,8 +24,8 @@ def test_in_a_table(tmp_path, mark):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("p01", "needs exactly one group.*found 0"),
-        ("(p)(.+)_", "needs exactly one group.*found 2"),
+        ("p01", "needs exactly one group.*got 0"),
+        ("(p)(.+)_", "needs exactly one group.*got 2"),
         ("(.+", "neither a .csv file nor a regular expression"),
         ("(p01)_", "gives no patient for p02_scan1"),
     ],

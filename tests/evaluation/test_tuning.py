@@ -254,7 +254,7 @@ def test_few_patients():
 
 
 def test_too_few_patients():
-    with pytest.raises(ValueError, match=r"needs at least 5 patients.*found 4 in 8 cases"):
+    with pytest.raises(ValueError, match=r"needs at least 5 patients.*got 4 in 8 cases"):
         tune(made(overconfident, 8, per_patient=2), ONE)
 
 
