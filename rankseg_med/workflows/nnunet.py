@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,12 @@ from rankseg_med.nnunet import (
     read_plans,
 )
 from rankseg_med.studies import Study, content_digest, read_grid
-from rankseg_med.workflows.label_map_job import LabelMapJob
 from rankseg_med.workflows.label_maps import LabelMaps, names_of
-from rankseg_med.workflows.predict import Model, Prediction
+from rankseg_med.workflows.predict import ImageJob, Model, Prediction
 
 
-class NnunetJob(LabelMapJob[Study]):
-    """Images in, label maps out, by a trained model of nnU-Net, or by several that know different structures.
+class NnunetJob(ImageJob):
+    """Prediction by a trained model of nnU-Net, or by several that know different structures.
 
     Args:
         config: Config of a decode job: decoder, calibration, cleanup, device and store; nnU-Net says the rest.
@@ -45,9 +44,6 @@ class NnunetJob(LabelMapJob[Study]):
         NnunetError: A model cannot be run here, or models are not merged as they should.
         CalibrationError: The calibration file cannot be used, or is of another number of channels.
     """
-
-    name = "predict"
-    stage_names = ("load", "predict", "write")
 
     def __init__(
         self,
@@ -122,15 +118,6 @@ class NnunetJob(LabelMapJob[Study]):
             names = {label: name for name, label in self._merged_labels.items()}
         record = record_of(calibration, file)
         return Prediction(model, LabelMaps(self.output, config.get_parsed_content("cleanup"), names, record))
-
-    def build(self) -> tuple[Callable[[Any], Any], ...]:
-        """Load the networks; the three steps."""
-        prediction = self.prediction()
-        return prediction.load, prediction.predict, prediction.write
-
-    def inputs_of(self, study: Study) -> tuple[Path, ...]:
-        """The study's image files."""
-        return study.images
 
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst; only the header is read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,8 +106,28 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class PredictJob(LabelMapJob[Study]):
-    """Images in, label maps out.
+class ImageJob(LabelMapJob[Study]):
+    """Images in, label maps out, whoever's the networks are."""
+
+    name = "predict"
+    stage_names = ("load", "predict", "write")
+
+    @abstractmethod
+    def prediction(self) -> Prediction:
+        """Build the networks and all that is around them, and load the weights."""
+
+    def build(self) -> tuple[Callable[[Any], Any], ...]:
+        """Load the networks; the three steps."""
+        prediction = self.prediction()
+        return prediction.load, prediction.predict, prediction.write
+
+    def inputs_of(self, study: Study) -> tuple[Path, ...]:
+        """The study's image files."""
+        return study.images
+
+
+class PredictJob(ImageJob):
+    """Prediction by the networks that a config describes.
 
     Args:
         config: Config of an inference job.
@@ -118,9 +139,6 @@ class PredictJob(LabelMapJob[Study]):
         CheckpointError: There is no such checkpoint file.
         CalibrationError: The calibration file cannot be used, or is of another number of classes.
     """
-
-    name = "predict"
-    stage_names = ("load", "predict", "write")
 
     def __init__(self, config: ConfigParser, checkpoints: Sequence[Path], output: Path) -> None:
         missing = [checkpoint for checkpoint in checkpoints if not checkpoint.exists()]
@@ -163,15 +181,6 @@ class PredictJob(LabelMapJob[Study]):
         record = record_of(of_all if of_all is not None else next(iter(own), None), file)
         names = {label: name for label, name in enumerate(config["label_names"]) if label}
         return Prediction(model, LabelMaps(self.output, config.get_parsed_content("cleanup"), names, record))
-
-    def build(self) -> tuple[Callable[[Any], Any], ...]:
-        """Load the networks; the three steps."""
-        prediction = self.prediction()
-        return prediction.load, prediction.predict, prediction.write
-
-    def inputs_of(self, study: Study) -> tuple[Path, ...]:
-        """The study's image files."""
-        return study.images
 
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst; only the header is read."""
