@@ -1,9 +1,9 @@
 """Image to label map, slab by slab, on the image's own grid."""
 
 from rankseg_med.inference.errors import InferenceError
-from rankseg_med.inference.model import DecodedGrid, Ensemble, Predicted, SegmentationModel, roomy_device
+from rankseg_med.inference.model import DecodedGrid, Ensemble, Predicted, SegmentationModel
 from rankseg_med.inference.native_grid import NativeGrid
-from rankseg_med.inference.slab import Slab
+from rankseg_med.inference.slab import Slab, Waiting
 from rankseg_med.inference.streaming import StreamingInferer
 from rankseg_med.inference.undoing import AxisOrigin
 
@@ -17,5 +17,5 @@ __all__ = [
     "SegmentationModel",
     "Slab",
     "StreamingInferer",
-    "roomy_device",
+    "Waiting",
 ]

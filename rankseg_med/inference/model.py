@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -28,14 +26,12 @@ from rankseg_med.decode import (
 )
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.native_grid import NativeGrid
-from rankseg_med.inference.slab import Slab
+from rankseg_med.inference.slab import Slab, Waiting
 from rankseg_med.inference.streaming import StreamingInferer
 from rankseg_med.transforms import own_errors_of_transforms
 
 DecodedGrid = Literal["native", "model"]
 Ensemble = Literal["mean", "decode"]
-
-_BYTES_PER_LEVEL = 2
 
 
 @dataclass(frozen=True)
@@ -135,26 +131,12 @@ class SegmentationModel:
         return preprocessed
 
     def predict(self, image: Float[MetaTensor, "channels *model"]) -> Predicted:
-        """Run the networks over a preprocessed image, slab by slab.
-
-        What is kept of the probabilities stays on the device that they come from, where there is room, and is decoded
-        there; else it waits in main memory.
-        """
+        """Run the networks over a preprocessed image, slab by slab; see `Waiting.sessions`."""
         grid = NativeGrid.of(image)
         shape = grid.native_shape if self.grid == "native" else grid.model_shape
-        levels = (len(self.networks) if self.ensemble == "decode" else 1) * self.num_classes * math.prod(shape)
-        sessions = list[SlabSession]()
-        device: torch.device | None = None
-        for axis, slabs in self._streams(image, grid):
-            first = next(slabs)
-            device = device or roomy_device(first.probabilities.device, levels)
-            session = self.decoder.open(
-                self.num_classes, shape, axis=axis, store=self.store, folder=self.store_folder, device=device
-            )
-            sessions.append(session)
-            for slab in chain([first], slabs):
-                session.update(slice(slab.start, slab.stop), _calibrated(slab, self.calibration).probabilities)
-        return Predicted(tuple(sessions), grid)
+        count = len(self.networks) if self.ensemble == "decode" else 1
+        waiting = Waiting(self.decoder, self.calibration, self.store, self.store_folder)
+        return Predicted(waiting.sessions(self._streams(image, grid), self.num_classes, shape, count=count), grid)
 
     def probabilities(self, image: Path | Sequence[Path]) -> Float[Tensor, "classes *native"]:
         """Mean probabilities of the networks, all at once, for those who want to keep them.
@@ -208,17 +190,8 @@ class SegmentationModel:
                 yield axis, slabs
 
 
-def roomy_device(device: torch.device, values: int) -> torch.device:
-    """Where a session may keep so many values: on the device they come from, or in main memory where half of what is
-    free there is less.
-    """
-    if device.type == "cuda" and _BYTES_PER_LEVEL * values <= torch.cuda.mem_get_info(device)[0] // 2:
-        return device
-    return torch.device("cpu")
-
-
-def _calibrated(slab: Slab, calibration: Calibration | None) -> Slab:
-    return slab if calibration is None else replace(slab, probabilities=calibration.probabilities(slab.probabilities))
+def _calibrated(slab: Slab, calibration: Calibration) -> Slab:
+    return replace(slab, probabilities=calibration.probabilities(slab.probabilities))
 
 
 def _mean(streams: Sequence[Iterator[Slab]]) -> Iterator[Slab]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,7 +23,7 @@ from rankseg_med.decode import (
     finalize_ensemble,
     for_independent_channels,
 )
-from rankseg_med.inference import Slab, roomy_device
+from rankseg_med.inference import Slab, Waiting
 from rankseg_med.nnunet.checkpoint import Checkpoint
 from rankseg_med.nnunet.errors import NnunetError
 from rankseg_med.nnunet.export import Export, Exporter, axis_of
@@ -165,28 +163,11 @@ class NnunetModel:
 
     def predict(self, image: Preprocessed) -> tuple[SlabSession, ...]:
         """Run the networks over preprocessed images; what waits to be decoded, for each network that is by itself."""
-        sessions = list[SlabSession]()
-        folds = self.windows.num_folds if self.ensemble == "decode" else 1
-        values_kept = folds * self.plans.labels.channels * math.prod(image.placement.shape)
-        device: torch.device | None = None
-        for slabs in self._streams(image):
-            first = next(slabs)
-            device = device or roomy_device(first.probabilities.device, values_kept)
-            session = self.decoder.open(
-                self.plans.labels.channels,
-                image.placement.shape,
-                axis=axis_of(image.placement),
-                store=self.store,
-                folder=self.store_folder,
-                device=device,
-            )
-            sessions.append(session)
-            for slab in chain([first], slabs):
-                values = slab.probabilities
-                if self.calibration is not None:
-                    values = self.calibration.probabilities(values)
-                session.update(slice(slab.start, slab.stop), values)
-        return tuple(sessions)
+        axis, shape = axis_of(image.placement), image.placement.shape
+        count = self.windows.num_folds if self.ensemble == "decode" else 1
+        waiting = Waiting(self.decoder, self.calibration, self.store, self.store_folder)
+        streams = ((axis, slabs) for slabs in self._streams(image))
+        return waiting.sessions(streams, self.plans.labels.channels, shape, count=count)
 
     def decode(self, predicted: Sequence[SlabSession]) -> Decoded:
         """Label map on the file's grid and the decisions behind it.

@@ -9,7 +9,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, CropForegroundd, Invertd, Lambdad, Orientationd, Spacingd
 
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder, decode_ensemble
-from rankseg_med.inference import InferenceError, SegmentationModel, StreamingInferer, roomy_device
+from rankseg_med.inference import InferenceError, SegmentationModel, StreamingInferer
+from rankseg_med.inference.slab import roomy_device
 from rankseg_med.transforms import LoadStudyd
 
 OBLIQUE = nib.affines.from_matvec(
