@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
-    from rankseg_med.nnunet import Fold
+    from rankseg_med.nnunet import Fold, ModelFolder
 
 NNUNET = "Models of nnU-Net"
 """Panel of help texts."""
@@ -76,7 +77,7 @@ MergeOption: TypeAlias = Annotated[
 ]
 
 
-def parse_folds(text: str | None) -> list[Fold] | None:
+def _folds_in(text: str | None) -> list[Fold] | None:
     """``"0,1"`` to ``[0, 1]``, ``"all"`` to ``["all"]``.
 
     Raises:
@@ -90,3 +91,45 @@ def parse_folds(text: str | None) -> list[Fold] | None:
             raise typer.BadParameter(f"--folds are numbers, such as 0,1, or all; got {text!r}")
         folds.append("all" if part == "all" else int(part))
     return folds
+
+
+def models_named(
+    folders: Sequence[Path], folds: str | None, configuration: str | None, checkpoint: Sequence[str] | None
+) -> list[ModelFolder]:
+    """The models of folders, by what the options say of all of them.
+
+    Raises:
+        typer.BadParameter: The options are not of their form.
+        NnunetError: There is no such model.
+    """
+    from rankseg_med.nnunet import ModelFolder
+
+    if checkpoint is not None and folders and len(checkpoint) != 1:
+        raise typer.BadParameter("--checkpoint names one file with --nnunet, which is in every fold's folder")
+    (name,) = checkpoint if checkpoint and folders else ["checkpoint_final.pth"]
+    return [ModelFolder.find(folder, _folds_in(folds), configuration, name) for folder in folders]
+
+
+def channels_named(source: Path, images: int) -> int | None:
+    """How many images make a study by nnU-Net's names, case_0000.nii.gz; None where files are named otherwise."""
+    if not source.is_dir():
+        return images if images > 1 and "*" in source.name else None
+    is_named = images > 1 or any("_0000." in file.name for file in source.iterdir())
+    return images if is_named else None
+
+
+def merged_labels_in(file: Path | None) -> dict[str, int] | None:
+    """Names and labels that a file holds; None without a file.
+
+    Raises:
+        typer.BadParameter: It holds something else.
+        ConfigError: It cannot be read.
+    """
+    from rankseg_med.configuration import read_config_file
+
+    if file is None:
+        return None
+    labels = read_config_file(file)
+    if not all(type(value) is int for value in labels.values()):
+        raise typer.BadParameter(f"--merge {file}: must hold names and whole numbers, such as spleen: 1, got {labels}")
+    return {str(name): int(label) for name, label in labels.items()}

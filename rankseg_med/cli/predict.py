@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,9 @@ from rankseg_med.cli.nnunet_options import (
     MirroringOption,
     NnunetOption,
     StepSizeOption,
-    parse_folds,
+    channels_named,
+    merged_labels_in,
+    models_named,
 )
 from rankseg_med.cli.options import (
     DECODING,
@@ -31,9 +33,6 @@ from rankseg_med.cli.options import (
     known_device,
     parse_changes,
 )
-
-if TYPE_CHECKING:
-    from rankseg_med.nnunet import ModelFolder
 
 
 @with_job_options()
@@ -156,9 +155,9 @@ def predict_command(
         settings["store"] = store
     if calibration is not None:
         settings["calibration"] = str(calibration)
-    models = _models(nnunet or [], folds, configuration, checkpoint)
+    models = models_named(nnunet or [], folds, configuration, checkpoint)
     if models and channels is None:
-        channels = _channels_named(source, models[0].num_images)
+        channels = channels_named(source, models[0].num_images)
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
     studies, output_dir = placed(studies, output_dir)
     job: PredictJob | NnunetJob
@@ -170,7 +169,7 @@ def predict_command(
             "step_size": step_size,
         }
         given = {name: value for name, value in own.items() if value is not None}
-        job = NnunetJob(settings, models, output_dir, merged_labels=_merged_labels(merge), **given)
+        job = NnunetJob(settings, models, output_dir, merged_labels=merged_labels_in(merge), **given)
     else:
         for name, value in {"grid": grid, "ensemble": ensemble}.items():
             if value is not None:
@@ -209,33 +208,3 @@ def _refuse(options: Mapping[str, object], reason: str) -> None:
     """
     if given := [f"--{name}" for name, value in options.items() if value is not None]:
         raise typer.BadParameter(f"{given[0]} {reason}")
-
-
-def _models(
-    folders: Sequence[Path], folds: str | None, configuration: str | None, checkpoint: Sequence[str] | None
-) -> list[ModelFolder]:
-    from rankseg_med.nnunet import ModelFolder
-
-    if checkpoint is not None and folders and len(checkpoint) != 1:
-        raise typer.BadParameter("--checkpoint names one file with --nnunet, which is in every fold's folder")
-    (name,) = checkpoint if checkpoint and folders else ["checkpoint_final.pth"]
-    return [ModelFolder.find(folder, parse_folds(folds), configuration, name) for folder in folders]
-
-
-def _channels_named(source: Path, images: int) -> int | None:
-    """How many images make a study by nnU-Net's names, case_0000.nii.gz; None where files are named otherwise."""
-    if not source.is_dir():
-        return images if images > 1 and "*" in source.name else None
-    is_named = images > 1 or any("_0000." in file.name for file in source.iterdir())
-    return images if is_named else None
-
-
-def _merged_labels(file: Path | None) -> dict[str, int] | None:
-    from rankseg_med.configuration import read_config_file
-
-    if file is None:
-        return None
-    labels = read_config_file(file)
-    if not all(type(value) is int for value in labels.values()):
-        raise typer.BadParameter(f"--merge {file}: must hold names and whole numbers, such as spleen: 1, got {labels}")
-    return {str(name): int(label) for name, label in labels.items()}
