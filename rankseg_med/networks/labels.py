@@ -36,6 +36,6 @@ def relabelled(
     if given != list(range(logits.shape[1])) or not all(groups):
         raise CheckpointError(
             f"labels must name each of the network's {logits.shape[1]} labels, 0 to {logits.shape[1] - 1}, once, and "
-            f"at least one for each class; found {groups}"
+            f"at least one for each class, got {groups}"
         )
     return torch.stack([logits[:, group].logsumexp(1) for group in groups], 1)
