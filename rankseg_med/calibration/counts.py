@@ -139,7 +139,7 @@ class ReliabilityCounts:
 
     @classmethod
     def of_case(cls, voxels: BinnedVoxels) -> ReliabilityCounts:
-        """Of all voxels of one case."""
+        """Counts of all voxels of one case."""
         volume = voxels.volume
         has = (volume > 0).double()
         weights = torch.where(volume > 0, 1 / volume.clamp(min=1), 0.0)

@@ -80,7 +80,7 @@ class IsotonicCalibration(Calibration):
 
     @property
     def maps(self) -> tuple[MonotoneMap, ...]:
-        """Of each region, or channel."""
+        """The map of each region, or channel."""
         return tuple(_without_padding(rows) for rows in self.knots.tolist())
 
     def set_maps(self, maps: Sequence[MonotoneMap]) -> None:

@@ -38,7 +38,7 @@ class CalibrationFile:
 
     @property
     def sha256(self) -> str:
-        """Of the content, 64 hexadecimal digits."""
+        """Hash of the content, 64 hexadecimal digits."""
         return hashlib.sha256(self.content.encode()).hexdigest()
 
     def build(self) -> Calibration:

@@ -61,7 +61,7 @@ class Point:
 
     @classmethod
     def of(cls, kept: KeptVoxels) -> Point:
-        """Of a label map, or of any voxels."""
+        """The point of a label map, or of any voxels."""
         return cls(kept.volume, kept.mass, by_step(kept.counts))
 
     def or_where_empty(self, other: Point) -> Point:

@@ -122,7 +122,7 @@ def _of_level_sets(sets: LevelSets, which: Int64[Tensor, " some"], metric: Metri
 
 
 def _score(one: Tensor, other: Tensor, metric: Metric) -> Float64[Tensor, "*n"]:
-    """Of level sets of these volumes, of which the larger holds the smaller."""
+    """Score of level sets of these volumes, of which the larger holds the smaller."""
     if metric == "dice":
         return torch.minimum(one, other).mul_(2).div_(one + other)
     return torch.minimum(one, other).div_(torch.maximum(one, other))

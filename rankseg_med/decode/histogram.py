@@ -42,14 +42,14 @@ class Distribution:
 
     @classmethod
     def of_counts(cls, counts: Int64[Tensor, " levels"]) -> Distribution:
-        """Of voxels counted by level; those at level 0 are left out."""
+        """Distribution of voxels counted by level; those at level 0 are left out."""
         counts = counts.cpu()
         levels = places(counts[1:] > 0).flip(0) + 1
         return cls(levels, levels.double() / (LEVELS - 1), counts[levels].double())
 
     @classmethod
     def of_mask(cls, counts: Int64[Tensor, " levels"]) -> Distribution:
-        """Of the voxels that a mask keeps; those at level 0 have no mass, but they are kept."""
+        """Distribution of the voxels that a mask keeps; those at level 0 have no mass, but they are kept."""
         at_level_0 = counts[:1].cpu().double()
         return replace(cls.of_counts(counts), rest_probabilities=torch.zeros_like(at_level_0), rest_counts=at_level_0)
 

@@ -32,7 +32,7 @@ class KeptVoxels:
 
     @classmethod
     def none(cls, regions: Regions, device: torch.device) -> KeptVoxels:
-        """Of an empty label map."""
+        """What an empty label map keeps."""
         counts = torch.zeros((len(regions.labels), LEVELS), dtype=torch.int64, device=device)
         return cls(counts, torch.zeros(len(counts), dtype=torch.float64, device=device))
 
@@ -42,7 +42,7 @@ class KeptVoxels:
         return self.counts.sum(1).double()
 
     def __add__(self, other: KeptVoxels) -> KeptVoxels:
-        """Of both together."""
+        """What both keep together."""
         return KeptVoxels(self.counts + other.counts, self.mass + other.mass)
 
     def add(self, regions: Regions, probabilities: Float[Tensor, "regions n"], labels: UInt8[Tensor, " n"]) -> None:
@@ -79,7 +79,7 @@ class LevelPlaces(NamedTuple):
     def of(
         cls, regions: Regions, probabilities: Float[Tensor, "regions n"], labels: UInt8[Tensor, " n"]
     ) -> LevelPlaces:
-        """Of voxels with their region probabilities and labels; background lies in no region."""
+        """Places of voxels with their region probabilities and labels; background lies in no region."""
         in_counts, mass = [], []
         for region, inside in enumerate(membership_of(regions, labels)):
             kept = torch.index_select(probabilities[region], 0, places(inside))

@@ -69,7 +69,7 @@ class ScoringJob:
 
     @property
     def digest(self) -> str:
-        """Of what is scored, and how."""
+        """Digest of what is scored, and how."""
         return digest_of({"rules": repr(self.rules), "resample_to_reference": self.resample_to_reference})
 
     @property

@@ -61,7 +61,7 @@ def choose(scores: Float64[np.ndarray, "settings cases"], patients: Sequence[str
 def noise(
     scores: Float64[np.ndarray, "settings cases"], patients: Sequence[str], baseline: int, *, seed: int = 0
 ) -> Float64[np.ndarray, " settings"]:
-    """Of each setting, how often noise alone lifts any setting as far above the baseline.
+    """For each setting, how often noise alone lifts any setting as far above the baseline.
 
     Signs of the patients' gains are flipped at random 10,000 times; counted are draws in which the best of all settings
     gains as much, each measured in its own standard errors (max-t test: Westfall and Young, Resampling-Based Multiple
@@ -99,6 +99,6 @@ def means_by_patient(
 
 
 def standard_error(values: Float64[np.ndarray, "*settings patients"]) -> Float64[np.ndarray, "*settings"]:
-    """Of a mean over patients, of which there are at least two."""
+    """Standard error of a mean over patients, of which there are at least two."""
     error: np.ndarray = values.std(-1, ddof=1) / np.sqrt(values.shape[-1])
     return error

@@ -73,12 +73,12 @@ class Evidence:
 
     @classmethod
     def empty(cls, regions: int) -> Evidence:
-        """Of no case."""
+        """Evidence of no case."""
         return cls(0, ReliabilityCounts.of_case(BinnedVoxels.empty(regions)), ())
 
     @classmethod
     def of(cls, observed: Observed) -> Evidence:
-        """Of one case."""
+        """Evidence of one case."""
         voxels = () if observed.voxels is None else (LabelledVoxels(*map(torch.from_numpy, observed.voxels)),)
         return cls(1, ReliabilityCounts.of_case(to_counts(observed.counts)), voxels)
 

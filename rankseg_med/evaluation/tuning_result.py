@@ -197,11 +197,11 @@ class Tuning:
             )
 
     def reliability(self, weighting: Weighting = "cases") -> dict[CalibrationName, Reliability]:
-        """Of uncalibrated probabilities (``"none"``) and of each calibration, on cases that it was not fitted to."""
+        """Reliability without calibration (``"none"``) and with each, on cases that it was not fitted to."""
         return {name: reliability(counts.weighted(weighting)) for name, counts in self.counts.items()}
 
     def quality(self) -> dict[str, dict[str, Quality]]:
-        """Of each structure, how well the chosen setting's scores are foretold without a reference, before cleanup.
+        """For each structure, how well the chosen setting's scores are foretold without a reference, before cleanup.
 
         By expected scores of the independent and the coherent posterior and of their tuned mixture, by the soft Dice of
         the mask, and by a constant: the mean true score, which nobody knows without references.

@@ -35,7 +35,7 @@ class LabelledCase(Protocol):
         """Whom it is of."""
 
     def probabilities(self) -> Float[Tensor, "channels X Y Z"]:
-        """Of the network, uncalibrated, on the grid of the reference."""
+        """What the network says, uncalibrated, on the grid of the reference."""
 
     def reference(self) -> UInt8[Tensor, "X Y Z"]:
         """The label map as it should be."""
@@ -68,7 +68,7 @@ class Task:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the structures."""
+        """Names of the structures."""
         return tuple(self.structures.names)
 
     @property
@@ -100,7 +100,7 @@ class Task:
         return BinnedVoxels.of_classes(probabilities, reference, self.regions)
 
     def region_probabilities(self, probabilities: Float[Tensor, "channels X Y Z"]) -> list[Float[Tensor, "X Y Z"]]:
-        """Of each structure; views where it is one channel."""
+        """Probabilities of each structure; views where it is one channel."""
         if self.independent:
             return list(probabilities)
         return [
@@ -120,7 +120,7 @@ class Task:
         return np.array([[region.values[metric] for region in found] for metric in _NAMES_OF_METRICS])
 
     def masks(self, label_map: UInt8[np.ndarray, "X Y Z"]) -> list[Bool[np.ndarray, "X Y Z"]]:
-        """Of each structure."""
+        """The mask of each structure."""
         return [region.mask(label_map) for region in self._scored]
 
     @cached_property

@@ -84,7 +84,7 @@ def _stale(reason: str) -> CaseState[Any]:
 
 
 def fingerprint_or_nothing(job: Job[CaseT], case: CaseT) -> str:
-    """Of a case's inputs; empty where they cannot be read, which is for the job to report."""
+    """Fingerprint of a case's inputs; empty where they cannot be read, which is for the job to report."""
     try:
         return fingerprint(job.inputs_of(case))
     except (StudyError, OSError):

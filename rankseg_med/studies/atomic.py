@@ -29,7 +29,7 @@ _LONGEST_SUFFIX = 24
 _START_TIME = 19  # of the fields that follow the name in Linux's /proc/<process>/stat, counted from the state
 _ENDED = ("Z", "X")  # zombies, of which nobody has asked yet what became of them, and the dead
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def remove_unfinished(paths: Iterable[Path]) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            _logger.warning("%s: cannot be searched for unfinished files (%s)", folder, error.strerror)
+            _log.warning("%s: cannot be searched for unfinished files (%s)", folder, error.strerror)
             continue
         for file in files:
             match = _NAME_OF_TEMPORARY.fullmatch(file.name)
@@ -123,13 +123,13 @@ def _remove_abandoned(temporary: Path, process: int, host: str) -> None:
     try:
         status = temporary.lstat()
         if not stat.S_ISREG(status.st_mode):
-            _logger.warning("%s: has the name of an unfinished file, but is none; left where it is", temporary)
+            _log.warning("%s: has the name of an unfinished file, but is none; left where it is", temporary)
         elif (host == _host() and not is_running(process)) or time.time() - status.st_mtime > _ABANDONED_AFTER_S:
             temporary.unlink()
     except FileNotFoundError:
         pass  # its writer has finished, or another run removed it
     except OSError as error:
-        _logger.warning("%s: an unfinished file that cannot be removed (%s)", temporary, error.strerror)
+        _log.warning("%s: an unfinished file that cannot be removed (%s)", temporary, error.strerror)
 
 
 def check_new_file(path: Path) -> None:

@@ -226,5 +226,5 @@ def read_label_names(folder: Path) -> dict[int, str] | None:
         raise StudyError(f"{path}: must be a table of labels with the columns index and name ({error})") from error
     labels = dict(entries)
     if not len(entries) == len(labels) == len(set(labels.values())):
-        raise StudyError(f"{path}: every label and every name must be there once, found {entries}; mend it")
+        raise StudyError(f"{path}: every label and every name must be there once, got {entries}; mend it")
     return labels

@@ -58,5 +58,5 @@ def _first(value: Any) -> Any:  # noqa: ANN401  (tensors, a dictionary of them, 
 
 
 def _label_map(label: Tensor) -> Tensor:
-    """Of a label map ``(1, *spatial)`` or masks ``(classes, *spatial)``."""
+    """Label map of a label ``(1, *spatial)`` or of masks ``(classes, *spatial)``."""
     return label if label.shape[0] == 1 else label.argmax(0, keepdim=True)

@@ -194,7 +194,7 @@ class TrainingRecord(BaseModel):
 
 
 def _differences_of_studies(part: str, then: list[RecordedStudy], wanted: list[RecordedStudy]) -> Iterator[str]:
-    """Of one part; studies are the same if their ids and fingerprints are, wherever they lie."""
+    """What differs in one part; studies are the same if their ids and fingerprints are, wherever they lie."""
     gone, new = (
         Counter((study.case_id, study.fingerprint) for study in one)
         - Counter((study.case_id, study.fingerprint) for study in other)

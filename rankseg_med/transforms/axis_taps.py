@@ -163,7 +163,7 @@ def _resampled(plane: Tensor, maps: Sequence[tuple[int, AxisTaps]]) -> Tensor:
 
 
 def _weighted_sum(shares: Sequence[tuple[Tensor, float]]) -> Tensor:
-    """Of slices; no copy where one counts alone."""
+    """Weighted sum of slices; no copy where one counts alone."""
     (plane, weight), *others = shares
     if not others and weight == 1:
         return plane

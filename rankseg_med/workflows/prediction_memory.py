@@ -53,7 +53,7 @@ class PredictionMemory:
 
     @classmethod
     def from_config(cls, config: ConfigParser, num_networks: int) -> PredictionMemory:
-        """Of an inference job's config; no network is built."""
+        """What an inference job's config says; no network is built."""
         inferer = config.get_parsed_content("inferer")
         return cls(
             spacing_made_by(config.get_parsed_content("preprocessing")),

@@ -24,7 +24,7 @@ _UNEVEN = 0.1
 
 _UNSCALED = (1.0, 0.0)
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def is_dicom_series(folder: Path) -> bool:
@@ -210,7 +210,7 @@ def _check_count(slices: Sequence[DicomSlice], folder: Path) -> None:
 @cache
 def _warn(message: str) -> None:
     """Once a process: headers are read several times on the way to a result."""
-    _logger.warning(message)
+    _log.warning(message)
 
 
 def _check_even(positions: np.ndarray, files: list[Path]) -> None:
