@@ -35,7 +35,6 @@ from rankseg_med.decode.levels import LEVELS, STEPS, by_step, level_of, step_of
 from rankseg_med.decode.objective import Objective
 from rankseg_med.decode.rules import GainRule, membership_of
 from rankseg_med.decode.wanted import WantedVoxels
-from rankseg_med.decode.workers import in_order
 
 _MOST_STEPS = 12
 _HALVINGS = 4
@@ -93,7 +92,7 @@ class Contested:
 
     def note_all(self) -> None:
         """Take what is contested of all wanted voxels."""
-        for found in in_order(lambda part: [self.among(classes) for _, classes in part], self.wanted.parts):
+        for found in self.wanted.visit(lambda part: [self.among(classes) for _, classes in part]):
             for some in found:
                 self.note(some)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Integer, Shaped, UInt8
 from torch import Tensor
 
 TILE_VOXELS = 1 << 11
@@ -53,12 +54,58 @@ class TileSpan:
         tiles = torch.unflatten(volume.narrow(1, self.start, self.count * self.tile), 1, (-1, self.tile))
         return tiles[:, which] if isinstance(which, slice) else take(tiles, which)
 
-    def positions(
-        self, chosen: Bool[Tensor, "some tile"], numbers: Int64[Tensor, " some"], index: Int64[Tensor, " n"]
-    ) -> Int64[Tensor, " n"]:
-        """Positions in the volume of the chosen voxels of numbered tiles; ``index``, where they lie among these."""
-        offsets = self.start + (numbers - torch.arange(len(numbers), device=numbers.device)) * self.tile
-        return torch.repeat_interleave(offsets, chosen.sum(1), output_size=len(index)).add_(index)
+
+class Places(ABC):
+    """Where voxels that are looked at together lie in the flat volume, one behind the other."""
+
+    @abstractmethod
+    def positions(self, index: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+        """Positions in the volume of some of them."""
+
+    @abstractmethod
+    def paint(self, label_map: UInt8[Tensor, " voxels"], labels: UInt8[Tensor, " all"]) -> None:
+        """Write labels of all of them into a flat label map."""
+
+
+@dataclass(frozen=True)
+class Scattered(Places):
+    """Voxels at given positions."""
+
+    given: Int64[Tensor, " all"]
+
+    def positions(self, index: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+        """Positions in the volume of some of them."""
+        return torch.index_select(self.given, 0, index)
+
+    def paint(self, label_map: UInt8[Tensor, " voxels"], labels: UInt8[Tensor, " all"]) -> None:
+        """Write labels of all of them into a flat label map."""
+        label_map.scatter_(0, self.given, labels)
+
+
+@dataclass(frozen=True)
+class InTiles(Places):
+    """All voxels of numbered tiles."""
+
+    span: TileSpan
+    numbers: Int64[Tensor, " some"]
+
+    def positions(self, index: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+        """Positions in the volume of some of them."""
+        span, numbers = self.span, self.numbers
+        if follow_each_other(numbers):
+            return index + (span.start + int(numbers[0]) * span.tile)
+        offsets = span.start + (numbers - torch.arange(len(numbers), device=numbers.device)) * span.tile
+        return torch.index_select(offsets, 0, index // span.tile).add_(index)
+
+    def paint(self, label_map: UInt8[Tensor, " voxels"], labels: UInt8[Tensor, " all"]) -> None:
+        """Write labels of all of them into a flat label map; NumPy copies whole tiles."""
+        span = self.span
+        tiles = torch.unflatten(label_map.narrow(0, span.start, span.count * span.tile), 0, (-1, span.tile))
+        labels = torch.unflatten(labels, 0, (-1, span.tile))
+        if tiles.device.type == "cpu":
+            tiles.numpy()[self.numbers.numpy()] = labels.numpy()
+        else:
+            tiles.index_copy_(0, self.numbers, labels)
 
 
 class Blocks(ABC):
@@ -96,9 +143,7 @@ class Blocks(ABC):
         numbers = places(chosen)
         step = max(1, _PART_VALUES // (self.num_classes * span.tile))
         for some in torch.split(numbers, step) if len(numbers) else ():
-            first, last = int(some[0]), int(some[-1])
-            follow_each_other = last - first + 1 == len(some)
-            yield some, self.tiles(span, slice(first, last + 1) if follow_each_other else some)
+            yield some, self.tiles(span, slice(int(some[0]), int(some[-1]) + 1) if follow_each_other(some) else some)
 
     def buffer(self, some: int, tile: int) -> Float[Tensor, "classes some tile"]:
         """Room for some tiles, the same each time: large blocks given back one by one would break up the heap."""
@@ -145,35 +190,50 @@ class ChannelBlocks(TensorBlocks):
         return probabilities
 
 
-def is_batch(values: Shaped[Tensor, "*shape"]) -> bool:
-    """Whether these are enough values to be worth the cost of looking at them together."""
-    return values.numel() >= _BATCH_VALUES
-
-
-def are_batch(pieces: Sequence[tuple[Tensor, Tensor]]) -> bool:
-    """Whether these voxels are, together."""
-    return sum(classes.numel() for _, classes in pieces) >= _BATCH_VALUES
-
-
 def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
     """The same voxels in batches."""
     waiting: list[Voxels] = []
     for piece in pieces:
         if len(piece[0]):
             waiting.append(piece)
-        if are_batch(waiting):
-            yield concatenated(waiting)
+        if sum(classes.numel() for _, classes in waiting) >= _BATCH_VALUES:
+            yield _concatenated(waiting)
             waiting = []
     if waiting:
-        yield concatenated(waiting)
+        yield _concatenated(waiting)
 
 
-def concatenated(pieces: Sequence[tuple[Tensor, Tensor]]) -> Voxels:
-    """The same voxels at once."""
+def _concatenated(pieces: Sequence[tuple[Tensor, Tensor]]) -> Voxels:
     if len(pieces) == 1:
         return pieces[0]
     positions, classes = zip(*pieces, strict=True)
     return torch.cat(positions), torch.cat(classes, 1)
+
+
+def follow_each_other(numbers: Int64[Tensor, " some"]) -> bool:
+    """Whether ascending numbers, at least one, leave none out."""
+    return int(numbers[-1]) - int(numbers[0]) + 1 == len(numbers)
+
+
+def compared(
+    how: Callable[[Any, Any], Any], one: Shaped[Tensor, "*one"], other: Shaped[Tensor, "*other"] | float
+) -> Bool[Tensor, "*both"]:
+    """A tensor compared by a function of `operator`; NumPy, where it can, is several times as fast."""
+    if one.device.type == "cpu" and one.dtype != torch.bfloat16:
+        others = other.detach().numpy() if isinstance(other, Tensor) else other
+        return torch.from_numpy(how(one.detach().numpy(), others))
+    found: Tensor = how(one, other)
+    return found
+
+
+def at_least(rows: Float[Tensor, "rows *n"], limits: Float[Tensor, " rows"]) -> Bool[Tensor, "rows *n"]:
+    """Where each row reaches its limit."""
+    return compared(operator.ge, rows, limits.view(-1, *(1,) * (rows.ndim - 1)))
+
+
+def how_many(rows: Bool[Tensor, "rows n"]) -> Integer[Tensor, " n"]:
+    """In how many rows each column holds; bytes, as long as they can hold it, are added up many at a time."""
+    return rows.view(torch.uint8).sum(0, dtype=torch.uint8 if len(rows) < 256 else torch.int32)
 
 
 def places(mask: Bool[Tensor, " n"]) -> Int64[Tensor, " m"]:

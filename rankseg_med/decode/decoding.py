@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -13,7 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from rankseg_med.decode.ascent import Contested, Landscape, Point
-from rankseg_med.decode.blocks import Blocks, Voxels, places, take
+from rankseg_med.decode.blocks import Blocks, Voxels, compared, places, take
 from rankseg_med.decode.coherent_score import volume_quantile
 from rankseg_med.decode.decision import Decision, Threshold, best_threshold, may_lie_below
 from rankseg_med.decode.histogram import Distribution
@@ -30,9 +31,9 @@ from rankseg_med.decode.rules import (
     highest,
 )
 from rankseg_med.decode.scan import Scan
+from rankseg_med.decode.settled import Settled
 from rankseg_med.decode.validation import SUM_TOLERANCE, ValueCheck
 from rankseg_med.decode.wanted import WantedVoxels
-from rankseg_med.decode.workers import in_order
 
 Assignment = Literal["ascent", "greedy"]
 
@@ -172,24 +173,27 @@ def _decode(solved: _Solved, assignment: Assignment) -> tuple[UInt8[Tensor, " vo
     if assignment == "ascent":
         rules["thresholds"] = by_thresholds
 
-    wanted = WantedVoxels(scan, _limits(solved, _FIRST_SHARE), background_limit)
+    # NumPy takes zeros from the system, which need not be written: most of a label map is background.
+    labels = torch.from_numpy(np.zeros(scan.blocks.num_voxels, np.uint8)).to(scan.blocks.device)
+    settled = Settled(regions, _sure(solved, background_limit), labels) if regions.are_classes else None
+    wanted = WantedVoxels(scan, _limits(solved, _FIRST_SHARE), background_limit, settled)
     contested = Contested(wanted)
-    are_settled = len(regions.labels) == 1 and published is None
 
     def note(part: Iterable[Voxels]) -> list[tuple[Tensor, FirstRound | None]]:
         return [
             (contested.among(classes), published.first_round(classes) if published else None) for _, classes in part
         ]
 
-    for noted in in_order(note, [] if are_settled else wanted.parts):
+    are_settled = len(regions.labels) == 1 and published is None
+    for noted in () if are_settled else wanted.visit(note):
         for some, first_round in noted:
             contested.note(some)
             if published is not None and first_round is not None:
                 published.note(first_round)
     if published is not None:
+        if settled is not None:
+            published.note(settled.first_round)
         published.note_rest(scan.blocks.num_voxels)
-    # NumPy takes zeros from the system, which need not be written: most of a label map is background.
-    labels = torch.from_numpy(np.zeros(scan.blocks.num_voxels, np.uint8)).to(scan.blocks.device)
     kept = _paint(labels, wanted, rules)
     scores = {name: kept[name].expected_scores(solved.distributions, solved.objectives) for name in rules}
     if assignment == "ascent" and solved.most_to_gain(scores["thresholds"]) > _WORTH_CLIMBING:
@@ -227,6 +231,22 @@ def _limits(solved: _Solved, share: float) -> Float[Tensor, " regions"]:
     return (share * edges).clamp(solved.scan.lowest_assignable, taken_by_argmax).to(blocks.device, blocks.dtype)
 
 
+def _sure(solved: _Solved, background_limit: float) -> Float[Tensor, " regions"]:
+    """A class with so much, if no other reaches its limit, is every rule's choice.
+
+    Its own thresholds keep the voxel, argmax takes it, and background does not want it as well.
+    """
+    blocks = solved.scan.blocks
+    highest = [max(threshold.level for threshold in some) for some in zip(*solved.all_thresholds, strict=True)]
+    edges = torch.tensor([lowest_probability_of(level, blocks.dtype) for level in highest])
+    # Of classes that sum to one, within rounding.
+    together = 1 + 2 * SUM_TOLERANCE
+    more_than_background = together / 2
+    if background_limit > -torch.inf:
+        more_than_background = max(more_than_background, together - background_limit)
+    return edges.clamp_min(more_than_background).to(blocks.device, blocks.dtype)
+
+
 def _greedy_rule(solved: _Solved) -> GreedyRule:
     scan, objective = solved.scan, solved.objectives[0]
     masses = torch.cat([scan.background.mass, scan.histogram.mass])
@@ -256,7 +276,10 @@ def _climb(
         wanted = contested.wanted
         rule = _ascend(solved, contested, kept, by_thresholds)
         if not rule.reaches_below(wanted.limits):
-            return rule, wanted
+            settled = wanted.settled
+            if settled is None or rule.gains_from(settled.sure):
+                return rule, wanted
+            return rule, WantedVoxels(solved.scan, wanted.limits, wanted.background_limit)
         if bool((wanted.limits <= solved.scan.lowest_assignable).all()):
             if solved.scan.floor:
                 raise _LeadsBelowFloor
@@ -303,7 +326,7 @@ def _paint(
             )
             for name, rule in rules.items():
                 given = rule(classes)
-                index = places(given != before)
+                index = places(compared(operator.ne, given, before))
                 if len(index):
                     of_changed = take(probabilities, index)
                     gained, lost = (
@@ -315,11 +338,13 @@ def _paint(
             labels.scatter_(0, positions, before)
         return changed
 
-    for changed in in_order(paint, wanted.parts):
+    for changed in wanted.visit(paint):
         for name, gained, lost in changed:
             changes[name].add_places(gained)
             changes[name].add_places(lost, -1)
-    summed = list(accumulate(changes.values(), initial=keeping or KeptVoxels.none(wanted.regions, labels.device)))
+    if keeping is None:
+        keeping = wanted.settled.kept if wanted.settled else KeptVoxels.none(wanted.regions, labels.device)
+    summed = list(accumulate(changes.values(), initial=keeping))
     return dict(zip(rules, summed[1:], strict=True))
 
 

@@ -285,10 +285,13 @@ class _Ensemble:
 
     def search(self, starts: Sequence[_Candidate]) -> list[_Candidate]:
         """The best mask found voxel by voxel, if there is one region and few voxels."""
-        few = self.scan.blocks.num_voxels - self.scan.certain_voxels <= _FEW_VOXELS
-        if self.shape[1] > 1 or not few or all(float(start.kept.volume[0]) == 0 for start in starts):
+        if self.shape[1] > 1 or all(float(start.kept.volume[0]) == 0 for start in starts):
             return []
-        blocks = [classes for _, classes in self.voxels]
+        blocks: list[Tensor] = []
+        for _, classes in self.voxels:
+            blocks.append(classes)
+            if sum(block.shape[1] for block in blocks) > _FEW_VOXELS:
+                return []
         classes = torch.cat(blocks, 1)
         p = level_of(self.pairs.probabilities(classes)).cpu().double() / (LEVELS - 1)
         mask = _best_mask(p, _score_of_masks(p, self.distributions, self.objectives[0])).to(classes.device)

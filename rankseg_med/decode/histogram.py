@@ -191,7 +191,12 @@ class ProbabilityHistogram:
         self.mass.add_(voxels.sum(1, dtype=torch.float64))
         torch.maximum(self.peak, voxels.amax(1).double(), out=self.peak)
         for counts, region in zip(self.counts, voxels, strict=True):
-            counts += torch.bincount(level_of(region), minlength=LEVELS)
+            levels = level_of(region)
+            if len(levels) < LEVELS // 4:
+                # Fewer than to be worth a count of every level.
+                counts.index_add_(0, levels, counts.new_ones(()).expand(len(levels)))
+            else:
+                counts += torch.bincount(levels, minlength=LEVELS)
 
     def note_uncounted(self, tiles: TileSums) -> None:
         """Note tiles without counting their voxels, in place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import TileSpan, Voxels, is_batch, joined, number, places, take
+from rankseg_med.decode.blocks import InTiles, TileSpan, Voxels, at_least, compared, joined, number, places, take
 from rankseg_med.decode.histogram import ProbabilityHistogram, TileSums
 from rankseg_med.decode.validation import ValueCheck
 
@@ -38,7 +39,7 @@ class TileLimits:
 
     def reached(self, limits: Float[Tensor, " regions"], background_limit: float) -> Bool[Tensor, " tiles"]:
         """Tiles with a voxel at a region's limit or above, or with background below its own."""
-        return (self.peaks >= limits[:, None]).any(0) | (self.background_lows < background_limit)
+        return at_least(self.peaks, limits).any(0) | (self.background_lows < background_limit)
 
 
 class Piece:
@@ -78,7 +79,7 @@ class Piece:
         return sum(positions.nbytes + classes.nbytes for positions, classes in self.uncertain or ())
 
     def _read(self, span: TileSpan, check: ValueCheck | None) -> Iterator[Voxels]:
-        """The uncertain voxels. The others, and dense batches that would not be kept, are seen to on the way."""
+        """The uncertain voxels; the others are seen to on the way, and so is everything once no more will be kept."""
         lows, highs, sums = self._sum_up(span)
         self.limits = TileLimits(span, sums.peaks[1:], lows[0])
         certain = self.limits.peaks.amax(0) < self._lowest_uncertain
@@ -89,12 +90,11 @@ class Piece:
         for numbers, tiles in self._blocks.parts(span, ~certain):
             if check is not None:
                 check.add_up(tiles)
-            uncertain = self._uncertain_among(tiles)
-            if self.uncertain is None and is_batch(tiles) and number(uncertain) == uncertain.numel():
+            if self.uncertain is None:
                 self.rows.count(self._background_and_regions(tiles).flatten(1))
                 continue
-            index = places(uncertain.flatten())
-            yield span.positions(uncertain, numbers, index), take(tiles.flatten(1), index)
+            index = places(self._uncertain_among(tiles).flatten())
+            yield InTiles(span, numbers).positions(index), take(tiles.flatten(1), index)
 
     def _sum_up(
         self, span: TileSpan
@@ -115,10 +115,12 @@ class Piece:
     def _uncertain_among(self, tiles: Float[Tensor, "classes tiles tile"]) -> Bool[Tensor, "tiles tile"]:
         """Which voxels are uncertain; the others are set aside."""
         highest: Tensor = reduce(torch.maximum, self._regions.probabilities(tiles))
-        uncertain = highest >= self._lowest_uncertain
+        uncertain = compared(operator.ge, highest, self._lowest_uncertain)
         if certain_voxels := uncertain.numel() - number(uncertain):
             self.certain_voxels += certain_voxels
-            self._set_aside.append(TileSums.of(self._background_and_regions(tiles * ~uncertain)))
+            # Numbers are multiplied by bytes many at a time, by truth values one by one.
+            certain = (~uncertain).view(torch.uint8)
+            self._set_aside.append(TileSums.of(self._background_and_regions(tiles * certain)))
         return uncertain
 
     def _background_and_regions(self, classes: Float[Tensor, "classes *voxels"]) -> Float[Tensor, "rows *voxels"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped, UInt8
 from torch import Tensor
 
-from rankseg_med.decode.blocks import places, take
+from rankseg_med.decode.blocks import compared, how_many, places, take
 from rankseg_med.decode.decision import Threshold
 from rankseg_med.decode.expected_score import Metric
 from rankseg_med.decode.levels import lowest_probability_of, step_of
@@ -28,7 +29,7 @@ def highest_above(base: Shaped[Tensor, " n"], scores: Shaped[Tensor, "classes n"
     best, labels = base, torch.zeros_like(base, dtype=torch.uint8)
     for label, score in enumerate(scores, start=1):
         # Labels only grow on the way, and bytes are multiplied and compared many at a time; a masked fill is not.
-        labels = torch.maximum(labels, (score > best).view(torch.uint8) * label)
+        labels = torch.maximum(labels, compared(operator.gt, score, best).view(torch.uint8) * label)
         best = torch.maximum(best, score)
     return labels
 
@@ -106,6 +107,11 @@ class GainRule:
     def reaches_below(self, limits: Float[Tensor, " regions"]) -> bool:
         """Whether a region gains by a voxel of lower probability than its limit."""
         return bool((self.gains(limits.double()[:, None]) > 0).any())
+
+    def gains_from(self, limits: Float[Tensor, " regions"]) -> bool:
+        """Whether every region with a finite limit gains by voxels from it up."""
+        gains = self.gains(limits.double().clamp_max(1)[:, None]).squeeze(1)
+        return bool((gains > 0)[limits < torch.inf].all())
 
 
 def highest_label(
@@ -186,9 +192,10 @@ class GreedyRule:
 
     def first_round(self, classes: Float[Tensor, "classes n"]) -> FirstRound:
         """What exactly one class keeps of some voxels."""
-        wanted = classes >= self._edges
-        alone = wanted & (wanted.sum(0, dtype=torch.uint8) == 1)
-        kept_mass = (classes * alone).sum(1, dtype=torch.float64)
+        wanted = compared(operator.ge, classes, self._edges)
+        alone = wanted & compared(operator.eq, how_many(wanted), 1)
+        # Numbers are multiplied by bytes many at a time, by truth values one by one.
+        kept_mass = (classes * alone.view(torch.uint8)).sum(1, dtype=torch.float64)
         return FirstRound(classes.shape[1], classes[0].sum(dtype=torch.float64), alone.count_nonzero(1), kept_mass)
 
     def note(self, found: FirstRound) -> None:
@@ -205,10 +212,10 @@ class GreedyRule:
 
     def __call__(self, classes: Float[Tensor, "classes n"]) -> UInt8[Tensor, " n"]:
         """Second round: labels of voxels ``(classes, n)``."""
-        wanted = classes >= self._edges
-        wanting = wanted.sum(0, dtype=torch.int16)
-        labels = highest(wanted.to(torch.uint8))
-        disputed = places(wanting != 1)
+        wanted = compared(operator.ge, classes, self._edges)
+        wanting = how_many(wanted)
+        labels = highest(wanted.view(torch.uint8))
+        disputed = places(compared(operator.ne, wanting, 1))
         eligible = torch.where(wanting[disputed] == 0, self._eligible_if_unwanted, take(wanted, disputed))
         gains = self._gains(take(classes, disputed).double()).masked_fill(~eligible, -torch.inf)
         return labels.scatter_(0, disputed, highest(gains))
@@ -234,5 +241,5 @@ def membership_of(regions: Regions, labels: UInt8[Tensor, " n"]) -> Bool[Tensor,
     """Which voxels lie in which region of a label map."""
     if regions.are_classes:
         own = torch.arange(1, regions.num_classes, dtype=torch.uint8, device=labels.device)
-        return labels == own[:, None]
+        return compared(operator.eq, labels, own[:, None])
     return regions.membership(labels.device)[:, labels.int()]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rankseg_med.decode.blocks import Blocks, TileSpan, Voxels, are_batch, concatenated
+from rankseg_med.decode.blocks import Blocks, InTiles, Places, Scattered, TileSpan, Voxels, joined
 from rankseg_med.decode.histogram import Distribution, ProbabilityHistogram
 from rankseg_med.decode.levels import LEVELS, lowest_probability_of
 from rankseg_med.decode.piece import Piece, TileLimits
@@ -21,6 +22,10 @@ from rankseg_med.decode.workers import in_order
 _KEPT_SHARE = 0.05
 # Values of tiles that one worker reads again at a time.
 _READ_AGAIN_VALUES = 1 << 21
+
+
+Candidates: TypeAlias = Iterable[tuple[Places, Float[Tensor, "classes n"]]]
+"""Voxels and their class probabilities, a batch at a time."""
 
 
 class Scan:
@@ -59,18 +64,19 @@ class Scan:
         self.background = self._rows.of_regions(slice(0, 1))
         self.histogram = self._rows.of_regions(slice(1, None))
 
-    def candidates(self, limits: Float[Tensor, " regions"], background_limit: float) -> list[Iterable[Voxels]]:
+    def candidates(self, limits: Float[Tensor, " regions"], background_limit: float) -> list[Candidates]:
         """All voxels with a region at its limit or above, or with background below its own, and others.
 
         Limits must lie above the floor. Voxels come in parts, in their order, which may be worked on side by side.
         """
         uncertain_suffice = background_limit <= self.lowest_certain
-        parts: list[Iterable[Voxels]] = []
+        parts: list[Candidates] = []
         for batch in self._batches if uncertain_suffice else self._limits:
             if isinstance(batch, TileLimits):
                 parts += self._to_be_read_again(batch, limits, background_limit)
             else:
-                parts.append([batch])
+                positions, classes = batch
+                parts.append([(Scattered(positions), classes)])
         return parts
 
     @property
@@ -106,25 +112,17 @@ class Scan:
         """The uncertain voxels in batches, and what is known of pieces that have too many of them to be kept."""
         blocks = self.blocks
         room = blocks.room(_KEPT_SHARE)
-        waiting: list[Voxels] = []
         for piece in in_order(lambda span: Piece(self, span, check), blocks.spans()):
             self._rows.add_(piece.rows)
             self.certain_voxels += piece.certain_voxels
             self._limits.append(piece.limits)
             kept = piece.uncertain if piece.kept_bytes <= room else None
             room -= piece.kept_bytes if kept else 0
-            waiting += kept or []
-            if waiting and (kept is None or are_batch(waiting)):
-                yield concatenated(waiting)
-                waiting = []
-            if kept is None:
-                yield piece.limits
-        if waiting:
-            yield concatenated(waiting)
+            yield from [piece.limits] if kept is None else joined(kept)
 
     def _to_be_read_again(
         self, tiles: TileLimits, limits: Float[Tensor, " regions"], background_limit: float
-    ) -> list[Iterable[Voxels]]:
+    ) -> list[Candidates]:
         reached = tiles.reached(limits, background_limit)
         parts = tiles.span.split(_READ_AGAIN_VALUES // self.blocks.num_classes)
         chosen = torch.split(reached, [part.count for part in parts])
@@ -139,8 +137,6 @@ class _ReadAgain:
     span: TileSpan
     chosen: Bool[Tensor, " tiles"]
 
-    def __iter__(self) -> Iterator[Voxels]:
+    def __iter__(self) -> Iterator[tuple[Places, Float[Tensor, "classes n"]]]:
         for numbers, some in self.blocks.parts(self.span, self.chosen):
-            everywhere = torch.ones_like(some[0], dtype=torch.bool)
-            index = torch.arange(everywhere.numel(), device=some.device)
-            yield self.span.positions(everywhere, numbers, index), some.flatten(1)
+            yield InTiles(self.span, numbers), some.flatten(1)

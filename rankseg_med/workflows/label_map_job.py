@@ -30,7 +30,7 @@ class LabelMapJob(ABC, Generic[StudyT]):
 
     name: ClassVar[str]
     stage_names: ClassVar[tuple[str, ...]]
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     def __init__(self, config: Mapping[str, Any], output: Path, **beside: object) -> None:
         self._config = config

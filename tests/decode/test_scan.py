@@ -98,6 +98,7 @@ def test_wanted_voxels_are_those_at_their_limits(
     """Whether they are kept, kept in part, or read again."""
     monkeypatch.setattr(wanted, "_KEPT_SHARE", share)
     monkeypatch.setattr(scan_module, "_KEPT_SHARE", uncertain_share)
+    monkeypatch.setattr(blocks, "_LEAST_ROOM", 0)
     monkeypatch.setattr(blocks, "_BATCH_VALUES", batch)
     probabilities = sparse_volume()
     limits = torch.tensor([0.2, 0.4, 0.8], dtype=torch.float64)
@@ -175,6 +176,7 @@ def test_keeping_the_wanted_voxels_or_reading_them_again_is_the_same(decoder, mo
     monkeypatch.setattr(blocks, "_RUN_VALUES", 1 << 15)
     probabilities = sparse_volume(seed=1)
     decoded = decoder.decode(probabilities)
+    monkeypatch.setattr(blocks, "_LEAST_ROOM", 0)
     for share in (0, 0.02, 100):
         for uncertain_share in (0, 100):
             monkeypatch.setattr(wanted, "_KEPT_SHARE", share)
