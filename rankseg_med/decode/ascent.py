@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -42,6 +43,8 @@ _HALVINGS = 4
 _LEAST_STEP = 1e-9
 # More contested voxels than this are sampled evenly: they choose the rule, whose score is then computed on all.
 _MOST_CONTESTED = 1 << 19
+# ... or voxels that have more probabilities than this, where there are many classes.
+_MOST_VALUES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Contested:
         blocks = wanted.scan.blocks
         self._found = [torch.empty((blocks.num_classes, 0), dtype=blocks.dtype, device=blocks.device)]
         self._number, self._stride = 0, 1
+        self._most = min(_MOST_CONTESTED, _MOST_VALUES // blocks.num_classes)
 
     def note_all(self) -> None:
         """Take what is contested of all wanted voxels."""
@@ -106,10 +110,13 @@ class Contested:
         region = self.wanted.regions.probabilities(contested)
         for counts, levels in zip(self.alone, level_of(region).long(), strict=True):
             counts.index_add_(0, levels, torch.full_like(levels, -1))
-        self._found.append(contested[:, -self._number % self._stride :: self._stride])
+        # Copied, or the voxels between would be kept as well.
+        self._found.append(contested[:, -self._number % self._stride :: self._stride].contiguous())
         self._number += contested.shape[1]
-        while sum(some.shape[1] for some in self._found) > _MOST_CONTESTED:
-            self._found = [torch.cat(self._found, 1)[:, ::2]]
+        while self._sampled > self._most:
+            starts = accumulate((some.shape[1] for some in self._found), initial=0)
+            halves = zip(starts, self._found, strict=False)
+            self._found = [some[:, start % 2 :: 2].contiguous() for start, some in halves]
             self._stride *= 2
 
     @property
@@ -120,7 +127,11 @@ class Contested:
     @property
     def weight(self) -> float:
         """How many voxels each of the sample stands for."""
-        return self._number / max(1, sum(some.shape[1] for some in self._found))
+        return self._number / max(1, self._sampled)
+
+    @property
+    def _sampled(self) -> int:
+        return sum(some.shape[1] for some in self._found)
 
 
 class Landscape:

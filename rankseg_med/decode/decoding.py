@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -344,8 +343,10 @@ def _paint(
             changes[name].add_places(lost, -1)
     if keeping is None:
         keeping = wanted.settled.kept if wanted.settled else KeptVoxels.none(wanted.regions, labels.device)
-    summed = list(accumulate(changes.values(), initial=keeping))
-    return dict(zip(rules, summed[1:], strict=True))
+    kept = {}
+    for name in rules:
+        kept[name] = keeping = keeping + changes.pop(name)
+    return kept
 
 
 def _decisions(
