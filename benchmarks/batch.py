@@ -67,7 +67,8 @@ def wrong_label_maps(trials: Sequence[Trial], output: Path) -> list[str]:
 def wrong_records(trials: Sequence[Trial], output: Path) -> list[str]:
     """Sidecars that do not say what became of a study, and files that should not be there."""
     wrong = []
-    expected = set[str]()
+    # Beside the studies' own: what labels are called, and what a run did.
+    expected = {"dseg.tsv", "plan.json", "run.json"}
     for trial in trials:
         study, path = trial.study, Sidecar.path_in(output, trial.study.case_id)
         expected |= {path.name} if trial.broken else {path.name, study.image.name}

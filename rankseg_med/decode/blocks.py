@@ -190,9 +190,9 @@ class ChannelBlocks(TensorBlocks):
         return probabilities
 
 
-def joined(pieces: Iterable[Voxels]) -> Iterator[Voxels]:
+def joined(pieces: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Voxels]:
     """The same voxels in batches."""
-    waiting: list[Voxels] = []
+    waiting: list[tuple[Tensor, Tensor]] = []
     for piece in pieces:
         if len(piece[0]):
             waiting.append(piece)
