@@ -43,7 +43,7 @@ class IsotonicCalibration(Calibration):
         weighting: ``"cases"``: every case counts the same, each voxel by 1 / the case's volume of the region.
             ``"voxels"``: all voxels alike.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from rankseg_med.calibration import BinnedVoxels, IsotonicCalibration, ReliabilityCounts
         >>> truth = torch.zeros(40, 40, 40, dtype=torch.int64)

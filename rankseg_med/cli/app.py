@@ -87,7 +87,7 @@ app.command(
     "ab",
     cls=_Command,
     epilog=_examples(
-        "rankseg-med ab nnUNet_results/fold_0/validation labelsTr -o verdict",
+        "rankseg-med ab nnUNetTrainer__nnUNetPlans__3d_fullres labelsTr -o verdict",
         "rankseg-med ab imagesTs labelsTs --config lits --checkpoint best.pt -o verdict",
     ),
 )(ab_command)
@@ -103,7 +103,7 @@ app.command(
     "tune",
     cls=_Command,
     epilog=_examples(
-        "rankseg-med tune nnUNet_results/fold_0/validation labelsTr -o tuned.yaml",
+        "rankseg-med tune nnUNetTrainer__nnUNetPlans__3d_fullres labelsTr -o tuned.yaml",
         "rankseg-med tune imagesTr labelsTr --config lits --checkpoint best.pt -o tuned.yaml",
     ),
 )(tune_command)

@@ -89,7 +89,7 @@ class RankSEGDecoder:
             nothing is there, ``1 - max p`` (coherent) or ``prod(1 - p)`` (independent). By default 1 for a region that
             may be absent, 0 for one that is always there.
 
-    Example:
+    Examples:
         >>> import torch
         >>> foreground = torch.tensor([0.7] * 20 + [0.45] * 60 + [0.001] * 900)
         >>> probabilities = torch.stack([1 - foreground, foreground])
@@ -259,7 +259,7 @@ def make_decoder(
     """Decoder by the name that configs and the command line use.
 
     Args:
-        name: ``"dice"``, ``"iou"`` or one of them per region for a [`RankSEGDecoder`][] of that metric; ``"argmax"``
+        name: ``"dice"``, ``"iou"`` or one of them per region for a `RankSEGDecoder` of that metric; ``"argmax"``
             for the usual decoding.
         options: Further arguments of `RankSEGDecoder`; ``"argmax"`` takes none.
     """

@@ -170,7 +170,7 @@ class DecodeSession(SlabSession):
     map is that of a whole-volume call on the rounded probabilities: they are off by at most 1 / 131070, and the
     background by that times the foreground classes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from rankseg_med.decode import RankSEGDecoder
         >>> probabilities = torch.softmax(torch.randn(3, 40, 16, 16), 0)

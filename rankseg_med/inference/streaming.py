@@ -53,7 +53,7 @@ class StreamingInferer:
         sw_device: Where windows are given to the network; by default where the image is.
         device: Device where the band is; by default ``sw_device``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> network = torch.nn.Conv3d(1, 3, kernel_size=3, padding=1).eval()
         >>> inferer = StreamingInferer((16, 16, 16), overlap=0.5, mode="gaussian")

@@ -72,7 +72,7 @@ class PseudoLabeller:
         ignore_index: 1 to 255, what ignored voxels hold; no class of its own.
         empty_score: Score, in [0, 1]: Dice where prediction and truth are both empty. RankSEG decodes for it.
 
-    Example:
+    Examples:
         >>> foreground = torch.tensor([[0.98] * 60 + [0.45] * 30 + [0.001] * 900])
         >>> probabilities = torch.stack([1 - foreground, foreground])
         >>> for decoder in ("argmax", "rankseg"):

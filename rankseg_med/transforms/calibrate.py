@@ -58,7 +58,7 @@ class CalibrateProbabilitiesd(OnEachKey):
         calibration: Calibration, as for `CalibrateProbabilities`.
         allow_missing_keys: Whether keys may be absent.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.transforms import Activationsd, Compose
         >>> from rankseg_med.calibration import IsotonicCalibration

@@ -80,7 +80,7 @@ class RankSEGd(OnEachKey):
         allow_missing_keys: Whether keys may be absent.
         options: Options, as for `RankSEG`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.data import MetaTensor
         >>> from monai.transforms import Activationsd, Compose
