@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all test-faults lint format bench bench-decode bench-memory bench-metrics bench-batch clean
+.PHONY: setup demo test test-all test-faults lint format docs dist bench bench-decode bench-memory bench-metrics bench-batch clean
 
 setup: .venv/installed
 
@@ -34,6 +34,16 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Into build/site. Notebooks are executed; nothing is fetched.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Wheel and sdist into dist, as they go to PyPI.
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/twine check --strict dist/*
 
 bench: bench-decode bench-memory bench-metrics
 

@@ -16,4 +16,6 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\(?:\((.*?)\\\)|\[(.*?)\
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Draw every formula."""
-    return _FORMULA.sub(lambda formula: convert(unescape(formula[2] or formula[3]), "inline" if formula[2] else "block"), html)
+    return _FORMULA.sub(
+        lambda formula: convert(unescape(formula[2] or formula[3]), "inline" if formula[2] else "block"), html
+    )

@@ -31,7 +31,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             inclusion = InclusionLevel.INCLUDED if path in _named(config.nav) else InclusionLevel.NOT_IN_NAV
             files.append(File.generated(config, uri_of(path), content=_as_page(path, text), inclusion=inclusion))
         if path.endswith(".md"):
-            waiting += [target for link in _LINK.finditer(text) if not (target := _target(path, link)).startswith("docs/")]
+            waiting += [
+                target for link in _LINK.finditer(text) if not (target := _target(path, link)).startswith("docs/")
+            ]
     return files
 
 
@@ -63,7 +65,7 @@ def _target(path: str, link: re.Match[str]) -> str:
 def _as_page(path: str, text: str) -> str:
     if path.endswith(".md"):
         return text
-    return f"# {Path(path).name}\n\n````{Path(path).suffix[1:] or 'text'} title=\"{path}\"\n{text}\n````\n"
+    return f'# {Path(path).name}\n\n````{Path(path).suffix[1:] or "text"} title="{path}"\n{text}\n````\n'
 
 
 def _named(nav: object) -> Iterator[str]:

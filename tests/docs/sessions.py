@@ -1,6 +1,6 @@
 """Sessions of the documentation: blocks of a page, one after the other, in the current folder, as a reader runs them.
 
-Python, YAML files that begin with their name, and commands of ours. A block ``text`` is what the block before it printed;
+Python, YAML files that begin with their name, commands of ours. A block ``text`` is what the block before it printed;
 ``...`` stands for anything. A command may say that it fails: ``# exit code 1``.
 """
 
