@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import rankseg_med
 from tests.conftest import REPOSITORY
 
 # What a page loads by itself; links that a reader may follow are none of it.
@@ -41,6 +42,17 @@ def test_the_reference_is_made_of_docstrings(site):
     assert "Label map with the highest expected Dice or IoU." in page
     commands = (site / "reference" / "commands.html").read_text()
     assert "--study-timeout" in commands
+
+
+def test_the_page_of_the_package_names_all_that_it_has():
+    page = (REPOSITORY / "docs" / "reference" / "package.md").read_text()
+    assert set(re.findall(r"\[`(\w+)`\]\[rankseg_med\.", page)) == set(rankseg_med.__all__) - {"__version__"}
+
+
+def test_every_room_has_a_page():
+    rooms = {path.parent.name for path in (REPOSITORY / "rankseg_med").glob("*/__init__.py")} - {"cli"}
+    pages = {path.stem for path in (REPOSITORY / "docs" / "reference").glob("*.md")}
+    assert pages == rooms | {"mathematics", "package"}
 
 
 def test_formulas_need_no_script(site):
