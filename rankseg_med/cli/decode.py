@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
+from rankseg_med.cli.format_options import FormatOption, SegTypeOption, format_of
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.options import (
     DECODING,
@@ -35,8 +36,10 @@ def decode_command(
         ),
     ],
     output_dir: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the label maps, or a file.nii.gz for one study.")
+        Path, typer.Option("--output", "-o", help="Folder of the label maps, or a file for one study: file.nii.gz.")
     ],
+    format: FormatOption = "nifti",
+    seg_type: SegTypeOption = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Image, folder or data list that says where arrays lie. Default: NIfTI files beside them."),
@@ -81,8 +84,9 @@ def decode_command(
     from rankseg_med.workflows import DecodeJob
 
     studies = list_probabilities(source, images, axes)
-    studies, output_dir = placed(studies, output_dir)
     settings = load_config("decode", config, device=device, changes=parse_changes(changes))
+    written_as = format_of(format, seg_type, settings.get("structures"))
+    studies, output_dir = placed(studies, output_dir, written_as)
     set_decoder(settings, decoder, coherence, presence)
     if region_channels is not None:
         settings["region_channels"] = [list(labels) for labels in parse_regions(region_channels).values()]
@@ -91,5 +95,5 @@ def decode_command(
     if store is not None:
         settings["store"] = store
     labels = read_nnunet_labels(source if source.is_dir() else source.parent)
-    job = DecodeJob(settings, output_dir, labels)
+    job = DecodeJob(settings, output_dir, labels, format=written_as)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))

@@ -21,7 +21,7 @@ from rankseg_med.cli.options import RESUMING, RUNNING, wrong_options
 if TYPE_CHECKING:
     from rankseg_med.executors import Executor
     from rankseg_med.runs import CaseOutcome, CaseT, Job, Shard
-    from rankseg_med.studies import Listing, ProbabilityStudy, Study
+    from rankseg_med.studies import LabelMapFormat, Listing, ProbabilityStudy, Study
 
 OneOfMany = TypeVar("OneOfMany", "Study", "ProbabilityStudy")
 
@@ -176,7 +176,7 @@ def with_job_options(*without: str) -> Callable[[Callable[..., None]], Callable[
     return decorate
 
 
-def placed(listing: Listing[OneOfMany], output: Path) -> tuple[Listing[OneOfMany], Path]:
+def placed(listing: Listing[OneOfMany], output: Path, format: LabelMapFormat) -> tuple[Listing[OneOfMany], Path]:
     """The studies, and the folder of their outputs; a file's name in place of a folder's names the only study.
 
     Raises:
@@ -184,15 +184,15 @@ def placed(listing: Listing[OneOfMany], output: Path) -> tuple[Listing[OneOfMany
     """
     from rankseg_med.studies import check_case_id
 
-    if output.is_dir() or not output.name.lower().endswith((".nii", ".nii.gz")):
+    if output.is_dir() or not output.name.lower().endswith((".nii", ".nii.gz", ".dcm")):
         return listing, output
-    if not output.name.endswith(".nii.gz"):
-        raise typer.BadParameter(f"--output {output}: label maps are written compressed; name the file .nii.gz")
+    if not output.name.endswith(format.suffix):
+        raise typer.BadParameter(f"--output {output}: label maps of this format are named {format.suffix}")
     if len(listing.studies) + len(listing.faults) != 1:
         count = len(listing.studies) + len(listing.faults)
         raise typer.BadParameter(f"--output {output} is one file, and there are {count} studies; give a folder")
     (study,) = listing.studies
-    case_id = check_case_id(output.name.removesuffix(".nii.gz"))
+    case_id = check_case_id(output.name.removesuffix(format.suffix))
     return replace(listing, studies=[replace(study, case_id=case_id)]), output.parent
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
+from rankseg_med.cli.format_options import FormatOption, SegTypeOption, format_of
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.nnunet_options import (
     ConfigurationOption,
@@ -45,8 +46,10 @@ def predict_command(
         ),
     ],
     output_dir: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the label maps, or a file.nii.gz for one study.")
+        Path, typer.Option("--output", "-o", help="Folder of the label maps, or a file for one study: file.nii.gz.")
     ],
+    format: FormatOption = "nifti",
+    seg_type: SegTypeOption = None,
     config: OptionalConfigsOption = None,
     checkpoint: Annotated[
         list[str] | None,
@@ -119,7 +122,7 @@ def predict_command(
     *,
     options: JobOptions,
 ) -> None:
-    """Predict label maps: one NIfTI file per study, on the study's own grid.
+    """Predict label maps: one file per study, on the study's own grid.
 
     A study that is done, of the same image and with the same settings and weights, is skipped: run the same command
     again to go on after an interruption. Exit code 0 only if every study is done; one that fails is recorded and the
@@ -159,7 +162,8 @@ def predict_command(
     if models and channels is None:
         channels = channels_named(source, models[0].num_images)
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
-    studies, output_dir = placed(studies, output_dir)
+    written_as = format_of(format, seg_type, settings.get("structures"))
+    studies, output_dir = placed(studies, output_dir, written_as)
     job: PredictJob | NnunetJob
     if models:
         own: dict[str, Any] = {
@@ -169,14 +173,14 @@ def predict_command(
             "step_size": step_size,
         }
         given = {name: value for name, value in own.items() if value is not None}
-        job = NnunetJob(settings, models, output_dir, merged_labels=merged_labels_in(merge), **given)
+        job = NnunetJob(settings, models, output_dir, merged_labels=merged_labels_in(merge), format=written_as, **given)
     else:
         for name, value in {"grid": grid, "ensemble": ensemble}.items():
             if value is not None:
                 settings[name] = value
         if tta:
             settings["inferer::flip_axes"] = "all"
-        job = PredictJob(settings, weights, output_dir)
+        job = PredictJob(settings, weights, output_dir, format=written_as)
     run_and_report(job, studies, options, device=str(settings.get_parsed_content("device")))
 
 

@@ -48,11 +48,12 @@ _REQUIRED = {
 }
 # What jobs read as it stands, so that references and expressions are put in place.
 _READ_AS_IT_STANDS = (
-    "label_names",
+    *("label_names", "structures"),
     *("epochs", "iterations_per_epoch", "validate_every", "batch_size", "num_workers", "cache_rate"),
 )
-# Where things are worked out, which is no part of the result.
-_NOT_IN_RESULTS = ("device", "store", "store_folder", "bundle_root")
+# Where things are worked out, which is no part of the result; and what DICOM files say of structures, which a job that
+# writes them adds.
+_NOT_IN_RESULTS = ("device", "store", "store_folder", "bundle_root", "structures")
 
 
 def load_config(

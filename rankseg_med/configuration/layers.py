@@ -18,7 +18,17 @@ from rankseg_med.configuration.references import SEPARATOR, is_referred_to
 
 # What overlays add to the bases: the data set's own, and semi-supervised training's.
 _OVERLAY_KEYS = frozenset(
-    {"label_names", "spacing_mm", "roi_size", "intensity", "network_def", "teacher", "pseudo_labeller", "method"}
+    {
+        "label_names",
+        "structures",
+        "spacing_mm",
+        "roi_size",
+        "intensity",
+        "network_def",
+        "teacher",
+        "pseudo_labeller",
+        "method",
+    }
     | {"extends", "_meta_"}
 )
 # What MONAI's own runner alone reads (docs/bundles.md): no part of any job of ours.

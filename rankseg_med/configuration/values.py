@@ -13,7 +13,9 @@ from rankseg_med.configuration.error import ConfigError, meant
 from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import is_plain
 from rankseg_med.decode import Store
+from rankseg_med.errors import InputError
 from rankseg_med.inference import DecodedGrid, Ensemble
+from rankseg_med.studies import read_structures
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ def check_values(config: Config) -> None:
     for id, rule in RULES.items():
         if is_plain(id, config) and not rule.holds(value := config.get_parsed_content(id)):
             raise ConfigError(f"{id}: must be {rule.required}, got {value!r}{_hint(value, rule)}")
+    if is_plain("structures", config):
+        try:
+            read_structures(config.get_parsed_content("structures"))
+        except InputError as error:
+            raise ConfigError(f"structures: {error}") from error
     for id in _DEVICES_OR_NULL:
         if is_plain(id, config) and (value := config.get_parsed_content(id)) is not None:
             try:

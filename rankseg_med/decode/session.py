@@ -209,6 +209,15 @@ class DecodeSession(SlabSession):
             device=device,
         )
 
+    def foreground(self) -> Float[Tensor, "channels *spatial"]:
+        """Probabilities of all classes but the background, or of every independent channel, in main memory.
+
+        Raises:
+            ValueError: Slices are missing; they are named.
+        """
+        self.check_complete()
+        return self.store.values.cpu().float().add_(_SHIFT).div_(LEVELS - 1)
+
     def volumes(self) -> list[LevelBlocks]:
         """The volume as decoders read it: one of exclusive classes, or one per independent channel."""
         return _volumes(self.store, exclusive=self.exclusive)

@@ -36,8 +36,8 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
 
     Done is what a sidecar says was done, with all its files in place and as they were written. What was started and not
     finished, failed, or lost a file is to be done again. Stale is what was made of other input, with other settings or
-    by a version of the package with other results, or was changed since; and files that no sidecar speaks of, or none
-    that can be read: they may be anybody's.
+    by a version of the package with other results, or in another format, or was changed since; and files that no
+    sidecar speaks of, or none that can be read: they may be anybody's.
     """
     path = Sidecar.path_in(job.output, case.case_id)
     outputs = job.outputs_of(case)
@@ -51,8 +51,12 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
         return _stale(str(error))
     if sidecar.case_id != case.case_id:
         return _stale(f"{path.name} is the sidecar of another case, {sidecar.case_id!r}")
-    if sidecar.status != "done" or len(present) < len(outputs):
+    if sidecar.status != "done":
         return CaseState("todo")
+    if len(present) < len(outputs):
+        others = sorted(sidecar.outputs.keys() - {output.name for output in outputs})
+        left = [name for name in others if (job.output / name).exists()]
+        return _stale(f"{', '.join(left)} was written {sidecar.time} in its place") if left else CaseState("todo")
     if sidecar.job != job.name:
         return _stale(f"written by {sidecar.job}, not {job.name}")
     if sidecar.config_digest != results_digest(job):

@@ -12,6 +12,7 @@ from rankseg_med.studies.atomic import (
     write_json,
 )
 from rankseg_med.studies.errors import DataListError, GridError, StudyError, check_regular_file
+from rankseg_med.studies.formats import DicomSegFormat, LabelMapFormat, NiftiFormat, RtstructFormat
 from rankseg_med.studies.geometry import Grid, compare_grids, resample_label_map
 from rankseg_med.studies.image import load_image, load_images, load_label_map
 from rankseg_med.studies.label_map import (
@@ -50,24 +51,30 @@ from rankseg_med.studies.readers import check_same_grid, files_read, open_image,
 from rankseg_med.studies.readers.arrays import Axes
 from rankseg_med.studies.readers.nifti_header import open_nifti
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus, content_digest, fingerprint
+from rankseg_med.studies.structures import StructureSettings, read_structures
 from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id
 
 __all__ = [
     "Axes",
     "DataListError",
+    "DicomSegFormat",
     "Fault",
     "Grid",
     "GridError",
     "ImageEntry",
+    "LabelMapFormat",
     "LabelledEntry",
     "Listing",
     "Manifest",
+    "NiftiFormat",
     "NnunetLabels",
     "OutputFile",
     "ProbabilityStudy",
     "ProbabilityVolume",
+    "RtstructFormat",
     "Sidecar",
     "SidecarStatus",
+    "StructureSettings",
     "Study",
     "StudyError",
     "atomic_folder",
@@ -107,6 +114,7 @@ __all__ = [
     "read_grid",
     "read_label_names",
     "read_nnunet_labels",
+    "read_structures",
     "remove_unfinished",
     "resample_label_map",
     "survey_studies",

@@ -11,13 +11,14 @@ from xml.etree import ElementTree
 import nibabel as nib
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.readers import read_grid
 from rankseg_med.studies.readers.nifti_header import is_nifti, open_nifti, stored_header
+from rankseg_med.studies.structures import LABEL_COLOURS
 
 _MAX_LABEL = 255
 _NIFTI2_HEADER_BYTES = 540
@@ -34,11 +35,6 @@ LABEL_TABLE = "dseg.tsv"
 
 _CARET = 30
 """NIfTI's code of the XML extension in which Connectome Workbench and TotalSegmentator keep label tables."""
-# Of Okabe and Ito, who are kind to colour-blind readers; each part from 0 to 1.
-_COLOURS = (
-    *((0.84, 0.37, 0.0), (0.0, 0.45, 0.7), (0.0, 0.62, 0.45), (0.8, 0.47, 0.65)),
-    *((0.34, 0.71, 0.91), (0.9, 0.62, 0.0), (0.94, 0.89, 0.26)),
-)
 
 
 def write_label_map(
@@ -65,17 +61,9 @@ def write_label_map(
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise StudyError(f"{path}: a label map must be written to a file named .nii or .nii.gz")
-    voxels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
-    _check_labels(voxels, path)
     is_copy = is_nifti(grid_of) and not grid_of.is_dir()
     source = open_nifti(grid_of, channels=True) if is_copy else read_grid(grid_of)
-    shape = source.shape[:3]
-    if voxels.shape != shape:
-        raise StudyError(
-            f"{path}: labels must have the shape {shape} of {grid_of}, got {voxels.shape}; drop a channel "
-            "axis, and invert any cropping, resampling or reorientation first"
-        )
-    voxels = voxels.astype(np.uint8, copy=False)
+    voxels = checked_labels(labels, path, source.shape[:3], grid_of)
     label_map = _with_affine_of(source, voxels) if isinstance(source, Grid) else _with_header_of(source, voxels)
     if names:
         label_map.header.extensions.append(_label_table(names))
@@ -102,7 +90,21 @@ def _with_affine_of(grid: Grid, voxels: np.ndarray) -> nib.Nifti1Image:
     return label_map
 
 
-def _check_labels(voxels: np.ndarray, path: Path) -> None:
+def checked_labels(
+    labels: torch.Tensor | np.ndarray, path: Path, shape: tuple[int, ...], grid_of: Path
+) -> UInt8[np.ndarray, "X Y Z"]:
+    """Labels as they are written.
+
+    Args:
+        labels: `(X, Y, Z)` whole numbers from 0 to 255 of any integer type, on any device.
+        path: where they go, for messages.
+        shape: the shape that they must have...
+        grid_of: ... of this image.
+
+    Raises:
+        StudyError: if they are no such labels.
+    """
+    voxels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
     if voxels.dtype.kind not in "iu":
         raise StudyError(
             f"{path}: labels must be of an integer type, got {voxels.dtype}; convert them, such as to uint8"
@@ -112,6 +114,12 @@ def _check_labels(voxels: np.ndarray, path: Path) -> None:
             f"{path}: labels must lie between 0 and {_MAX_LABEL}, got {voxels.min()} to {voxels.max()}; they are "
             "written as uint8 and never clipped"
         )
+    if voxels.shape != shape:
+        raise StudyError(
+            f"{path}: labels must have the shape {shape} of {grid_of}, got {voxels.shape}; drop a channel "
+            "axis, and invert any cropping, resampling or reorientation first"
+        )
+    return voxels.astype(np.uint8, copy=False)
 
 
 _LEVELS = 65_535
@@ -156,7 +164,7 @@ def _label_table(names: Mapping[int, str]) -> nib.nifti1.Nifti1Extension:
     volume = ElementTree.SubElement(root, "VolumeInformation", Index="0")
     table = ElementTree.SubElement(volume, "LabelTable")
     for number, (label, name) in enumerate(sorted(names.items())):
-        red, green, blue = map(str, _COLOURS[number % len(_COLOURS)])
+        red, green, blue = (f"{part / 255:.2g}" for part in LABEL_COLOURS[number % len(LABEL_COLOURS)])
         entry = ElementTree.SubElement(table, "Label", Key=str(label), Red=red, Green=green, Blue=blue, Alpha="1.0")
         entry.text = name
     ElementTree.SubElement(volume, "VolumeType").text = "Label"

@@ -35,6 +35,7 @@ from rankseg_med.decode import (
 from rankseg_med.errors import InputError
 from rankseg_med.runs import Written
 from rankseg_med.studies import (
+    LabelMapFormat,
     NnunetLabels,
     ProbabilityStudy,
     ProbabilityVolume,
@@ -44,7 +45,7 @@ from rankseg_med.studies import (
     open_probabilities,
 )
 from rankseg_med.workflows.label_map_job import LabelMapJob
-from rankseg_med.workflows.label_maps import LabelMaps, names_of
+from rankseg_med.workflows.label_maps import NIFTI, LabelMaps, names_of, probabilities_in
 from rankseg_med.workflows.predict import one_thread
 
 
@@ -79,6 +80,12 @@ class Decoding:
                 "channels that are regions need a decoder with mode 'multilabel', exclusive classes one with mode "
                 f"'multiclass'; got regions {self.regions} and {self.decoder!r}"
             )
+        keeps = isinstance(self.decoder, RankSEGDecoder) and self.regions is None
+        if self.label_maps.format.of_probabilities and not keeps:
+            raise InputError(
+                "fractional DICOM-SEG needs probabilities of exclusive classes and a decoder for dice or iou, got "
+                f"{'regions by sigmoid' if self.regions else repr(self.decoder)}"
+            )
 
     def load(self, study: ProbabilityStudy) -> tuple[ProbabilityStudy, SlabSession]:
         """First step: read and check the probabilities, slab by slab; what is kept of them is in the session.
@@ -87,6 +94,7 @@ class Decoding:
             StudyError: The files cannot be used (see `open_probabilities`), have another number of channels, or hold
                 something else than probabilities; the message names them.
         """
+        self.label_maps.format.check_source(_grid_file(study))
         with one_thread(), open_probabilities(study, folder=self.store_folder) as volume:
             return study, self.session_of(volume, study.files[0])
 
@@ -128,10 +136,11 @@ class Decoding:
             )
         return session
 
-    def decode(self, loaded: tuple[ProbabilityStudy, SlabSession]) -> tuple[ProbabilityStudy, Decoded]:
-        """Second step: the decisions, and the label map ``(X, Y, Z)``."""
+    def decode(self, loaded: tuple[ProbabilityStudy, SlabSession]) -> tuple[ProbabilityStudy, Decoded, Tensor | None]:
+        """Second step: the decisions, the label map ``(X, Y, Z)``, and probabilities if they are to be written."""
         study, session = loaded
-        return study, self.finish(session)
+        probabilities = probabilities_in(session, self.label_maps.format)
+        return study, self.finish(session), probabilities
 
     def finish(self, session: SlabSession) -> Decoded:
         """As `decode`, of a session by itself."""
@@ -139,16 +148,21 @@ class Decoding:
             decoded = session.finalize()
         return decoded if self.regions is None else self.regions.as_labels(decoded)
 
-    def write(self, decoded: tuple[ProbabilityStudy, Decoded]) -> Written:
+    def write(self, decoded: tuple[ProbabilityStudy, Decoded, Tensor | None]) -> Written:
         """Last step: clean up, and write the label map, whole or not at all; see `LabelMaps.write`.
 
         Of regions, decisions speak of the masks as decoded, before they are painted over each other.
         """
-        study, result = decoded
+        study, result, probabilities = decoded
         affine = grid_of(study).affine
         with one_thread():
             return self.label_maps.write(
-                result, study.case_id, grid_of=study.grid or study.files[0], affine=affine, decoder=self.decoder
+                result,
+                study.case_id,
+                grid_of=_grid_file(study),
+                affine=affine,
+                decoder=self.decoder,
+                probabilities=probabilities,
             )
 
     def _calibration_of(self, source: Path, channels: int) -> Calibration | None:
@@ -170,6 +184,11 @@ class Decoding:
             )
 
 
+def _grid_file(study: ProbabilityStudy) -> Path:
+    """The image whose grid a study's probabilities are on."""
+    return study.grid or study.files[0]
+
+
 class DecodeJob(LabelMapJob[ProbabilityStudy]):
     """Stored probabilities in, label maps out.
 
@@ -177,6 +196,7 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
         config: Config of a decode job.
         output: Folder of the label maps.
         labels: What nnU-Net's ``dataset.json`` says of the channels, where the config does not.
+        format: How label maps are written.
 
     Raises:
         CalibrationError: The calibration file cannot be used, or is of another number of channels.
@@ -186,12 +206,19 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
     name = "decode"
     stage_names = ("load", "decode", "write")
 
-    def __init__(self, config: ConfigParser, output: Path, labels: NnunetLabels | None = None) -> None:
+    def __init__(
+        self,
+        config: ConfigParser,
+        output: Path,
+        labels: NnunetLabels | None = None,
+        *,
+        format: LabelMapFormat = NIFTI,
+    ) -> None:
         settings = dict(config.get())
         if (file := calibration_file_of(config)) is not None:
             settings["calibration"] = file
         self._labels = labels
-        super().__init__(settings, output, nnunet_labels=repr(labels))
+        super().__init__(settings, output, format, nnunet_labels=repr(labels))
         self.decoding()
 
     def decoding(self) -> Decoding:
@@ -212,7 +239,7 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
         record = None if calibration is None else record_of(calibration.build(), calibration)
         return Decoding(
             decoder if regions is None else for_independent_channels(decoder),
-            LabelMaps(self.output, config.get_parsed_content("cleanup"), names_of(config, labels), record),
+            LabelMaps(self.output, config.get_parsed_content("cleanup"), names_of(config, labels), record, self.format),
             regions,
             num_channels,
             config.get_parsed_content("store"),
@@ -232,7 +259,8 @@ class DecodeJob(LabelMapJob[ProbabilityStudy]):
 
     def memory_needed(self, study: ProbabilityStudy) -> int:
         """Bytes at its worst, twice what was measured: two a voxel and channel, and somewhat more."""
-        return 2 * (2 * count_channels(study) + 2) * math.prod(grid_of(study).shape)
+        channels, voxels = count_channels(study), math.prod(grid_of(study).shape)
+        return 2 * (2 * channels + 2) * voxels + self.memory_to_write(channels, voxels)
 
 
 def _calibration(

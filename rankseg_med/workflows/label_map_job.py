@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rankseg_med.configuration import Config, digest_of, flat_settings
-from rankseg_med.studies import ProbabilityStudy, Study
-from rankseg_med.workflows.label_maps import label_map_path
+from rankseg_med.studies import LabelMapFormat, ProbabilityStudy, Study
+from rankseg_med.workflows.label_maps import NIFTI, label_map_path
 
 StudyT = TypeVar("StudyT", bound=Study | ProbabilityStudy)
 
@@ -21,6 +21,7 @@ class LabelMapJob(ABC, Generic[StudyT]):
     Args:
         config: Content of the job's config.
         output: Folder of the label maps.
+        format: How they are written.
         beside: What else label maps depend on, such as the hashes of weights.
 
     Attributes:
@@ -32,10 +33,15 @@ class LabelMapJob(ABC, Generic[StudyT]):
     stage_names: ClassVar[tuple[str, ...]]
     results_version: ClassVar[int] = 3
 
-    def __init__(self, config: Mapping[str, Any], output: Path, **beside: object) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], output: Path, format: LabelMapFormat = NIFTI, **beside: object
+    ) -> None:
         self._config = config
         self.output = output
+        self.format = format
         described = {**config, **beside}
+        if format != NIFTI:  # what is written as ever is not stale for a choice that came later
+            described["format"] = repr(format)
         self.digest = digest_of(described)
         self.settings: Mapping[str, str] = flat_settings(described)
 
@@ -56,10 +62,14 @@ class LabelMapJob(ABC, Generic[StudyT]):
     def memory_needed(self, study: StudyT) -> int:
         """Bytes at its worst; only headers are read."""
 
+    def memory_to_write(self, structures: int, voxels: int) -> int:
+        """Bytes that a format of probabilities needs beside what label maps do: three copies in single precision."""
+        return 12 * structures * voxels if self.format.of_probabilities else 0
+
     def kept_of(self, study: StudyT) -> tuple[Path, ...]:
         """The inputs, and the reference label where a data list names one."""
         return self.inputs_of(study) if study.label is None else (*self.inputs_of(study), study.label)
 
     def outputs_of(self, study: StudyT) -> tuple[Path, ...]:
         """The label map."""
-        return (label_map_path(self.output, study.case_id),)
+        return (label_map_path(self.output, study.case_id, self.format),)

@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float, Float64, UInt8
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch import Tensor
 
-from rankseg_med.decode import Decoded
+from rankseg_med.decode import Decoded, DecodeSession, SlabSession
 from rankseg_med.runs import Written
-from rankseg_med.studies import NnunetLabels, write_label_map, write_label_names
+from rankseg_med.studies import LabelMapFormat, NiftiFormat, NnunetLabels
+
+NIFTI: LabelMapFormat = NiftiFormat()
+"""What label maps are written as unless something else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,30 @@ class LabelMaps:
         cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
         names: Label to name, without the background; None where nobody says.
         calibration: What sidecars say of the calibration of the probabilities, or None.
+        format: How they are written.
+
+    Raises:
+        InputError: Labels of these names cannot be written so.
     """
 
     folder: Path
     cleanup: Transform | None = None
     names: Mapping[int, str] | None = None
     calibration: Mapping[str, Any] | None = None
+    format: LabelMapFormat = NIFTI
+
+    def __post_init__(self) -> None:
+        self.format.check_names(self.names)
 
     def write(
-        self, decoded: Decoded, case_id: str, *, grid_of: Path, affine: Float64[np.ndarray, "4 4"], decoder: object
+        self,
+        decoded: Decoded,
+        case_id: str,
+        *,
+        grid_of: Path,
+        affine: Float64[np.ndarray, "4 4"],
+        decoder: object,
+        probabilities: Float[Tensor, "structures X Y Z"] | None = None,
     ) -> Written:
         """Clean up a decoded label map, and write it, whole or not at all.
 
@@ -47,14 +65,15 @@ class LabelMaps:
             grid_of: Image whose grid it is on.
             affine: Affine of that grid, in mm.
             decoder: Decoder, for the record.
+            probabilities: What was decoded, without the background, if the format is of probabilities.
 
         Returns:
             The label map, with the decoder, its decisions (per region: expected score, volume and its standard
             deviation, ...), which speak of the label map as decoded, and the volumes as written, after cleanup.
         """
         label_map = cleaned(decoded.label_map.cpu(), self.cleanup, affine)
-        path = label_map_path(self.folder, case_id)
-        write_named(label_map, path, grid_of=grid_of, names=self.names)
+        path = label_map_path(self.folder, case_id, self.format)
+        self.format.write(label_map, path, grid_of=grid_of, names=self.names, probabilities=probabilities)
         details: dict[str, Any] = {
             "decoder": repr(decoder),
             "decisions": [asdict(decision) for decision in decoded.decisions],
@@ -65,30 +84,9 @@ class LabelMaps:
         return Written((path,), details)
 
 
-def label_map_path(folder: Path, case_id: str) -> Path:
+def label_map_path(folder: Path, case_id: str, format: LabelMapFormat = NIFTI) -> Path:
     """Where a study's label map goes."""
-    return folder / f"{case_id}.nii.gz"
-
-
-def write_named(
-    label_map: UInt8[Tensor, "X Y Z"], path: Path, *, grid_of: Path, names: Mapping[int, str] | None
-) -> None:
-    """Write a label map with the names of its labels, in the file and in a table beside it.
-
-    Args:
-        label_map: Label map, uint8.
-        path: File to write.
-        grid_of: Image whose grid it is on.
-        names: Label to name, without the background; None writes none.
-
-    Raises:
-        StudyError: The folder has a table that names the labels otherwise, or as `write_label_map`.
-        OSError: A file cannot be written.
-    """
-    if names:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_label_names(names, path.parent)
-    write_label_map(label_map, path, grid_of=grid_of, names=names)
+    return folder / f"{case_id}{format.suffix}"
 
 
 def names_of(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str] | None:
@@ -98,6 +96,15 @@ def names_of(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str
     if labels is None or any(len(values) != 1 for values in labels.names.values()):
         return None
     return {values[0]: name for name, values in labels.names.items()}
+
+
+def probabilities_in(session: SlabSession, format: LabelMapFormat) -> Float[Tensor, "structures X Y Z"] | None:
+    """What a session is going to decode, without the background, if a format is of that; else None."""
+    if not format.of_probabilities:
+        return None
+    if not isinstance(session, DecodeSession):
+        raise TypeError(f"probabilities are asked for, and a {type(session).__name__} does not keep them")
+    return session.foreground()
 
 
 def recorded(names: Mapping[int, str] | None) -> dict[str, str] | None:

@@ -20,8 +20,8 @@ from rankseg_med.nnunet import (
     NnunetModel,
     read_plans,
 )
-from rankseg_med.studies import Study, content_digest, read_grid
-from rankseg_med.workflows.label_maps import LabelMaps, names_of
+from rankseg_med.studies import LabelMapFormat, Study, content_digest, read_grid
+from rankseg_med.workflows.label_maps import NIFTI, LabelMaps, names_of
 from rankseg_med.workflows.predict import ImageJob, Model, Prediction
 
 
@@ -38,6 +38,7 @@ class NnunetJob(ImageJob):
         ensemble: What several folds are decoded as, see `NnunetModel`.
         mirroring: Whether to average over mirrored windows, where networks were trained for it.
         step_size: Step from window to window, as a share of a window.
+        format: How label maps are written.
 
     Raises:
         ConfigError: The config says what nnU-Net says: ``region_channels``.
@@ -56,6 +57,7 @@ class NnunetJob(ImageJob):
         ensemble: FoldEnsemble = "logits",
         mirroring: bool = True,
         step_size: float = 0.5,
+        format: LabelMapFormat = NIFTI,
     ) -> None:
         self._models = tuple((model, tuple(map(content_digest, model.files))) for model in models)
         self._plans = tuple(map(read_plans, models))
@@ -84,7 +86,8 @@ class NnunetJob(ImageJob):
             for model, plans in zip(models, self._plans, strict=True)
         ]
         digests = [sha256 for _, sha256 in self._models]
-        super().__init__(settings, output, models=digests, merged_labels=merged_labels, **self._options)
+        super().__init__(settings, output, format, models=digests, merged_labels=merged_labels, **self._options)
+        format.check_names(self._names(config))
 
     def prediction(self) -> Prediction:
         """Check the models, build their networks, and load the weights; decoder and cleanup as the config says."""
@@ -111,13 +114,23 @@ class NnunetJob(ImageJob):
             )
         model: Model
         if self._merged_labels is None:
-            (only,) = models
-            model, names = only, names_of(config, only.plans.labels)
+            (model,) = models
         else:
             model = MergedModels(models, self._merged_labels)
-            names = {label: name for name, label in self._merged_labels.items()}
-        record = record_of(calibration, file)
-        return Prediction(model, LabelMaps(self.output, config.get_parsed_content("cleanup"), names, record))
+        label_maps = LabelMaps(
+            self.output,
+            config.get_parsed_content("cleanup"),
+            self._names(config),
+            record_of(calibration, file),
+            self.format,
+        )
+        return Prediction(model, label_maps)
+
+    def _names(self, config: ConfigParser) -> dict[int, str] | None:
+        """Label to name, without the background; None where nobody says."""
+        if self._merged_labels is None:
+            return names_of(config, self._plans[0].labels)
+        return {label: name for name, label in self._merged_labels.items()}
 
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst; only the header is read."""

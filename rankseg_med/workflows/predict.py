@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from monai.bundle import ConfigParser
 
 from rankseg_med.calibration import Calibration
 from rankseg_med.configuration import calibration_file_of, record_of
-from rankseg_med.decode import Decoded
-from rankseg_med.inference import SegmentationModel
+from rankseg_med.decode import Decoded, RankSEGDecoder
+from rankseg_med.errors import InputError
+from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, NetworkFile, load_weights, network_sha256
 from rankseg_med.runs import Written
-from rankseg_med.studies import Study, read_grid
+from rankseg_med.studies import LabelMapFormat, Study, read_grid
 from rankseg_med.workflows.label_map_job import LabelMapJob
-from rankseg_med.workflows.label_maps import LabelMaps
+from rankseg_med.workflows.label_maps import NIFTI, LabelMaps, probabilities_in
 from rankseg_med.workflows.prediction_memory import PredictionMemory
 
 
@@ -57,8 +59,17 @@ class Prediction:
     model: Model
     label_maps: LabelMaps
 
+    def __post_init__(self) -> None:
+        if self.label_maps.format.of_probabilities and not _keeps_probabilities(self.model):
+            raise InputError(
+                "fractional DICOM-SEG needs a network of a config, a bundle or a file, a decoder for dice or iou, grid "
+                "'native' and ensemble 'mean'; of nnU-Net save probabilities (nnUNetv2_predict --save_probabilities) "
+                "and decode them"
+            )
+
     def load(self, study: Study) -> tuple[Study, Any]:
         """First step: read and preprocess the image."""
+        self.label_maps.format.check_source(study.image)
         with one_thread():
             return study, self.model.preprocess(study.images)
 
@@ -69,13 +80,30 @@ class Prediction:
 
     def write(self, predicted: tuple[Study, Any]) -> Written:
         """Last step: decode, clean up, and write the label map, whole or not at all; see `LabelMaps.write`."""
-        study, probabilities = predicted
+        study, waiting = predicted
         affine = read_grid(study.image).affine
         with one_thread():
-            decoded = self.model.decode(probabilities)
+            kept = None
+            if isinstance(waiting, Predicted):
+                kept = probabilities_in(waiting.sessions[0], self.label_maps.format)
+            decoded = self.model.decode(waiting)
             return self.label_maps.write(
-                decoded, study.case_id, grid_of=study.image, affine=affine, decoder=self.model.decoder
+                decoded,
+                study.case_id,
+                grid_of=study.image,
+                affine=affine,
+                decoder=self.model.decoder,
+                probabilities=kept,
             )
+
+
+def _keeps_probabilities(model: Model) -> bool:
+    """Whether what waits to be decoded are the mean probabilities of exclusive classes on the image's grid."""
+    return (
+        isinstance(model, SegmentationModel)
+        and isinstance(model.decoder, RankSEGDecoder)
+        and (model.grid, model.ensemble) == ("native", "mean")
+    )
 
 
 Loaded = TypeVar("Loaded", bound=torch.nn.Module)
@@ -134,13 +162,16 @@ class PredictJob(ImageJob):
         checkpoints: One, or several of one architecture: an ensemble. Whole networks (files, or folders of
             transformers) if the config's network is a `NetworkFile`.
         output: Folder of the label maps.
+        format: How they are written.
 
     Raises:
         CheckpointError: There is no such checkpoint file.
         CalibrationError: The calibration file cannot be used, or is of another number of classes.
     """
 
-    def __init__(self, config: ConfigParser, checkpoints: Sequence[Path], output: Path) -> None:
+    def __init__(
+        self, config: ConfigParser, checkpoints: Sequence[Path], output: Path, *, format: LabelMapFormat = NIFTI
+    ) -> None:
         missing = [checkpoint for checkpoint in checkpoints if not checkpoint.exists()]
         if missing:
             raise CheckpointError(f"{missing[0]}: no such checkpoint file")
@@ -152,7 +183,8 @@ class PredictJob(ImageJob):
         sha256 = tuple(map(network_sha256, checkpoints))
         self._weights = tuple(zip(checkpoints, sha256, strict=True))
         self._memory = PredictionMemory.from_config(config, len(checkpoints))
-        super().__init__(settings, output, checkpoints=sha256)
+        super().__init__(settings, output, format, checkpoints=sha256)
+        format.check_names(self._names())
 
     def prediction(self) -> Prediction:
         """Build networks, preprocessing, decoder and cleanup as the config says, and load the weights.
@@ -179,9 +211,15 @@ class PredictJob(ImageJob):
             **{name: config.get_parsed_content(name) for name in settings},
         )
         record = record_of(of_all if of_all is not None else next(iter(own), None), file)
-        names = {label: name for label, name in enumerate(config["label_names"]) if label}
-        return Prediction(model, LabelMaps(self.output, config.get_parsed_content("cleanup"), names, record))
+        label_maps = LabelMaps(self.output, config.get_parsed_content("cleanup"), self._names(), record, self.format)
+        return Prediction(model, label_maps)
+
+    def _names(self) -> dict[int, str]:
+        """Label to name, without the background."""
+        return {label: name for label, name in enumerate(self._config["label_names"]) if label}
 
     def memory_needed(self, study: Study) -> int:
         """Bytes at its worst; only the header is read."""
-        return self._memory.needed(read_grid(study.image), len(study.images))
+        grid = read_grid(study.image)
+        written = self.memory_to_write(self._memory.num_classes, math.prod(grid.shape))
+        return self._memory.needed(grid, len(study.images)) + written

@@ -20,7 +20,7 @@ from rankseg_med.inference import Predicted
 from rankseg_med.runs import Written
 from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller, voxel_runs
 from rankseg_med.studies import Study, read_grid, write_fractions
-from rankseg_med.workflows.label_maps import label_map_path, recorded, write_named
+from rankseg_med.workflows.label_maps import NIFTI, label_map_path, recorded
 from rankseg_med.workflows.predict import PredictJob, one_thread
 
 # Confidence, weight and decoding beside what waits to be decoded: 13 were measured, of 84 million voxels.
@@ -84,7 +84,7 @@ class PseudoLabelling:
         if self.exports.confidence:
             confidence = label.confidence.masked_fill(label.weight == 0, 0).cpu()
             write_fractions(confidence, more_paths["confidence"], study.image)
-        write_named(label.label_map.cpu(), path, grid_of=study.image, names=self.label_names)
+        NIFTI.write(label.label_map.cpu(), path, grid_of=study.image, names=self.label_names)
         details = {"calibration": self.calibration, "label_names": recorded(self.label_names)}
         return Written((path, *more_paths.values()), {**quality(label), **details})
 

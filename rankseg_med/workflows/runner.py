@@ -21,7 +21,7 @@ from rankseg_med.calibration import load_calibration
 from rankseg_med.decode import ArgmaxDecoder, RankSEGDecoder, Store
 from rankseg_med.inference import DecodedGrid, SegmentationModel, StreamingInferer
 from rankseg_med.studies import StudyError, find_references, find_studies
-from rankseg_med.workflows.label_maps import cleaned, label_map_path, write_named
+from rankseg_med.workflows.label_maps import NIFTI, cleaned, label_map_path
 
 _log = logging.getLogger(__name__)
 
@@ -150,5 +150,5 @@ class WriteLabelMapd(MapTransform):
         for key in self.key_iterator(d):
             image = Path(d["image"].meta["filename_or_obj"])
             path = label_map_path(self.folder, d["case_id"])
-            write_named(torch.as_tensor(d[key])[0], path, grid_of=image, names=self.names)
+            NIFTI.write(torch.as_tensor(d[key])[0], path, grid_of=image, names=self.names)
         return d

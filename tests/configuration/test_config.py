@@ -7,6 +7,7 @@ import yaml
 
 from rankseg_med.configuration.config import Config, ConfigError, load_config
 from rankseg_med.configuration.files import shipped_configs
+from rankseg_med.studies import DicomSegFormat, read_structures
 from tests.conftest import REPOSITORY
 
 
@@ -102,3 +103,10 @@ def test_settings_that_are_replaced_later_are_built(tmp_path):
     config = load_config("inference", "demo", device="cpu")
     config["decoder::name"] = "iou"
     assert Config(copy.deepcopy(config.get())).get_parsed_content("decoder").metric == "iou"
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_what_shipped_configs_tell_dicom_fits_their_names(name):
+    config = load_config("inference", name)
+    names = {label: name for label, name in enumerate(config["label_names"]) if label}
+    DicomSegFormat(read_structures(config.get("structures"))).check_names(names)

@@ -27,6 +27,9 @@ import pytest
             (f"label_names: {value}", "label_names: must be a list of names")
             for value in ("[]", "[a]", "[a, a]", "[a, '']", "abc", "null", "[a, yes]", "[a, 1]")
         ),
+        ("structures: [liver]", "structures: must be null, or hold an entry for each name"),
+        ("structures: {organ: {colour: [0, 0, 256]}}", "structures: organ::colour::2: "),
+        ("structures: {organ: {code: 1}}", "structures: organ::code: "),
         ("num_workers: -1", "num_workers: must be a whole number of at least 0, got -1"),
         ("epochs: 0", "epochs: must be a whole number of at least 1, got 0"),
         ("epochs: true", "epochs: must be a whole number of at least 1, got True"),

@@ -155,3 +155,12 @@ def test_an_ensemble_needs_filled_sessions_of_one_volume():
     greedy = independent(assignment="greedy")
     with pytest.raises(ValueError, match="assignment='ascent'"):
         finalize_ensemble([greedy.open(3, (4, 4)), greedy.open(3, (4, 4))])
+
+
+def test_what_waits_to_be_decoded_can_be_had_before():
+    probabilities = on_levels(4)
+    session = filled(independent(), probabilities, [3, 7])
+    torch.testing.assert_close(session.foreground(), probabilities[1:], rtol=0, atol=1e-6)
+    assert session.finalize().label_map.shape == probabilities.shape[1:]
+    with pytest.raises(ValueError, match="4 of 4 slices"):
+        independent().open(3, (4, 4)).foreground()

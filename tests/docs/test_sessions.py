@@ -97,3 +97,7 @@ def test_few_labels(run, tmp_path):
 def test_clinic(run, tmp_path):
     given.write_studies(tmp_path, tmp_path / "labels", "study")
     run("how_to/clinic.md")
+
+
+def test_dicom(run):
+    run("dicom.md", heading="A session")

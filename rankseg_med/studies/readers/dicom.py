@@ -116,6 +116,16 @@ class DicomSeries:
         check_affine(affine, self._folder)
         return Grid((*first.size, count), affine)
 
+    @property
+    def slice_files(self) -> tuple[Path, ...]:
+        """The file of each slice, in the order of the grid's third axis.
+
+        Raises:
+            StudyError: as `grid`.
+        """
+        _ = self.grid
+        return tuple(item.file for item in self._slices)
+
     def blocks(self) -> Iterator[np.ndarray]:
         """Voxels slice by slice, with each slice's rescale slope and intercept applied."""
         return (item.voxels() for item in self._slices)
