@@ -29,7 +29,7 @@ FROM python:3.12-slim
 LABEL org.opencontainers.image.title="rankseg-med" \
       org.opencontainers.image.description="Decode segmentation networks for Dice and IoU instead of voxel accuracy" \
       org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND BSD-2-Clause" \
       org.opencontainers.image.base.name="docker.io/library/python:3.12-slim"
 
 COPY --from=build /opt/rankseg_med /opt/rankseg_med

@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all test-faults lint format docs dist bench bench-decode bench-memory bench-metrics bench-batch clean
+.PHONY: setup demo test test-all test-faults test-browser lint format docs dist bench bench-decode bench-memory bench-metrics bench-batch clean
 
 setup: .venv/installed
 
@@ -25,6 +25,10 @@ test-all: setup
 # Whole runs, killed and disturbed: minutes.
 test-faults: setup
 	$(BIN)/python -m pytest -m faults --numprocesses 2
+
+# Reports, opened in Chromium, which the system has to have: apt-get install chromium.
+test-browser: setup
+	$(BIN)/python -m pytest -m browser
 
 lint: setup
 	$(BIN)/ruff check .

@@ -43,6 +43,13 @@ def test_pypi_would_take_them(distributions):
     assert checked.stdout.count("PASSED") == 2
 
 
+def test_the_wheel_has_what_reports_are_made_of(distributions):
+    assets = REPOSITORY / "rankseg_med" / "report" / "assets"
+    expected = {f"rankseg_med/report/assets/{path.name}" for path in assets.iterdir()}
+    assert {Path(name).name for name in expected} >= {"report.html", "niivue.umd.js", "niivue.LICENSE"}
+    assert expected <= files_in(distributions[0])
+
+
 def test_a_wheel_built_from_the_sdist_lacks_nothing(distributions, tmp_path):
     wheel, sdist = distributions
     with tarfile.open(sdist) as archive:

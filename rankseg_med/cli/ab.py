@@ -27,6 +27,7 @@ from rankseg_med.cli.options import (
     parse_regions,
     wrong_options,
 )
+from rankseg_med.cli.report import report_at_the_end
 
 if TYPE_CHECKING:
     from rankseg_med.evaluation import DecodableCase
@@ -88,6 +89,9 @@ def ab_command(
         int, typer.Option(min=1, help="Processes that decode and score; each holds one case, and its own network.")
     ] = 1,
     device: DeviceOption = "auto",
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html into the output folder too: every case, sortable.")
+    ] = False,
 ) -> None:
     """Try argmax, RankSEG, the coherent rule and a tuned setting on the same cases, and say which to use.
 
@@ -140,6 +144,8 @@ def ab_command(
         output.print(as_terminal(table))
     for note in trial.document.notes:
         complain(note)
+    if report:
+        report_at_the_end(output_dir)
     say(trial.verdict.sentence)
     if trial.result.argmax.failures:
         raise typer.Exit(1)

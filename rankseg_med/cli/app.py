@@ -19,6 +19,7 @@ from rankseg_med.cli.interrupts import ended_at_once_by_interrupts
 from rankseg_med.cli.manifest import manifest_command
 from rankseg_med.cli.predict import predict_command
 from rankseg_med.cli.pseudo_label import pseudo_label_command
+from rankseg_med.cli.report import report_command
 from rankseg_med.cli.status import status_command
 from rankseg_med.cli.train import train_command
 from rankseg_med.cli.tune import tune_command
@@ -67,6 +68,14 @@ app.command(
 app.command("status", cls=_Command, epilog=_examples("rankseg-med status labels", "rankseg-med status labels --watch"))(
     status_command
 )
+app.command(
+    "report",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med report labels --scores scores",
+        "rankseg-med report scores --figures figures --workers 4",
+    ),
+)(report_command)
 app.command(
     "evaluate",
     cls=_Command,

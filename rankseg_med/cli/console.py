@@ -65,8 +65,8 @@ def configure_logging(*, verbose: bool = False, quiet: bool = False) -> None:
 
 
 @contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Progress]:
-    """A bar on a terminal; in a log nothing, since each step writes its own line."""
+def progress_bar(description: str, total: int | None) -> Iterator[Progress]:
+    """A bar on a terminal; in a log nothing, since each step writes its own line. ``total`` may not be known."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=messages, disable=not messages.shows_progress, transient=True) as bar:
         bar.add_task(description, total=total)

@@ -20,6 +20,7 @@ from rankseg_med.cli.options import (
     parse_regions,
     wrong_options,
 )
+from rankseg_med.cli.report import report_at_the_end
 
 if TYPE_CHECKING:
     pass
@@ -83,6 +84,8 @@ def evaluate_command(
     from rankseg_med.report import evaluation_tables
     from rankseg_med.runs import RunOptions
 
+    if options.report and output_dir is None:
+        raise typer.BadParameter("--report needs --output, the folder that the report goes to")
     structures = None if regions is None else parse_regions(regions)
     needs_structures = preset is None or (preset in PRESETS and not PRESETS[preset].regions)
     if labels is None and structures is None and needs_structures:
@@ -122,6 +125,8 @@ def evaluate_command(
         complain(f"warning: {warning}")
     for table in evaluation_tables(result):
         output.print(table)
+    if options.report and output_dir is not None and not stop.is_set():
+        report_at_the_end(output_dir)
     for case_id, reason in result.failures.items():
         complain(f"failed: {case_id}: {reason}")
     if result.failures:

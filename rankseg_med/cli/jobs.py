@@ -17,6 +17,7 @@ from rankseg_med.cli.console import say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import RESUMING, RUNNING, wrong_options
+from rankseg_med.cli.report import report_at_the_end
 
 if TYPE_CHECKING:
     from rankseg_med.executors import Executor
@@ -51,6 +52,10 @@ class JobOptions:
             help="Do and write nothing; say what would be done, and of what not, why.",
             rich_help_panel=RUNNING,
         ),
+    ] = False
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Write report.html into the output folder at the end.", rich_help_panel=RUNNING),
     ] = False
     fail_fast: Annotated[
         bool,
@@ -238,6 +243,8 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
     _report(job, outcomes, len(mine))
     for reason in run.refused:
         say(f"failed: {reason}")
+    if options.report and not stop.is_set():
+        report_at_the_end(job.output)
     if len(outcomes) < len(mine) and stop.is_set():
         raise typer.Exit(130)
     is_short = len(outcomes) < len(mine) or any(outcome.status in ("failed", "stale") for outcome in outcomes)

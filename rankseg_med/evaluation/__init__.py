@@ -9,6 +9,7 @@ from rankseg_med.evaluation.evaluation import Missing, evaluate
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
 from rankseg_med.evaluation.plan import find_structures, plan_evaluation
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
+from rankseg_med.evaluation.report import Report, write_report
 from rankseg_med.evaluation.structures import structures_of
 from rankseg_med.evaluation.tuning import tune
 from rankseg_med.evaluation.tuning_document import document_of
@@ -29,6 +30,7 @@ __all__ = [
     "NetworkCase",
     "Quality",
     "RegionComparison",
+    "Report",
     "Task",
     "Trial",
     "Tuning",
@@ -53,5 +55,6 @@ __all__ = [
     "structures_of_config",
     "tune",
     "write_cleanup",
+    "write_report",
     "write_tuning",
 ]

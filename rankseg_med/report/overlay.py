@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rankseg_med.masks import bounding_box
+from rankseg_med.report.palette import colours_of
 from rankseg_med.studies import atomic_write
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; without their black.
-_PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
 _FILL_OPACITY = 0.3
 _PANEL_INCHES = 2.6
 _GAP_INCHES = 0.05
@@ -63,9 +62,7 @@ def save_overlay(
             image's, a label has no name, or the window or the spacing is not positive.
     """
     _check_arguments(image, label_maps, label_names, window_hu, spacing_mm)
-    colours = {
-        label: _PALETTE[i % len(_PALETTE)] for i, label in enumerate(sorted(label for label in label_names if label))
-    }
+    colours = colours_of(label_names)
     slices = _most_telling_slices(image.shape, label_maps.values())
     box = bounding_box(image > window_hu[0], *label_maps.values())
     if not box[0].stop:

@@ -38,14 +38,19 @@ class ReliabilityCurve:
 
 
 def save_reliability_diagrams(
-    path: str | os.PathLike[str], diagrams: Mapping[str, Mapping[str, ReliabilityCurve]], *, title: str | None = None
+    path: str | os.PathLike[str],
+    diagrams: Mapping[str, Mapping[str, ReliabilityCurve]],
+    *,
+    title: str | None = None,
+    axes_are: tuple[str, str] = ("probability", "share of voxels that are of the structure"),
 ) -> None:
-    """Save a PNG with a panel for each structure; on the diagonal, probabilities can be taken at their word.
+    """Save a panel for each structure; on the diagonal, probabilities can be taken at their word.
 
     Args:
-        path: Path where the PNG goes; an existing file is replaced.
+        path: Path of the figure, PNG or PDF by its name; an existing file is replaced.
         diagrams: Structure to name to curve; at least one, with at most five curves each.
         title: Text above the panels.
+        axes_are: What runs across and what up, where it is not voxels that are counted.
 
     Raises:
         ValueError: There is no diagram, or one has too many curves.
@@ -65,10 +70,10 @@ def save_reliability_diagrams(
                 **{"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2},
                 label=f"{name} (ECE {curve.ece:.4f})",
             )
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=structure, xlabel="probability")
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=structure, xlabel=axes_are[0])
         axes.legend(frameon=False, fontsize=7, loc="upper left")
-    panels[0].set_ylabel("share of voxels that are of the structure")
+    panels[0].set_ylabel(axes_are[1])
     if title:
         figure.suptitle(textwrap.fill(title, _CHARACTERS * len(diagrams)), fontsize=8)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary)

@@ -1,0 +1,156 @@
+"""Figures for papers of what is on record of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from rankseg_med.evaluation.quality import risk_coverage
+from rankseg_med.evaluation.report_content import ExpectedAndTrue, expected_and_true
+from rankseg_med.evaluation.report_pictures import viewed
+from rankseg_med.evaluation.report_records import FolderRecords, StudyRecord
+from rankseg_med.evaluation.report_studies import Structure, label_names, structures_in
+from rankseg_med.metrics import find_metric
+from rankseg_med.report import (
+    PageContent,
+    ReliabilityCurve,
+    StudyEntry,
+    save_agreement,
+    save_box_plots,
+    save_overlay,
+    save_reliability_diagrams,
+    save_risk_coverage,
+)
+from rankseg_med.studies import StudyError
+
+_BINS = 10
+_MOST_OVERLAYS = 6
+_FORMATS = ("png", "pdf")
+
+
+def save_figures(records: FolderRecords, folder: Path) -> Iterator[Path]:
+    """Save what there are facts for, each plot as PNG and as PDF.
+
+    - ``box-<metric>``: scores of each structure, undefined ones left out and counted by the ``n`` below.
+    - ``agreement-<metric>``: expected against true scores, study by study, where there are both.
+    - ``reliability-<metric>``: mean true score by tenths of the expected score, where there are both.
+    - ``risk-coverage-<metric>``: by expected score, where there are both.
+
+    Args:
+        records: What is on disk.
+        folder: Folder of the figures; existing ones are replaced.
+
+    Yields:
+        Each file that was written.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    structures = structures_in(records, label_names(records))
+    for metric in records.metrics:
+        yield from _box_plots(records, structures, metric, folder)
+    pairs: dict[str, dict[str, ExpectedAndTrue]] = {}
+    for structure in structures:
+        for metric, both in expected_and_true(records, structure).items():
+            pairs.setdefault(metric, {})[structure.name] = both
+    for metric, by_structure in pairs.items():
+        heading = find_metric(metric).heading
+        curves = {name: risk_coverage(expected, true) for name, (expected, true) in by_structure.items()}
+        diagrams = {name: {"studies": _reliability(*both)} for name, both in by_structure.items()}
+        for ending in _FORMATS:
+            agreement, coverage, reliability = (
+                folder / f"{kind}-{metric}.{ending}" for kind in ("agreement", "risk-coverage", "reliability")
+            )
+            save_agreement(agreement, by_structure, score=heading)
+            save_risk_coverage(coverage, curves, score=heading)
+            across, up = f"expected {heading}", f"mean true {heading}"
+            save_reliability_diagrams(reliability, diagrams, axes_are=(across, up))
+            yield from (agreement, coverage, reliability)
+
+
+def _box_plots(records: FolderRecords, structures: Sequence[Structure], metric: str, folder: Path) -> Iterator[Path]:
+    found = find_metric(metric)
+    groups = {}
+    for structure in structures:
+        scores = [
+            record.scores[structure.name][metric] for record in records.studies if structure.name in record.scores
+        ]
+        if finite := [score for score in scores if math.isfinite(score)]:
+            groups[structure.name] = np.array(finite)
+    if not groups:
+        return
+    axis = f"{found.heading} ({found.unit})" if found.unit else found.heading
+    for ending in _FORMATS:
+        path = folder / f"box-{metric}.{ending}"
+        save_box_plots(path, groups, axis=axis, best=1.0 if found.higher_is_better else None)
+        yield path
+
+
+def _reliability(expected: Float64[np.ndarray, " _"], true: Float64[np.ndarray, " _"]) -> ReliabilityCurve:
+    """Mean true score of the studies in each tenth of the expected score; the error is weighted by studies."""
+    bins = np.minimum((expected * _BINS).astype(int), _BINS - 1)
+    counts = np.bincount(bins, minlength=_BINS)
+    with np.errstate(invalid="ignore"):
+        means, found = (np.bincount(bins, of, minlength=_BINS) / counts for of in (expected, true))
+    filled = counts > 0
+    error = float((counts[filled] * np.abs(means - found)[filled]).sum() / counts.sum())
+    return ReliabilityCurve(means, found, error)
+
+
+def save_overlays(records: FolderRecords, content: PageContent, folder: Path) -> Iterator[Path]:
+    """Save an overlay, ``overlays/<case id>.png``, of the studies that score lowest and of the least certain.
+
+    Each has three planes, with the reference and the other label map beside the study's own. A study that cannot be
+    drawn has none; the page says why.
+
+    Args:
+        records: What is on disk.
+        content: What the page says, which ranks them.
+        folder: Folder of the figures.
+
+    Yields:
+        Each file that was written.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    names = label_names(records)
+    by_id = {record.case_id: record for record in records.studies}
+    for case_id in _telling(content.studies):
+        path = folder / "overlays" / f"{case_id}.png"
+        try:
+            drawn = _save_overlay(by_id[case_id], names, path)
+        except StudyError:
+            continue
+        if drawn:
+            yield path
+
+
+def _telling(studies: Sequence[StudyEntry]) -> list[str]:
+    """Ids of the studies that score lowest, then of the least certain, each once."""
+    scores = sorted((study.score, study.case_id) for study in studies if study.score is not None)
+    certainties = sorted((study.certainty, study.case_id) for study in studies if study.certainty is not None)
+    return list(dict.fromkeys(case_id for _, case_id in (*scores[:_MOST_OVERLAYS], *certainties[:_MOST_OVERLAYS])))
+
+
+def _save_overlay(record: StudyRecord, names: Mapping[int, str], path: Path) -> bool:
+    """Save one, if there is a label map."""
+    view = viewed(record, [])
+    if view is None:
+        return False
+    low, high = view.grey_values
+    grey = np.zeros_like(view.label_map) if view.grey is None else view.grey
+    save_overlay(
+        path,
+        low + grey.astype(np.float32) * ((high - low) / 255),
+        {"label map": view.label_map, **view.others},
+        {label: names.get(label, f"label {label}") for label in {*names, *view.labels}},
+        window_hu=view.window,
+        spacing_mm=view.spacing_mm,
+        title=record.case_id,
+    )
+    return True

@@ -1,0 +1,259 @@
+"""What output folders say of each study: records of jobs, scores, and where images and label maps lie."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rankseg_med.evaluation.scoring_job import ScoringJob
+from rankseg_med.runs import FolderStatus, folder_status
+from rankseg_med.studies import Sidecar, StudyError, by_case, list_predictions, list_studies
+
+_NIFTI = (".nii.gz", ".nii")
+_FIRST_CHANNEL = "_0000"
+_WITHOUT_IMAGES = "decode"
+_WITH_IGNORED_VOXELS = "pseudo-label"
+_IGNORED_BY_DEFAULT = "255"
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Region to metric to value."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """All that is on disk of one study.
+
+    Attributes:
+        case_id: Which.
+        status: ``"done"``, ``"failed"``, ``"started"``, ``"altered"`` or ``"pending"``.
+        reason: Why it is not done.
+        sidecar: Record of the job that made the label map; None if there is none.
+        scoring: Record of its evaluation; None if there is none.
+        scores: Its scores; empty if it was not scored.
+        label_map: Label map, None if none was written.
+        image: What it was made of, where that is known.
+        reference: What it was scored against.
+        against: Another label map to hold it against.
+        ignored_label: What voxels of a pseudo-label hold that training is to ignore; None of other label maps.
+        notes: What is missing, and why.
+    """
+
+    case_id: str
+    status: str
+    reason: str = ""
+    sidecar: Sidecar | None = None
+    scoring: Sidecar | None = None
+    scores: Scores = field(default_factory=dict)
+    label_map: Path | None = None
+    image: Path | None = None
+    reference: Path | None = None
+    against: Path | None = None
+    ignored_label: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FolderRecords:
+    """What is on disk of a run and, where there is one, its evaluation.
+
+    Attributes:
+        folder: The output folder.
+        status: Its runs, its own records, and what of these cannot be read.
+        studies: By case id, in order.
+        metrics: Names of the metrics that were scored.
+        summary: The evaluation's ``summary.json``; empty without one.
+        problems: What is wrong that is of no study.
+    """
+
+    folder: Path
+    status: FolderStatus
+    studies: tuple[StudyRecord, ...]
+    metrics: tuple[str, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def read_records(
+    folder: Path, *, scores: Path | None = None, images: Path | None = None, against: Path | None = None
+) -> FolderRecords:
+    """Read what a job left; nothing of it is computed again.
+
+    Args:
+        folder: Output folder of predict, decode, pseudo-label or evaluate. Of an evaluation, what made the label maps
+            is read from beside them, where they are.
+        scores: Output folder of the evaluation of these label maps, for another folder than an evaluation's.
+        images: Images of the studies, see `list_studies`, where they no longer lie where they were read from, or were
+            not read at all.
+        against: Other label maps of the same studies, such as argmax's; see `list_predictions`.
+
+    Raises:
+        StudyError: A folder has no record, or what is given beside it cannot be used.
+    """
+    status = folder_status(folder)
+    is_evaluation = _is_evaluation(status)
+    if is_evaluation and scores is not None:
+        raise StudyError(f"{folder}: is the folder of an evaluation itself; leave out {scores}")
+    scored = folder if is_evaluation else scores
+    evaluation = None if scored is None else _read_evaluation(scored)
+    studies = {record.case_id: record for record in _own_records(folder, status, is_evaluation)}
+    problems = [*status.refused, *(f"{name}: {reason}" for name, reason in status.unreadable.items())]
+    if evaluation is not None:
+        for case_id in sorted(evaluation.case_ids - studies.keys()):
+            reason = evaluation.failures.get(case_id, "")
+            studies[case_id] = StudyRecord(case_id, "failed" if reason else "done", reason)
+        studies = {case_id: evaluation.added_to(record) for case_id, record in studies.items()}
+        problems += evaluation.problems
+    if images is not None:
+        listed = list_studies(images)
+        problems += [fault.reason for fault in listed.faults]
+        found = by_case(listed.studies)
+        studies = {
+            case_id: replace(record, image=found.get(case_id, found.get(case_id + _FIRST_CHANNEL, record.image)))
+            for case_id, record in studies.items()
+        }
+    if against is not None:
+        listed = list_predictions(against)
+        problems += [fault.reason for fault in listed.faults]
+        others = by_case(listed.studies)
+        studies = {case_id: replace(record, against=others.get(case_id)) for case_id, record in studies.items()}
+    return FolderRecords(
+        folder,
+        status,
+        tuple(studies[case_id] for case_id in sorted(studies)),
+        () if evaluation is None else evaluation.metrics,
+        {} if evaluation is None else evaluation.summary,
+        tuple(problems),
+    )
+
+
+def _is_evaluation(status: FolderStatus) -> bool:
+    jobs = {run.job for run in status.runs.values()} | {sidecar.job for sidecar in status.sidecars.values()}
+    return jobs == {ScoringJob.name}
+
+
+def _own_records(folder: Path, status: FolderStatus, is_evaluation: bool) -> Iterable[StudyRecord]:
+    for case_id, sidecar in status.sidecars.items():
+        if case_id in status.altered:
+            state, reason = "altered", status.altered[case_id]
+        elif sidecar.status == "started":
+            state, reason = "started", f"not finished: since {sidecar.time} on {sidecar.host}"
+        else:
+            state, reason = str(sidecar.status), sidecar.error or ""
+        record = StudyRecord(case_id, state, reason)
+        yield record if is_evaluation else _with_files(record, sidecar, folder)
+    for case_id in status.pending:
+        yield StudyRecord(case_id, "pending", "no run has come to it yet")
+
+
+def _with_files(record: StudyRecord, sidecar: Sidecar, folder: Path) -> StudyRecord:
+    written = [folder / name for name in sidecar.outputs if name.lower().endswith(_NIFTI)]
+    # A job may export more, and the label map is named after the study.
+    label_map = next((path for path in written if path.name.startswith(f"{record.case_id}.nii")), None)
+    notes = list(record.notes)
+    if sidecar.outputs and label_map is None:
+        notes.append(f"No pictures: {', '.join(sidecar.outputs)} is no NIfTI label map.")
+    image = None
+    if sidecar.job == _WITHOUT_IMAGES:
+        notes.append("Stored probabilities were decoded, and no image: name the images to see them.")
+    elif sidecar.inputs:
+        image = Path(sidecar.inputs[0])
+    ignored = None
+    if sidecar.job == _WITH_IGNORED_VOXELS:
+        ignored = int(sidecar.settings.get("pseudo_labeller::ignore_index", _IGNORED_BY_DEFAULT))
+        notes.append(f"Voxels that training is to ignore ({ignored}) are drawn as background.")
+    return replace(record, sidecar=sidecar, label_map=label_map, image=image, ignored_label=ignored, notes=tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What an evaluation's folder says."""
+
+    sidecars: Mapping[str, Sidecar]
+    scores: Mapping[str, Scores]
+    metrics: tuple[str, ...]
+    summary: Mapping[str, Any]
+    problems: tuple[str, ...]
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        failures: Mapping[str, str] = self.summary.get("failures", {})
+        return failures
+
+    @property
+    def case_ids(self) -> set[str]:
+        return {*self.scores, *self.failures}
+
+    def added_to(self, record: StudyRecord) -> StudyRecord:
+        """The record with scores and reference, and, of a label map that is not known yet, what made it."""
+        sidecar, notes = self.sidecars.get(record.case_id), list(record.notes)
+        if (reason := self.failures.get(record.case_id)) and reason != record.reason:
+            notes.append(f"No score: {reason}")
+        *prediction, reference = map(Path, sidecar.inputs if sidecar and sidecar.inputs else [""])
+        if sidecar is not None and prediction and record.label_map is None and record.sidecar is None:
+            record = _predicted(record, prediction[0])
+            notes += record.notes
+        return replace(
+            record,
+            scoring=sidecar,
+            scores=self.scores.get(record.case_id, {}),
+            reference=reference if sidecar and sidecar.inputs else None,
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+
+def _predicted(record: StudyRecord, label_map: Path) -> StudyRecord:
+    """The record with the label map that was scored, and with the job's record, where that lies beside it."""
+    with suppress(StudyError, OSError):
+        sidecar = Sidecar.read(Sidecar.path_in(label_map.parent, record.case_id))
+        return replace(_with_files(record, sidecar, label_map.parent), label_map=label_map)
+    note = f"Nothing is known of how {label_map.name} was made: there is no record beside it."
+    return replace(record, label_map=label_map, notes=(*record.notes, note))
+
+
+def _read_evaluation(folder: Path) -> _Evaluation:
+    status = folder_status(folder)
+    if not _is_evaluation(status):
+        raise StudyError(f"{folder}: must be the output folder of evaluate; it has records of something else")
+    problems = []
+    scores, metrics = read_scores(folder / "scores.csv")
+    summary_file = folder / "summary.json"
+    summary: Mapping[str, Any] = {}
+    try:
+        summary = json.loads(summary_file.read_text(encoding="utf-8"))
+        problems += [f"evaluation: {warning}" for warning in summary["warnings"]]
+    except FileNotFoundError:
+        problems.append(f"{folder}: has no scores of all studies yet; run evaluate without --shard to gather them")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{summary_file}: must be what evaluate writes ({error}); run evaluate again") from error
+    return _Evaluation(status.sidecars, scores, metrics, summary, tuple(problems))
+
+
+def read_scores(path: Path) -> tuple[dict[str, dict[str, dict[str, float]]], tuple[str, ...]]:
+    """Read what `write_scores` wrote.
+
+    Returns:
+        Case id to region to metric to value, and the names of the metrics; nothing where there is no file yet.
+
+    Raises:
+        StudyError: It is something else.
+    """
+    if not path.exists():
+        return {}, ()
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream)
+            metrics = tuple(name for name in rows.fieldnames or () if name not in _NOT_METRICS)
+            for row in rows:
+                scores.setdefault(row["case_id"], {})[row["name"]] = {name: float(row[name]) for name in metrics}
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise StudyError(f"{path}: must be what evaluate writes ({error}); run evaluate again") from error
+    return scores, metrics
+
+
+_NOT_METRICS = {"case_id", "name", "prediction_volume_ml", "reference_volume_ml"}
