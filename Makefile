@@ -1,6 +1,8 @@
 # One command each; every target sets up .venv first, through constraints.txt (torch is pinned to a CPU-sized build there).
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
+# Libraries that tests load may change the locale of their process, and with it how it reads text.
+PYTEST := PYTHONUTF8=1 $(BIN)/python -m pytest
 
 .PHONY: setup demo test test-all test-faults test-browser lint format docs dist bench bench-decode bench-memory bench-metrics bench-batch clean
 
@@ -17,18 +19,18 @@ demo: setup
 	$(BIN)/rankseg-med demo --output demo-output
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2
+	$(PYTEST) -m "not slow" --numprocesses 2
 
 test-all: setup
-	$(BIN)/python -m pytest --numprocesses 2
+	$(PYTEST) --numprocesses 2
 
 # Whole runs, killed and disturbed: minutes.
 test-faults: setup
-	$(BIN)/python -m pytest -m faults --numprocesses 2
+	$(PYTEST) -m faults --numprocesses 2
 
 # Reports, opened in Chromium, which the system has to have: apt-get install chromium.
 test-browser: setup
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
 
 lint: setup
 	$(BIN)/ruff check .

@@ -80,7 +80,7 @@ def test_an_interrupt_ends_any_command_with_130_and_no_traceback(app, monkeypatc
 def test_help_needs_nothing_that_is_slow_to_import(arguments):
     code = f"import sys; sys.argv[1:] = {arguments}; from rankseg_med.cli.app import app; app(standalone_mode=False)"
     check = "; assert not {'torch', 'monai', 'numpy'} & sys.modules.keys()"
-    process = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False)
+    process = subprocess.run([sys.executable, "-c", code + check], capture_output=True, encoding="utf-8", check=False)
     assert process.returncode == 0, process.stderr
 
 

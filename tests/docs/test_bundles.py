@@ -25,6 +25,7 @@ def run(session, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_bundle_of_somebody_elses(tmp_path):
     zoo.spleen(tmp_path / "spleen_ct_segmentation")
     zoo.write_images(tmp_path / "images", (20, 18, 10), (2.0, 2.0, 3.0))
@@ -35,6 +36,7 @@ def test_a_bundle_of_somebody_elses(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("fire") is None, reason="needs fire: pip install 'rankseg_med[bundle]'")
+@pytest.mark.slow
 def test_this_repository_as_a_bundle(tmp_path):
     for seed, name in enumerate("abc"):
         phantom = make_phantom(seed, shape=(32, 32, 24), spacing_mm=(9.0, 9.0, 10.0))

@@ -50,6 +50,7 @@ def test_monai(run, tmp_path):
     assert labels_in("by_dice/a.nii.gz") == labels_in("by_argmax/a.nii.gz") == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_nnunet(run, tmp_path):
     labels = tmp_path / "labelsTr"
     for fold in range(2):
@@ -86,6 +87,7 @@ def test_challenge(run, tmp_path):
     assert "lits" in json.loads((tmp_path / "scores_tuned/summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_few_labels(run, tmp_path):
     given.write_studies(tmp_path / "images", tmp_path / "labels", *"abcdef")
     run("how_to/few_labels.md")

@@ -20,13 +20,15 @@ def test_the_site(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
-    pages = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*.html")}
+    pages = {str(path.relative_to(tmp_path)): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")}
 
     assert {str(path.relative_to(DOCS).with_suffix(".html")) for path in DOCS.rglob("*.md")} <= pages.keys()
     files_that_pages_link_to_come_with_it(pages)
     the_reference_is_made_of_docstrings_and_help(pages)
     notebooks_were_executed(pages)
-    nothing_is_fetched_to_read_it(pages | {str(path): path.read_text() for path in tmp_path.rglob("*.css")})
+    nothing_is_fetched_to_read_it(
+        pages | {str(path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.css")}
+    )
 
 
 def files_that_pages_link_to_come_with_it(pages):
@@ -60,7 +62,7 @@ def nothing_is_fetched_to_read_it(texts):
 
 
 def test_the_page_of_the_package_names_all_that_it_has():
-    page = (DOCS / "reference" / "package.md").read_text()
+    page = (DOCS / "reference" / "package.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\[`(\w+)`\]\[rankseg_med\.", page)) == set(rankseg_med.__all__)
 
 
