@@ -25,7 +25,6 @@ def run(session, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_bundle_of_somebody_elses(tmp_path):
     zoo.spleen(tmp_path / "spleen_ct_segmentation")
     zoo.write_images(tmp_path / "images", (20, 18, 10), (2.0, 2.0, 3.0))
@@ -34,7 +33,6 @@ def test_a_bundle_of_somebody_elses(tmp_path):
     assert (tmp_path / "by_argmax" / "a.nii.gz").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("fire") is None, reason="needs fire: pip install 'rankseg_med[bundle]'")
 @pytest.mark.slow
 def test_this_repository_as_a_bundle(tmp_path):
