@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.errors import InputError
+from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.metrics import PairedComparison, compare_paired
 from rankseg_med.studies import write_json
@@ -82,10 +82,9 @@ def compare(
 
 @dataclass(frozen=True)
 class _Run:
-    """What `evaluate` wrote: region to case id to row of the table, and the cases that failed."""
+    """What `evaluate` wrote: its table of scores, and the cases that failed."""
 
-    table: Path
-    rows: dict[str, dict[str, dict[str, str]]]
+    table: ScoreTable
     failed: frozenset[str]
 
     @classmethod
@@ -93,19 +92,13 @@ class _Run:
         path = folder / "scores.csv"
         if not path.is_file():
             raise InputError(f"{folder}: holds no scores.csv; give a folder that rankseg-med evaluate --output wrote")
-        rows: dict[str, dict[str, dict[str, str]]] = {}
-        with path.open(newline="", encoding="utf-8") as stream:
-            table = csv.DictReader(stream)
-            if not {"case_id", "name"} <= set(table.fieldnames or ()):
-                raise InputError(f"{path}: needs the columns case_id and name, got {table.fieldnames}")
-            for row in table:
-                cases = rows.setdefault(row["name"], {})
-                if row["case_id"] in cases:
-                    raise InputError(f"{path}: has {row['name']} of {row['case_id']} twice; evaluate the run again")
-                cases[row["case_id"]] = row
         summary = folder / "summary.json"
         failures = json.loads(summary.read_text(encoding="utf-8"))["failures"] if summary.is_file() else ()
-        return cls(path, rows, frozenset(failures))
+        return cls(ScoreTable.read(path), frozenset(failures))
+
+    @property
+    def rows(self) -> dict[str, dict[str, dict[str, str]]]:
+        return self.table.rows
 
     @property
     def case_ids(self) -> frozenset[str]:
@@ -113,17 +106,8 @@ class _Run:
 
     def scores(self, region: str, metric: str) -> dict[str, float]:
         """Case id to score, NaN for cases that failed."""
-        scores = dict.fromkeys(self.failed, math.nan)
-        for case_id, row in self.rows[region].items():
-            if metric not in row:
-                raise InputError(f"{self.table}: needs the column {metric}, got {', '.join(row)}")
-            try:
-                scores[case_id] = float(row[metric])
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"{self.table}: {metric} of {case_id} must be a number, got {row[metric]!r}"
-                ) from error
-        return scores
+        scored = {case_id: self.table.score(region, case_id, metric) for case_id in self.rows[region]}
+        return dict.fromkeys(self.failed, math.nan) | scored
 
 
 def _write(comparisons: Sequence[RegionComparison], run_a: Path, run_b: Path, path: Path) -> None:

@@ -1,12 +1,68 @@
 """The files that an evaluation leaves."""
 
+from __future__ import annotations
+
 import csv
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rankseg_med import __version__
+from rankseg_med.errors import InputError
 from rankseg_med.metrics import Evaluation
 from rankseg_med.studies import atomic_write, write_json
+
+_NAMES = ("case_id", "name")
+_VOLUMES = ("prediction_volume_ml", "reference_volume_ml")
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """What `write_scores` wrote.
+
+    Attributes:
+        path: The file.
+        metrics: Its columns of scores.
+        rows: Region to case id to row of the table, column to text.
+    """
+
+    path: Path
+    metrics: tuple[str, ...]
+    rows: dict[str, dict[str, dict[str, str]]]
+
+    @classmethod
+    def read(cls, path: Path) -> ScoreTable:
+        """Read a table.
+
+        Raises:
+            InputError: It is something else.
+            OSError: It cannot be read.
+        """
+        rows: dict[str, dict[str, dict[str, str]]] = {}
+        with path.open(newline="", encoding="utf-8") as stream:
+            table = csv.DictReader(stream)
+            columns = tuple(table.fieldnames or ())
+            if not {*_NAMES} <= {*columns}:
+                raise InputError(f"{path}: needs the columns case_id and name, got {table.fieldnames}")
+            for row in table:
+                cases = rows.setdefault(row["name"], {})
+                if row["case_id"] in cases:
+                    raise InputError(f"{path}: has {row['name']} of {row['case_id']} twice; evaluate the run again")
+                cases[row["case_id"]] = row
+        return cls(path, tuple(name for name in columns if name not in (*_NAMES, *_VOLUMES)), rows)
+
+    def score(self, region: str, case_id: str, metric: str) -> float:
+        """A score; NaN where it is undefined.
+
+        Raises:
+            InputError: There is no such column, or no number in it.
+        """
+        row = self.rows[region][case_id]
+        if metric not in row:
+            raise InputError(f"{self.path}: needs the column {metric}, got {', '.join(row)}")
+        try:
+            return float(row[metric])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: {metric} of {case_id} must be a number, got {row[metric]!r}") from error
 
 
 def write_scores(evaluation: Evaluation, path: Path) -> None:
@@ -19,7 +75,7 @@ def write_scores(evaluation: Evaluation, path: Path) -> None:
     """
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["case_id", "name", *evaluation.scoring.metrics, "prediction_volume_ml", "reference_volume_ml"])
+        writer.writerow([*_NAMES, *evaluation.scoring.metrics, *_VOLUMES])
         for case_id, rows in evaluation.scores.items():
             for row in rows:
                 volumes_ml = (row.prediction_volume_ml, row.reference_volume_ml)

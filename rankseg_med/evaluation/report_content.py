@@ -17,6 +17,7 @@ from rankseg_med.evaluation.report_studies import TIME_HEADING, Structure, entry
 from rankseg_med.metrics import find_metric
 from rankseg_med.report import Column, PageContent, StudyEntry, TextTable
 from rankseg_med.runs import now
+from rankseg_med.studies import Sidecar
 
 _PREFERRED = ("dice", "surface_dice", "hd95_mm")
 _SCORE_OF = {"dice": "dice", "iou": "jaccard"}
@@ -71,14 +72,7 @@ def _columns(
         for column in (
             Column(structure.volume_heading, 2),
             *(Column(structure.expected_heading(metric), 4, True) for metric in _SCORE_OF),
-            *(
-                Column(
-                    structure.score_heading(name),
-                    2 if find_metric(name).unit else 4,
-                    find_metric(name).higher_is_better,
-                )
-                for name in metrics
-            ),
+            *(_score_column(structure, name) for name in metrics),
         )
     ]
     # Only what any study has.
@@ -153,20 +147,24 @@ def expected_and_true(records: FolderRecords, structure: Structure) -> dict[str,
 def _settings(records: FolderRecords) -> tuple[tuple[str, str], ...]:
     """Of the label maps' job and of the evaluation; a setting that differs among studies is shown with each value."""
     values: dict[str, dict[str, None]] = {}
-    for record in records.studies:
-        for sidecar in (record.sidecar, record.scoring):
-            for name, value in {} if sidecar is None else sidecar.settings.items():
-                values.setdefault(f"{sidecar.job}: {name}" if sidecar else name, {})[value] = None
+    for sidecar in _sidecars(records):
+        for name, value in sidecar.settings.items():
+            values.setdefault(f"{sidecar.job}: {name}", {})[value] = None
     return tuple((name, "\n".join(found)) for name, found in values.items())
 
 
 def _versions(records: FolderRecords) -> tuple[tuple[str, str], ...]:
     versions: dict[str, dict[str, None]] = {}
-    for record in records.studies:
-        for sidecar in (record.sidecar, record.scoring):
-            for name, version in {} if sidecar is None else sidecar.versions.items():
-                versions.setdefault(name, {})[version] = None
+    for sidecar in _sidecars(records):
+        for name, version in sidecar.versions.items():
+            versions.setdefault(name, {})[version] = None
     return tuple((name, ", ".join(found)) for name, found in versions.items())
+
+
+def _sidecars(records: FolderRecords) -> Iterator[Sidecar]:
+    """Of what made each study's label map, and of what scored it."""
+    both = (sidecar for record in records.studies for sidecar in (record.sidecar, record.scoring))
+    return (sidecar for sidecar in both if sidecar is not None)
 
 
 def _ranking(ranked_by: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.scoring_job import ScoringJob
 from rankseg_med.runs import FolderStatus, folder_status
 from rankseg_med.studies import Sidecar, StudyError, by_case, list_predictions, list_studies
@@ -234,26 +234,20 @@ def _read_evaluation(folder: Path) -> _Evaluation:
 
 
 def read_scores(path: Path) -> tuple[dict[str, dict[str, dict[str, float]]], tuple[str, ...]]:
-    """Read what `write_scores` wrote.
+    """Scores study by study.
 
     Returns:
         Case id to region to metric to value, and the names of the metrics; nothing where there is no file yet.
 
     Raises:
-        StudyError: It is something else.
+        InputError: It is not what `write_scores` writes.
     """
     if not path.exists():
         return {}, ()
+    table = ScoreTable.read(path)
     scores: dict[str, dict[str, dict[str, float]]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream)
-            metrics = tuple(name for name in rows.fieldnames or () if name not in _NOT_METRICS)
-            for row in rows:
-                scores.setdefault(row["case_id"], {})[row["name"]] = {name: float(row[name]) for name in metrics}
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise StudyError(f"{path}: must be what evaluate writes ({error}); run evaluate again") from error
-    return scores, metrics
-
-
-_NOT_METRICS = {"case_id", "name", "prediction_volume_ml", "reference_volume_ml"}
+    for region, cases in table.rows.items():
+        for case_id in cases:
+            found = {metric: table.score(region, case_id, metric) for metric in table.metrics}
+            scores.setdefault(case_id, {})[region] = found
+    return scores, table.metrics

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation import evaluate, find_cases, run_ab, structures_of, write_report
 from rankseg_med.runs import Shard
 from rankseg_med.studies import OutputFile, Sidecar, StudyError, content_digest
@@ -231,10 +232,16 @@ def test_a_trial_of_settings(tmp_path):
         write_report(tmp_path / "out", scores=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["scores.csv", "summary.json"])
-def test_a_damaged_evaluation(scores, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("scores.csv", "scores.csv: dice of a must be a number, got 'half'"),
+        ("summary.json", "summary.json: must be what evaluate writes"),
+    ],
+)
+def test_a_damaged_evaluation(scores, name, message):
     (scores / name).write_text("case_id,name,dice\na,tumour,half\n")
-    with pytest.raises(StudyError, match=f"{name}: must be what evaluate writes"):
+    with pytest.raises(InputError, match=message):
         write_report(scores)
 
 
