@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rankseg_med.report.citation import CITATION
 from rankseg_med.report.document import TextTable
-from rankseg_med.report.page_content import PageContent, StudyEntry, StudyPictures
+from rankseg_med.report.page_content import CITATION, PageContent, StudyEntry, StudyPictures
 from rankseg_med.studies import atomic_folder, atomic_write
 
 # Of pictures and volumes in the page itself: with NiiVue (2.3 MB) and the table of studies it stays under 15 MB.

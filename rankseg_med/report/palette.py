@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; without their black.
-_PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
+from rankseg_med.studies import LABEL_COLOURS
 
 
 def colours_of(labels: Iterable[int]) -> dict[int, str]:
-    """Label to colour, ``#RRGGBB``; the background has none, and the seven colours repeat from the eighth label on."""
+    """Label to colour, ``#RRGGBB``, as label maps on disk name them; the background has none, and colours repeat."""
     foreground = sorted(label for label in labels if label)
-    return {label: _PALETTE[i % len(_PALETTE)] for i, label in enumerate(foreground)}
+    return {
+        label: "#{:02X}{:02X}{:02X}".format(*LABEL_COLOURS[i % len(LABEL_COLOURS)])
+        for i, label in enumerate(foreground)
+    }

@@ -51,10 +51,11 @@ from rankseg_med.studies.readers import check_same_grid, files_read, open_image,
 from rankseg_med.studies.readers.arrays import Axes
 from rankseg_med.studies.readers.nifti_header import open_nifti
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus, content_digest, fingerprint
-from rankseg_med.studies.structures import StructureSettings, read_structures
+from rankseg_med.studies.structures import LABEL_COLOURS, StructureSettings, read_structures
 from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id
 
 __all__ = [
+    "LABEL_COLOURS",
     "Axes",
     "DataListError",
     "DicomSegFormat",

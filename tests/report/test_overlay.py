@@ -5,7 +5,7 @@ import pytest
 from rankseg_med.report.overlay import save_overlay
 
 NAMES = {0: "background", 1: "organ", 2: "tumour"}
-BLUE, ORANGE = (0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00)  # Okabe and Ito's first colours
+ORANGE, BLUE = (0xD6, 0x5E, 0x00), (0x00, 0x73, 0xB3)  # Okabe and Ito's vermilion and blue
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_each_label_has_its_colour(tmp_path, image, labels) -> None:
     save_overlay(path, image, {"reference": labels}, NAMES, spacing_mm=SPACING_MM)
 
     axial = panels(path, columns=1)[0, 0]
-    for millimetres_from_left, colour in ((60, ORANGE), (47, BLUE)):
+    for millimetres_from_left, colour in ((60, BLUE), (47, ORANGE)):
         across, down = (round(len(axial) * part) for part in (1 - millimetres_from_left / 80, 1 - 60 / 80))
         grey = 160 / 400 * 255  # 0 HU in the window of -160 to 240
         drawn = axial[down - 2 : down + 3, across - 2 : across + 3].mean(axis=(0, 1))

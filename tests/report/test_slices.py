@@ -7,7 +7,7 @@ from rankseg_med.report.slices import picture_of, telling_slices
 from rankseg_med.report.study_view import StudyView
 
 NAMES = {1: "organ", 2: "tumour"}
-ORANGE = (0xE6, 0x9F, 0x00)  # Okabe and Ito's second colour
+BLUE = (0x00, 0x73, 0xB3)  # Okabe and Ito, the second of the labels' colours
 
 
 def view(label_map: np.ndarray, **others: np.ndarray) -> StudyView:
@@ -79,7 +79,7 @@ def test_a_class_keeps_its_colour_where_others_are_missing():
     drawn = pixels(picture.jpeg)
     filled = drawn[np.ptp(drawn, axis=-1) > 40]
     # A third of the colour, more or less, over a grey of 100.
-    np.testing.assert_allclose(np.median(filled, axis=0), 0.65 * 100 + 0.35 * np.array(ORANGE), atol=6)
+    np.testing.assert_allclose(np.median(filled, axis=0), 0.65 * 100 + 0.35 * np.array(BLUE), atol=6)
 
 
 def test_a_picture_on_disk(tmp_path):

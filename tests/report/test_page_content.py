@@ -1,6 +1,6 @@
 import yaml
 
-from rankseg_med.report.citation import CITATION
+from rankseg_med.report.page_content import CITATION
 from tests.conftest import REPOSITORY
 
 
