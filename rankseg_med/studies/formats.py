@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -41,7 +41,7 @@ class LabelMapFormat(Protocol):
             names: Label to name, without the background; None where nobody says.
 
         Raises:
-            InputError: They cannot.
+            InputError: They cannot, or what writes them is not installed.
         """
 
     def check_source(self, image: Path) -> None:
@@ -120,7 +120,8 @@ class _DicomFormat:
     kind = "DICOM"
 
     def check_names(self, names: Mapping[int, str] | None) -> None:
-        """Raise unless every label has a name that DICOM can hold."""
+        """Raise unless every label has a name that DICOM can hold, and what writes it is installed."""
+        _check_extra()
         if not names:
             raise InputError(
                 f"{self.kind} must name every structure, and nobody says what the labels are; give a --config with "
@@ -190,13 +191,13 @@ class DicomSegFormat(_DicomFormat):
 
         Raises:
             StudyError: It is no DICOM series, a label without a name, or as these.
-            ModuleNotFoundError: The extra is not installed.
+            InputError: The extra is not installed.
             OSError: The file cannot be written.
         """
-        with _needs_extra():
-            from rankseg_med.studies.writers.dicom_seg import write_dicom_seg, write_fractional_seg
-            from rankseg_med.studies.writers.dicom_source import SourceSeries
         voxels, structures = self.named(labels, path, grid_of, names)
+        from rankseg_med.studies.writers.dicom_seg import write_dicom_seg, write_fractional_seg
+        from rankseg_med.studies.writers.dicom_source import SourceSeries
+
         source = SourceSeries.read(grid_of)
         if self.seg_type != "fractional":
             write_dicom_seg(voxels, path, source, structures, self.seg_type)
@@ -230,21 +231,17 @@ class RtstructFormat(_DicomFormat):
 
         Raises:
             StudyError: It is no DICOM series, a label without a name, or as `write_rtstruct`.
-            ModuleNotFoundError: The extra is not installed.
+            InputError: The extra is not installed.
             OSError: The file cannot be written.
         """
-        with _needs_extra():
-            from rankseg_med.studies.writers.dicom_source import SourceSeries
-            from rankseg_med.studies.writers.rtstruct import write_rtstruct
         voxels, structures = self.named(labels, path, grid_of, names)
+        from rankseg_med.studies.writers.dicom_source import SourceSeries
+        from rankseg_med.studies.writers.rtstruct import write_rtstruct
+
         write_rtstruct(voxels, path, SourceSeries.read(grid_of), structures)
 
 
-@contextmanager
-def _needs_extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error.name} is not installed; install it with: pip install 'rankseg-med[dicom]'", name=error.name
-        ) from error
+def _check_extra() -> None:
+    missing = [name for name in ("highdicom", "pydicom") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"DICOM is written by {missing[0]}, which must be installed; pip install 'rankseg-med[dicom]'")

@@ -97,12 +97,12 @@ def checked_labels(
 
     Args:
         labels: `(X, Y, Z)` whole numbers from 0 to 255 of any integer type, on any device.
-        path: where they go, for messages.
-        shape: the shape that they must have...
+        path: Where they go, for messages.
+        shape: Shape that they must have...
         grid_of: ... of this image.
 
     Raises:
-        StudyError: if they are no such labels.
+        StudyError: They are no such labels.
     """
     voxels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
     if voxels.dtype.kind not in "iu":

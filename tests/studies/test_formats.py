@@ -103,7 +103,9 @@ def test_the_extra_is_not_installed(tmp_path, series, format, monkeypatch):
     for module in [name for name in sys.modules if name.startswith("rankseg_med.studies.writers.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rankseg-med\[dicom\]'"):
+    with pytest.raises(InputError, match=r"pip install 'rankseg-med\[dicom\]'"):
+        format.check_names(NAMES)
+    with pytest.raises(InputError, match=r"pip install 'rankseg-med\[dicom\]'"):
         format.write(segmented(series), tmp_path / "case.dcm", grid_of=series, names=NAMES)
 
 
