@@ -144,8 +144,8 @@ def ab_command(
         output.print(as_terminal(table))
     for note in trial.document.notes:
         complain(note)
+    say(trial.verdict.sentence)
     if report:
         report_at_the_end(output_dir)
-    say(trial.verdict.sentence)
     if trial.result.argmax.failures:
         raise typer.Exit(1)

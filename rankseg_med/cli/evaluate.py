@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,9 +21,6 @@ from rankseg_med.cli.options import (
     wrong_options,
 )
 from rankseg_med.cli.report import report_at_the_end
-
-if TYPE_CHECKING:
-    pass
 
 
 # Scores are derived: what has changed is scored again unasked, and no GPU is needed.
