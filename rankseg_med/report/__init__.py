@@ -1,6 +1,7 @@
 """Tables and pictures of results."""
 
 from rankseg_med.report.as_html import as_html
+from rankseg_med.report.as_latex import as_latex
 from rankseg_med.report.as_markdown import as_markdown
 from rankseg_med.report.as_terminal import as_terminal
 from rankseg_med.report.document import Document, Picture, TextTable
@@ -27,6 +28,7 @@ __all__ = [
     "TextTable",
     "Value",
     "as_html",
+    "as_latex",
     "as_markdown",
     "as_terminal",
     "comparison_table",

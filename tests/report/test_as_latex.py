@@ -1,0 +1,39 @@
+from rankseg_med.report import TextTable, as_latex
+
+
+def test_a_table_by_hand():
+    table = TextTable(
+        "Scores", ("region", "Dice"), (("tumour", "0.5"), ("liver", "0.9")), numbers_from=1, note="Means."
+    )
+    assert as_latex([table]) == (
+        "\\begin{table}\n"
+        "\\centering\n"
+        "\\caption{Scores. Means.}\n"
+        "\\begin{tabular}{lr}\n"
+        "\\toprule\n"
+        "region & Dice \\\\\n"
+        "\\midrule\n"
+        "tumour & 0.5 \\\\\n"
+        "liver & 0.9 \\\\\n"
+        "\\bottomrule\n"
+        "\\end{tabular}\n"
+        "\\end{table}\n"
+    )
+
+
+def test_names_cannot_become_commands():
+    table = TextTable("t", ("case", "gain"), (("a_b & 5 % \\input{x}\n$~^", "< 0.1 | > 2 #"),), numbers_from=1)
+    (row,) = (line for line in as_latex([table]).splitlines() if line.startswith("a"))
+    assert row == (
+        r"a\_b \& 5 \% \textbackslash{}input\{x\} \$\textasciitilde{}\textasciicircum{} & "
+        r"\textless{} 0.1 \textbar{} \textgreater{} 2 \# \\"
+    )
+
+
+def test_a_row_that_begins_with_a_bracket_is_no_option_of_the_line_above():
+    table = TextTable("t", ("case", "gain"), (("a", "1"), ("[b]", "2")), numbers_from=1)
+    assert "\n{[}b] & 2 \\\\\n" in as_latex([table])
+
+
+def test_no_table():
+    assert as_latex([]) == "\n"
