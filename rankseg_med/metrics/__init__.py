@@ -13,6 +13,9 @@ from rankseg_med.metrics.overlap import dice, jaccard, precision, relative_volum
 from rankseg_med.metrics.paired import CaseDifference, PairedComparison, compare_paired
 from rankseg_med.metrics.preset import Preset
 from rankseg_med.metrics.presets import PRESETS, find_preset, label_fault
+from rankseg_med.metrics.rank_tests import RankTests, holm
+from rankseg_med.metrics.ranking import Ranking, Standing, rank_runs
+from rankseg_med.metrics.ranking_schemes import RANKING_SCHEMES, ranks_by
 from rankseg_med.metrics.regions import CaseScores, Region, RegionScores, label_regions, score_label_maps
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
 from rankseg_med.metrics.summary import DataSetResults, Evaluation, MetricSummary, summarise
@@ -24,6 +27,7 @@ __all__ = [
     "EMPTY_POLICIES",
     "METRICS",
     "PRESETS",
+    "RANKING_SCHEMES",
     "CaseDifference",
     "CaseScores",
     "DataSetResults",
@@ -35,9 +39,12 @@ __all__ = [
     "MetricSummary",
     "PairedComparison",
     "Preset",
+    "RankTests",
+    "Ranking",
     "Region",
     "RegionScores",
     "Scoring",
+    "Standing",
     "Surface",
     "SurfaceDistances",
     "bootstrap_interval",
@@ -45,10 +52,13 @@ __all__ = [
     "dice",
     "find_metric",
     "find_preset",
+    "holm",
     "jaccard",
     "label_fault",
     "label_regions",
     "precision",
+    "rank_runs",
+    "ranks_by",
     "relative_volume_difference",
     "score_label_maps",
     "score_lesions",

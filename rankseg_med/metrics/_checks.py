@@ -1,9 +1,12 @@
-"""Checks that every metric makes of its masks and spacing."""
+"""Checks that every metric makes of its masks and spacing, and every comparison of its scores."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Shaped
+
+from rankseg_med.errors import InputError
 
 
 def check_same_shape(prediction: Shaped[np.ndarray, "..."], reference: Shaped[np.ndarray, "..."]) -> None:
@@ -45,3 +48,12 @@ def check_tolerance(tolerance_mm: float) -> None:
     """Raise ValueError unless a tolerance is a finite distance that is not negative."""
     if not 0 <= tolerance_mm < np.inf:
         raise ValueError(f"tolerance_mm must be zero or a positive number of millimetres, got {tolerance_mm}")
+
+
+def check_finite_scores(case_id: str, scores: Mapping[str, float]) -> None:
+    """Raise ValueError if a run's score of a case is infinite; NaN is none, and allowed."""
+    if any(math.isinf(score) for score in scores.values()):
+        raise InputError(
+            f"scores must be finite, or NaN where there is none, got {dict(scores)} for {case_id}; "
+            "give a missed structure a finite worst score, such as the image diagonal"
+        )

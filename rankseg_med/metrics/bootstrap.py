@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
+from rankseg_med.errors import InputError
+
 _DRAWS_AT_ONCE = 500_000
 """Of units, at 32 bytes each, so that memory does not grow with the number of samples."""
+
+
+def units_of(case_ids: Sequence[str], patients: Mapping[str, str] | None) -> list[str] | None:
+    """Patient of each case; None where every case is its own unit.
+
+    Raises:
+        ValueError: a case has no patient.
+    """
+    if patients is None:
+        return None
+    strangers = [case_id for case_id in case_ids if case_id not in patients]
+    if strangers:
+        raise InputError(f"every compared case needs a patient, but these have none: {', '.join(strangers)}")
+    return [patients[case_id] for case_id in case_ids]
 
 
 def totals_by_unit(

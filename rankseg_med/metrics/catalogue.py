@@ -157,3 +157,15 @@ def find_metric(name: str) -> Metric:
             f"'hd99_mm'; got {name!r}"
         )
     return _hausdorff(float(percentile[1]))
+
+
+def find_judging_metric(name: str) -> Metric:
+    """The metric of a name, of which more or less is better, so that runs can win by it.
+
+    Raises:
+        ValueError: there is no such metric, or neither more nor less of it is better.
+    """
+    metric = find_metric(name)
+    if metric.higher_is_better is None:
+        raise InputError(f"metric {name}: neither more nor less of it is better, so nothing wins or loses")
+    return metric

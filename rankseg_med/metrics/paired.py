@@ -11,8 +11,9 @@ from jaxtyping import Float64
 from scipy import stats
 
 from rankseg_med.errors import InputError
-from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
-from rankseg_med.metrics.catalogue import find_metric
+from rankseg_med.metrics._checks import check_finite_scores
+from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit, units_of
+from rankseg_med.metrics.catalogue import find_judging_metric
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,7 @@ def compare_paired(
         ValueError: there is no such metric or neither more nor less of it is better, a score is infinite, a compared
             case has no patient, or an option is out of its range.
     """
-    compared = find_metric(metric)
-    if compared.higher_is_better is None:
-        raise InputError(f"metric {metric}: neither more nor less of it is better, so nothing wins or loses")
+    compared = find_judging_metric(metric)
     if thresholds is None:
         thresholds = (0.0, compared.point)
     if not 0 < confidence < 1 or resamples < 1 or not all(threshold >= 0 for threshold in thresholds):
@@ -131,7 +130,7 @@ def compare_paired(
     b = np.array([scores_b[case_id] for case_id in case_ids])
     differences = b - a
     gains = differences if compared.higher_is_better else -differences
-    totals, sizes = _by_patient(case_ids, differences, patients)
+    totals, sizes = totals_by_unit(differences, units_of(case_ids, patients))
     by_gain = [CaseDifference(case_ids[index], float(differences[index])) for index in np.argsort(gains, kind="stable")]
     return PairedComparison(
         n_cases=len(case_ids),
@@ -163,29 +162,13 @@ def _pair(scores_a: Mapping[str, float], scores_b: Mapping[str, float]) -> tuple
     case_ids, unpaired = [], {}
     for case_id in sorted(scores_a.keys() | scores_b.keys()):
         sides = {"A": scores_a.get(case_id, math.nan), "B": scores_b.get(case_id, math.nan)}
-        if any(math.isinf(score) for score in sides.values()):
-            raise InputError(
-                f"scores must be finite, or NaN where there is none, got {sides} for {case_id}; "
-                "give a missed structure a finite worst score, such as the image diagonal"
-            )
+        check_finite_scores(case_id, sides)
         lacking = [side for side, score in sides.items() if math.isnan(score)]
         if lacking:
             unpaired[case_id] = f"no score in {' and '.join(lacking)}"
         else:
             case_ids.append(case_id)
     return case_ids, unpaired
-
-
-def _by_patient(
-    case_ids: Sequence[str], differences: Float64[np.ndarray, " cases"], patients: Mapping[str, str] | None
-) -> tuple[Float64[np.ndarray, " patients"], Float64[np.ndarray, " patients"]]:
-    """Sum of the differences and number of the cases of each patient."""
-    if patients is None:
-        return totals_by_unit(differences, None)
-    strangers = [case_id for case_id in case_ids if case_id not in patients]
-    if strangers:
-        raise InputError(f"every compared case needs a patient, but these have none: {', '.join(strangers)}")
-    return totals_by_unit(differences, [patients[case_id] for case_id in case_ids])
 
 
 def _mean(values: Float64[np.ndarray, " cases"]) -> float:
