@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,7 +11,7 @@ from rankseg_med.metrics.score_matrix import gather_scores
 def matrix_of(table, patients=None):
     """Rows are cases, columns runs."""
     scores = {
-        f"run_{run}": dict(zip(map(str, range(len(column))), map(float, column), strict=True))
+        f"run_{run}": {str(case): float(score) for case, score in enumerate(column)}
         for run, column in enumerate(np.array(table).T)
     }
     return gather_scores(scores, "dice", patients)
@@ -21,9 +23,8 @@ TABLE = np.array([[0.91, 0.90, 0.80], [0.81, 0.80, 0.70], [0.71, 0.70, 0.72], [0
 
 def test_when_they_differ():
     matrix, everything = matrix_of(TABLE), np.ones((1, 5))
-    assert mean_ranks(matrix, everything)[0] == pytest.approx(
-        [(1 + 1 + 2 + 3 + 1) / 5, (2 + 2 + 3 + 1 + 2) / 5, (3 + 3 + 1 + 2 + 3) / 5]
-    )
+    ranks = np.array([[1, 2, 3], [1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 2, 3]])
+    assert mean_ranks(matrix, everything)[0] == pytest.approx(ranks.mean(0))
     assert mean_gains(matrix, everything)[0] == pytest.approx(TABLE.mean(0))
     assert ranks_by(find_ranking_scheme("rank-then-mean")(matrix, everything)).tolist() == [[1, 2, 3]]
     assert ranks_by(find_ranking_scheme("mean-then-rank")(matrix, everything)).tolist() == [[3, 1, 2]]
@@ -51,14 +52,8 @@ def test_runs_beaten():
     generator = np.random.default_rng(0)
     table = np.clip(generator.normal([0.8, 0.79, 0.6, 0.6], 0.03, (25, 4)), 0, 1)
     expected = np.zeros(4)
-    p = {
-        (a, b): stats.wilcoxon(
-            table[:, a] - table[:, b], alternative="greater", method="asymptotic", correction=True
-        ).pvalue
-        for a in range(4)
-        for b in range(4)
-        if a != b
-    }
+    options = {"alternative": "greater", "method": "asymptotic", "correction": True}
+    p = {(a, b): stats.wilcoxon(table[:, a] - table[:, b], **options).pvalue for a, b in permutations(range(4), 2)}
     # Holm by its definition: down from the smallest, until the first that is too large.
     for step, (a, b) in enumerate(sorted(p, key=p.get)):
         if p[a, b] >= 0.05 / (len(p) - step):
