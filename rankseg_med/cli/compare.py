@@ -2,95 +2,85 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from rankseg_med.cli.console import complain, output
-from rankseg_med.cli.options import PatientsOption
-
-if TYPE_CHECKING:
-    from rankseg_med.evaluation import RegionComparison
+from rankseg_med.cli.console import complain, output, say
+from rankseg_med.cli.options import PatientsOption, wrong_options
 
 
 def compare_command(
-    run_a: Annotated[Path, typer.Argument(help="Folder that `evaluate --output` wrote: the run compared with.")],
-    run_b: Annotated[Path, typer.Argument(help="The same of the run in question.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN RUN [RUN]...",
+            help="Folders that `evaluate --output` wrote. Of two, the first is the one compared with.",
+        ),
+    ],
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric, a column of scores.csv; repeatable. Default: dice.")
     ] = None,
     patients: PatientsOption = None,
+    ranking: Annotated[
+        Literal["rank-then-mean", "mean-then-rank", "significance"] | None,
+        typer.Option(
+            help="What three runs or more are ordered by: mean of their ranks in each case (the default), mean score, "
+            "or number of runs significantly beaten."
+        ),
+    ] = None,
     threshold: Annotated[
         list[float] | None,
         typer.Option(help="Smallest change that is a win or a loss; repeatable. Default: 0 and 0.01, for mm 0 and 1."),
     ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Name of a run, one for each in turn. Default: its folder's.")
+    ] = None,
     output_file: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the results.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="New folder for the tables as Markdown, LaTeX and CSV.", metavar="FOLDER")
+    ] = None,
 ) -> None:
-    """Compare two evaluations of the same cases: mean difference with bootstrap interval, tests, wins and losses.
+    """Compare evaluations of the same cases: mean difference with bootstrap interval, tests, wins and losses.
 
-    Exit code 1 if cases are missing from one run.
+    Three runs or more are ranked as well, with the ranking's stability. Exit code 1 if cases are missing from a run.
     """
-    from rankseg_med.evaluation import compare
+    from rankseg_med.evaluation import compare, compare_runs, name_runs, report_pair, report_ranking
+    from rankseg_med.report import as_terminal
+    from rankseg_med.studies import check_new_folder
 
-    comparisons = compare(
-        run_a, run_b, metric or ("dice",), patients=patients, thresholds=threshold, output=output_file
-    )
-    output.print(_table(comparisons))
-    for comparison in comparisons:
-        unpaired = comparison.result.unpaired
-        if unpaired:
-            named = ", ".join(f"{case_id} ({reason})" for case_id, reason in unpaired.items())
-            complain(f"not compared, {comparison.region} {comparison.metric}: {len(unpaired)} cases: {named}")
-    if any(comparison.missing for comparison in comparisons):
+    if len(runs) < 2:
+        raise typer.BadParameter("a comparison needs two runs or more, got one")
+    if len(runs) == 2 and ranking:
+        raise typer.BadParameter("--ranking means nothing with two runs")
+    with wrong_options():
+        names = name_runs(runs, name or ())
+    if tables is not None:
+        check_new_folder(tables)
+    metrics = metric or ("dice",)
+    if len(runs) == 2:
+        run_a, run_b = runs
+        comparisons = compare(run_a, run_b, metrics, patients=patients, thresholds=threshold, output=output_file)
+        report = report_pair(comparisons, names[0], names[1])
+        is_missing = any(comparison.missing for comparison in comparisons)
+    else:
+        found = compare_runs(
+            dict(zip(names, runs, strict=True)),
+            metrics,
+            scheme=ranking or "rank-then-mean",
+            patients=patients,
+            thresholds=threshold,
+            output=output_file,
+        )
+        report = report_ranking(found)
+        is_missing = any(found.missing.values())
+    for table in report.document.tables:
+        output.print(as_terminal(table))
+    for note in report.document.notes:
+        complain(note)
+    say(report.document.verdict)
+    if tables is not None:
+        report.write(tables)
+    if is_missing:
         raise typer.Exit(1)
-
-
-def _table(comparisons: Sequence[RegionComparison]) -> Table:
-    table = Table(
-        title="From run A to run B",
-        caption="Differences are B less A. Wilcoxon signed-rank and sign test: two-sided p values, not corrected for "
-        "the number of rows.",
-        show_lines=True,
-    )
-    for heading in ("region", "metric"):
-        table.add_column(heading)
-    confidence = comparisons[0].result.confidence
-    for heading in ("cases\npatients", "A\nB", f"B - A\n{confidence:.0%} interval", "Wilcoxon p\nsign test p"):
-        table.add_column(heading, justify="right")
-    for heading in ("wins/ties/losses\nby change", "worst case\nbest case"):
-        table.add_column(heading)
-    for comparison in comparisons:
-        table.add_row(escape(comparison.region), comparison.metric, *_cells(comparison))
-    return table
-
-
-def _cells(comparison: RegionComparison) -> list[str]:
-    from rankseg_med.metrics import find_metric
-
-    result = comparison.result
-    number = find_metric(comparison.metric).shown
-    low, high = (number(bound, "+") for bound in result.interval)
-    extremes = [
-        f"{escape(case.case_id)} {number(case.difference, '+')}"
-        for case in (result.worst, result.best)
-        if case is not None
-    ]
-    return [
-        f"{result.n_cases}\n{result.n_patients}",
-        f"{number(result.mean_a)}\n{number(result.mean_b)}",
-        f"{number(result.mean_difference, '+')}\n{low} to {high}",
-        f"{_p_value(result.wilcoxon_p)}\n{_p_value(result.sign_test_p)}",
-        "\n".join(f"> {row.threshold:g}: {row.wins}/{row.ties}/{row.losses}" for row in result.outcomes),
-        "\n".join(extremes) or "-",
-    ]
-
-
-def _p_value(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

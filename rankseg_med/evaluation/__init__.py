@@ -5,11 +5,14 @@ from rankseg_med.evaluation.cases import Case, DecodableCase, find_cases
 from rankseg_med.evaluation.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup, write_cleanup
 from rankseg_med.evaluation.cleanup_trials import CleanupSearch
 from rankseg_med.evaluation.comparison import RegionComparison, compare
+from rankseg_med.evaluation.comparison_document import ComparisonReport, report_pair, report_ranking
 from rankseg_med.evaluation.evaluation import Missing, evaluate
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
 from rankseg_med.evaluation.plan import find_structures, plan_evaluation
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
 from rankseg_med.evaluation.report import Report, write_report
+from rankseg_med.evaluation.run_ranking import RegionRanking, RunPair, RunRanking, compare_runs
+from rankseg_med.evaluation.scored_runs import name_runs
 from rankseg_med.evaluation.structures import structures_of
 from rankseg_med.evaluation.tuning import tune
 from rankseg_med.evaluation.tuning_document import document_of
@@ -23,6 +26,7 @@ __all__ = [
     "MINIMUM_VOLUMES_ML",
     "Case",
     "CleanupSearch",
+    "ComparisonReport",
     "DecodableCase",
     "LabelledCase",
     "Missing",
@@ -30,7 +34,10 @@ __all__ = [
     "NetworkCase",
     "Quality",
     "RegionComparison",
+    "RegionRanking",
     "Report",
+    "RunPair",
+    "RunRanking",
     "Task",
     "Trial",
     "Tuning",
@@ -39,14 +46,18 @@ __all__ = [
     "at_threshold",
     "aurc",
     "compare",
+    "compare_runs",
     "decide",
     "document_of",
     "evaluate",
     "find_cases",
     "find_network_cases",
     "find_structures",
+    "name_runs",
     "plan_evaluation",
     "quality_of",
+    "report_pair",
+    "report_ranking",
     "risk_coverage",
     "run_ab",
     "search_cleanup",

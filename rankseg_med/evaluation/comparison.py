@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rankseg_med import __version__
-from rankseg_med.errors import InputError
-from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.patients import read_patients
+from rankseg_med.evaluation.scored_runs import read_runs
 from rankseg_med.metrics import PairedComparison, compare_paired
 from rankseg_med.studies import write_json
 
@@ -62,52 +60,35 @@ def compare(
             is unknown or has no better side, or a case has no patient.
         OSError: a file cannot be read or written.
     """
-    a, b = _Run.read(run_a), _Run.read(run_b)
-    if a.rows.keys() != b.rows.keys():
-        raise InputError(f"both runs must score the same regions, got {list(a.rows)} and {list(b.rows)}")
-    if not any(a.rows[region].keys() & b.rows[region].keys() for region in a.rows):
-        raise InputError(f"{run_a} and {run_b} must have a case in common, got none; are they of one data set?")
+    a, b = read_runs((run_a, run_b))
     patient_of = None if patients is None else read_patients(patients, a.case_ids | b.case_ids)
     missing = tuple(sorted(a.case_ids ^ b.case_ids))
     comparisons = []
-    for region in a.rows:
+    for region in a.regions:
         for metric in metrics:
-            scores = a.scores(region, metric), b.scores(region, metric)
-            result = compare_paired(*scores, metric, patients=patient_of, thresholds=thresholds)
+            result = compare_scores(
+                a.scores(region, metric), b.scores(region, metric), metric, patients=patient_of, thresholds=thresholds
+            )
             comparisons.append(RegionComparison(region, metric, result, missing))
     if output is not None:
         _write(comparisons, run_a, run_b, output)
     return comparisons
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What `evaluate` wrote: its table of scores, and the cases that failed."""
-
-    table: ScoreTable
-    failed: frozenset[str]
-
-    @classmethod
-    def read(cls, folder: Path) -> _Run:
-        path = folder / "scores.csv"
-        if not path.is_file():
-            raise InputError(f"{folder}: holds no scores.csv; give a folder that rankseg-med evaluate --output wrote")
-        summary = folder / "summary.json"
-        failures = json.loads(summary.read_text(encoding="utf-8"))["failures"] if summary.is_file() else ()
-        return cls(ScoreTable.read(path), frozenset(failures))
-
-    @property
-    def rows(self) -> dict[str, dict[str, dict[str, str]]]:
-        return self.table.rows
-
-    @property
-    def case_ids(self) -> frozenset[str]:
-        return self.failed.union(*self.rows.values())
-
-    def scores(self, region: str, metric: str) -> dict[str, float]:
-        """Case id to score, NaN for cases that failed."""
-        scored = {case_id: self.table.score(region, case_id, metric) for case_id in self.rows[region]}
-        return dict.fromkeys(self.failed, math.nan) | scored
+def compare_scores(
+    scores_a: Mapping[str, float | None],
+    scores_b: Mapping[str, float | None],
+    metric: str,
+    *,
+    patients: Mapping[str, str] | None,
+    thresholds: Sequence[float] | None,
+) -> PairedComparison:
+    """`compare_paired` of scores as a `ScoredRun` has them, where failed cases are None."""
+    a, b = (
+        {case_id: math.nan if score is None else score for case_id, score in scores.items()}
+        for scores in (scores_a, scores_b)
+    )
+    return compare_paired(a, b, metric, patients=patients, thresholds=thresholds)
 
 
 def _write(comparisons: Sequence[RegionComparison], run_a: Path, run_b: Path, path: Path) -> None:

@@ -13,7 +13,7 @@ from rankseg_med.metrics.overlap import dice, jaccard, precision, relative_volum
 from rankseg_med.metrics.paired import CaseDifference, PairedComparison, compare_paired
 from rankseg_med.metrics.preset import Preset
 from rankseg_med.metrics.presets import PRESETS, find_preset, label_fault
-from rankseg_med.metrics.rank_tests import RankTests, holm
+from rankseg_med.metrics.rank_tests import FEW_BLOCKS, RankTests, holm
 from rankseg_med.metrics.ranking import Ranking, Standing, rank_runs
 from rankseg_med.metrics.ranking_schemes import RANKING_SCHEMES, ranks_by
 from rankseg_med.metrics.regions import CaseScores, Region, RegionScores, label_regions, score_label_maps
@@ -25,6 +25,7 @@ __all__ = [
     "DEFAULT_EMPTY_POLICY",
     "DEFAULT_SCORING",
     "EMPTY_POLICIES",
+    "FEW_BLOCKS",
     "METRICS",
     "PRESETS",
     "RANKING_SCHEMES",

@@ -106,7 +106,7 @@ def gather_scores(
         check_finite_scores(case_id, found)
         undefined = [run for run, score in found.items() if math.isnan(score)]
         if undefined:
-            unranked[case_id] = f"undefined in {' and '.join(undefined)}"
+            unranked[case_id] = f"undefined in {', '.join(undefined)}"
         elif not found:
             unranked[case_id] = "no score in any run"
         else:

@@ -1,5 +1,6 @@
 """Tables and pictures of results."""
 
+from rankseg_med.report.as_csv import as_csv
 from rankseg_med.report.as_html import as_html
 from rankseg_med.report.as_latex import as_latex
 from rankseg_med.report.as_markdown import as_markdown
@@ -27,6 +28,7 @@ __all__ = [
     "StudyView",
     "TextTable",
     "Value",
+    "as_csv",
     "as_html",
     "as_latex",
     "as_markdown",

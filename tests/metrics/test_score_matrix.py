@@ -16,7 +16,7 @@ PATIENTS = {"p1_x": "p1", "p1_y": "p1", "p2_x": "p2"}
 def test_cases_and_reasons():
     matrix = gather_scores(SCORES, "dice", None)
     assert (matrix.runs, matrix.case_ids) == (("a", "b", "c"), ("p1_x", "p1_y", "p2_x"))
-    assert matrix.unranked == {"empty": "undefined in a and c", "lost": "no score in any run"}
+    assert matrix.unranked == {"empty": "undefined in a, c", "lost": "no score in any run"}
     assert [matrix.missed(run) for run in "abc"] == [(), ("p1_y",), ("p1_y", "p2_x")]
 
 

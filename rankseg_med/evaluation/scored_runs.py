@@ -1,0 +1,116 @@
+"""Runs that were evaluated: their scores as they lie on disk, and what to call them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankseg_med.errors import InputError
+from rankseg_med.evaluation.files import ScoreTable
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """What `evaluate` wrote.
+
+    Attributes:
+        folder: The folder.
+        table: Its scores.
+        failed: Cases that could not be scored.
+    """
+
+    folder: Path
+    table: ScoreTable
+    failed: frozenset[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> ScoredRun:
+        """Read ``scores.csv``, and the failures of ``summary.json`` where it is there.
+
+        Raises:
+            InputError: The folder is something else.
+            OSError: A file cannot be read.
+        """
+        path = folder / "scores.csv"
+        if not path.is_file():
+            raise InputError(f"{folder}: holds no scores.csv; give a folder that rankseg-med evaluate --output wrote")
+        summary = folder / "summary.json"
+        failures = json.loads(summary.read_text(encoding="utf-8"))["failures"] if summary.is_file() else ()
+        return cls(folder, ScoreTable.read(path), frozenset(failures))
+
+    @property
+    def regions(self) -> list[str]:
+        """Names of the regions."""
+        return list(self.table.rows)
+
+    @property
+    def case_ids(self) -> frozenset[str]:
+        """All cases that the run knows, be it as failures."""
+        return self.failed.union(*self.table.rows.values())
+
+    def scores(self, region: str, metric: str) -> dict[str, float | None]:
+        """Case id to score: NaN where it is undefined, None of cases that failed.
+
+        Raises:
+            InputError: There is no such column, or no number in it.
+        """
+        scored = {case_id: self.table.score(region, case_id, metric) for case_id in self.table.rows[region]}
+        return dict.fromkeys(self.failed, None) | scored
+
+
+def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
+    """Read runs that can be compared.
+
+    Raises:
+        InputError: A folder is not what `evaluate` writes, or a run has other regions than the first, or no case in
+            common with it.
+        OSError: A file cannot be read.
+    """
+    runs = [ScoredRun.read(folder) for folder in folders]
+    first = runs[0]
+    for other in runs[1:]:
+        folders_of_both = f"{first.folder} and {other.folder}"
+        if other.table.rows.keys() != first.table.rows.keys():
+            raise InputError(f"{folders_of_both} must score the same regions, got {first.regions} and {other.regions}")
+        if not any(first.table.rows[region].keys() & other.table.rows[region].keys() for region in first.regions):
+            raise InputError(f"{folders_of_both} must have a case in common, got none; are they of one data set?")
+    return runs
+
+
+def name_runs(folders: Sequence[Path], names: Sequence[str] = ()) -> list[str]:
+    """What to call runs: as they are named, else as their folders are.
+
+    Folders of one name are told apart by as many folders above as it takes, as in ``fold_0/scores``.
+
+    Args:
+        folders: Folders of the runs.
+        names: A name for each; empty names all by their folders.
+
+    Raises:
+        InputError: There are names, but not one for each run, or two runs have the same one or lie in one folder.
+    """
+    if names:
+        if len(names) != len(folders) or len(set(names)) < len(names):
+            raise InputError(f"each of {len(folders)} runs must have a name of its own, got {', '.join(names)}")
+        return list(names)
+    paths = [_absolute(folder).parts for folder in folders]
+    for folder, path in zip(folders, paths, strict=True):
+        if paths.count(path) > 1:
+            raise InputError(f"{folder}: is given twice; give each run once")
+    return [_shortest_of_its_own(path, paths) for path in paths]
+
+
+def _absolute(folder: Path) -> Path:
+    return folder.resolve() if folder.name in {"", ".."} else folder.absolute()
+
+
+def _shortest_of_its_own(path: Sequence[str], paths: Sequence[Sequence[str]]) -> str:
+    """As much of the end of a path as no other path ends in."""
+    kept = next(
+        length
+        for length in range(1, len(path) + 1)
+        if sum(tuple(other[-length:]) == tuple(path[-length:]) for other in paths) == 1
+    )
+    return Path(*path[-kept:]).as_posix()
