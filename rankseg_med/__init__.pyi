@@ -8,6 +8,7 @@ from .decode import RankSEGDecoder as RankSEGDecoder
 from .decode import decode_ensemble as decode_ensemble
 from .errors import RanksegMedError as RanksegMedError
 from .evaluation import compare as compare
+from .evaluation import compare_runs as compare_runs
 from .evaluation import evaluate as evaluate
 from .evaluation import plan_evaluation as plan_evaluation
 from .inference import SegmentationModel as SegmentationModel

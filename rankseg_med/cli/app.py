@@ -90,6 +90,7 @@ app.command(
     epilog=_examples(
         "rankseg-med compare scores_argmax scores_dice",
         "rankseg-med compare scores_argmax scores_dice --metric hd95_mm -o comparison.json",
+        "rankseg-med compare scores_argmax scores_dice scores_tuned --tables ranking",
     ),
 )(compare_command)
 app.command(

@@ -85,6 +85,7 @@ def test_challenge(run, tmp_path):
     run("how_to/challenge.md")
     assert {path.name for path in (tmp_path / "submission").glob("*.nii.gz")} == {"x.nii.gz", "y.nii.gz"}
     assert "lits" in json.loads((tmp_path / "scores_tuned/summary.json").read_text())
+    assert (tmp_path / "ranking/ranking.csv").read_text().count("scores_untuned") == 4  # regions by metrics
 
 
 @pytest.mark.slow
