@@ -64,7 +64,7 @@ class ScoringJob:
     resample_to_reference: bool
     output: Path
     name: ClassVar[str] = "evaluate"
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
     stage_names: ClassVar[tuple[str, ...]] = ("score",)
 
     @property

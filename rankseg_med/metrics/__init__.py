@@ -9,7 +9,16 @@ from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
 from rankseg_med.metrics.catalogue import METRICS, Metric, find_metric
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
-from rankseg_med.metrics.overlap import dice, jaccard, precision, relative_volume_difference, sensitivity, volume_ml
+from rankseg_med.metrics.overlap import (
+    VoxelCounts,
+    count_voxels,
+    dice,
+    jaccard,
+    precision,
+    relative_volume_difference,
+    sensitivity,
+    volume_ml,
+)
 from rankseg_med.metrics.paired import CaseDifference, PairedComparison, compare_paired
 from rankseg_med.metrics.preset import Preset
 from rankseg_med.metrics.presets import PRESETS, find_preset, label_fault
@@ -48,8 +57,10 @@ __all__ = [
     "Standing",
     "Surface",
     "SurfaceDistances",
+    "VoxelCounts",
     "bootstrap_interval",
     "compare_paired",
+    "count_voxels",
     "dice",
     "find_metric",
     "find_preset",

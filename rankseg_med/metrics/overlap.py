@@ -7,11 +7,52 @@ alike, but for empty masks.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
 
 from rankseg_med.metrics._checks import check_masks, check_spacing
+
+
+@dataclass(frozen=True)
+class VoxelCounts:
+    """Voxels of an image, by which of two masks they are in.
+
+    Attributes:
+        true_positives: voxels of both.
+        false_positives: voxels of the prediction alone.
+        false_negatives: voxels of the reference alone.
+        true_negatives: voxels of neither.
+    """
+
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+
+def count_voxels(
+    prediction: Bool[np.ndarray, "..."],
+    reference: Bool[np.ndarray, "..."],
+    image_shape: Sequence[int] | None = None,
+) -> VoxelCounts:
+    """Count the voxels that two masks share, and those that they do not.
+
+    Args:
+        prediction: boolean mask ``(X, Y)`` or ``(X, Y, Z)``; may be empty.
+        reference: boolean mask of the same shape; may be empty.
+        image_shape: shape of the image that the masks were cut from, of which the rest is in neither; by default their
+            own.
+
+    Raises:
+        TypeError: a mask is not boolean.
+        ValueError: the shapes differ, or are not of two or three axes.
+    """
+    check_masks(prediction, reference)
+    both, predicted, expected = _count(prediction & reference), _count(prediction), _count(reference)
+    total = math.prod(prediction.shape if image_shape is None else image_shape)
+    return VoxelCounts(both, predicted - both, expected - both, total - predicted - expected + both)
 
 
 def dice(prediction: Bool[np.ndarray, "..."], reference: Bool[np.ndarray, "..."]) -> float:

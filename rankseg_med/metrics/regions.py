@@ -10,7 +10,7 @@ from scipy import ndimage
 from rankseg_med.errors import InputError
 from rankseg_med.masks import Box, bounding_box
 from rankseg_med.metrics._checks import check_same_shape, check_spacing, check_tolerance
-from rankseg_med.metrics.overlap import volume_ml
+from rankseg_med.metrics.overlap import VoxelCounts, count_voxels, volume_ml
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring, score_masks
 
 
@@ -69,12 +69,14 @@ class RegionScores:
         values: metric name to score; NaN is undefined, by the `EmptyPolicy` in force.
         prediction_volume_ml: predicted volume in millilitres.
         reference_volume_ml: reference volume in millilitres.
+        voxels: how many voxels of the image are right and wrong, whatever was scored.
     """
 
     region: Region
     values: Mapping[str, float]
     prediction_volume_ml: float
     reference_volume_ml: float
+    voxels: VoxelCounts
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def score_label_maps(
             tolerance_mm=region.tolerance_mm,
             image_shape=prediction.shape,
         )
-        scores.append(RegionScores(region, values, volume_ml(predicted, spacing_mm), volume_ml(expected, spacing_mm)))
+        volumes_ml = volume_ml(predicted, spacing_mm), volume_ml(expected, spacing_mm)
+        scores.append(RegionScores(region, values, *volumes_ml, count_voxels(predicted, expected, prediction.shape)))
     return scores
 
 

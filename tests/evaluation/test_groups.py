@@ -1,7 +1,8 @@
 from rankseg_med.evaluation.groups import groups_of
-from rankseg_med.metrics import Evaluation, Region, RegionScores
+from rankseg_med.metrics import Evaluation, Region, RegionScores, VoxelCounts
 
 ORGAN, TUMOUR = Region("organ", (1,)), Region("tumour", (2,))
+UNCOUNTED = VoxelCounts(0, 0, 0, 0)
 
 
 def evaluation(**volumes):
@@ -9,7 +10,10 @@ def evaluation(**volumes):
     return Evaluation(
         (ORGAN, TUMOUR),
         {
-            case_id: [RegionScores(ORGAN, {}, 1, 1), RegionScores(TUMOUR, {}, predicted, reference)]
+            case_id: [
+                RegionScores(ORGAN, {}, 1, 1, UNCOUNTED),
+                RegionScores(TUMOUR, {}, predicted, reference, UNCOUNTED),
+            ]
             for case_id, (predicted, reference) in volumes.items()
         },
     )

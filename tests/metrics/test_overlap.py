@@ -1,4 +1,5 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import given
 from medpy.metric import binary as medpy
 from monai.metrics import compute_dice, compute_iou, get_confusion_matrix
 
-from rankseg_med.metrics import dice, jaccard, precision, relative_volume_difference, sensitivity, volume_ml
+from rankseg_med.metrics import (
+    VoxelCounts,
+    count_voxels,
+    dice,
+    jaccard,
+    precision,
+    relative_volume_difference,
+    sensitivity,
+    volume_ml,
+)
 from tests.metrics.shapes import SETTINGS, SPACING_MM, box, masks
 
 OVERLAPS = [dice, jaccard, sensitivity, precision]
@@ -24,6 +34,9 @@ def test_squares_sharing_one_voxel():
     # 4 and 9 voxels, 1 shared.
     pair = square(0, 2), square(1, 4)
     assert [overlap(*pair) for overlap in OVERLAPS] == pytest.approx([2 / 13, 1 / 12, 1 / 9, 1 / 4])
+    # Of 36 voxels, and of an image of 70 that these were cut from.
+    assert count_voxels(*pair) == VoxelCounts(1, 3, 8, 24)
+    assert count_voxels(*pair, image_shape=(7, 10)) == VoxelCounts(1, 3, 8, 58)
 
 
 def test_equals_simpleitk_medpy_and_monai():
@@ -33,8 +46,10 @@ def test_equals_simpleitk_medpy_and_monai():
     itk = SimpleITK.LabelOverlapMeasuresImageFilter()
     itk.Execute(*[SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in (prediction, reference)])
     as_batch = [torch.from_numpy(mask).float()[None, None] for mask in (prediction, reference)]
-    true_positives, false_positives, _, false_negatives = get_confusion_matrix(*as_batch)[0, 0].tolist()
+    true_positives, false_positives, true_negatives, false_negatives = get_confusion_matrix(*as_batch)[0, 0].tolist()
 
+    counts = (true_positives, false_positives, false_negatives, true_negatives)
+    assert astuple(count_voxels(prediction, reference)) == counts
     for overlap, oracles in {
         dice: (itk.GetDiceCoefficient(), medpy.dc(prediction, reference), compute_dice(*as_batch).item()),
         jaccard: (itk.GetJaccardCoefficient(), medpy.jc(prediction, reference), compute_iou(*as_batch).item()),

@@ -10,7 +10,16 @@ from medpy.metric import binary as medpy
 from scipy import ndimage
 from surface_distance import compute_surface_dice_at_tolerance, compute_surface_distances
 
-from rankseg_med.metrics import METRICS, EmptyPolicy, Region, Scoring, label_regions, score_label_maps, score_masks
+from rankseg_med.metrics import (
+    METRICS,
+    EmptyPolicy,
+    Region,
+    Scoring,
+    VoxelCounts,
+    label_regions,
+    score_label_maps,
+    score_masks,
+)
 from tests.metrics.shapes import SETTINGS
 
 SPACING_MM = (1.0, 2.0, 5.0)
@@ -53,6 +62,8 @@ def test_one_voxel_each_by_hand():
     )
     assert liver.prediction_volume_ml == pytest.approx(0.02)
     assert liver.reference_volume_ml == pytest.approx(0.01)
+    # Of 4 * 5 * 3 voxels, however few of them are looked at.
+    assert liver.voxels == VoxelCounts(true_positives=1, false_positives=1, false_negatives=0, true_negatives=58)
 
 
 @SETTINGS

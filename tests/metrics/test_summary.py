@@ -3,14 +3,14 @@ from dataclasses import astuple
 
 import pytest
 
-from rankseg_med.metrics import METRICS, Evaluation, Region, RegionScores, label_regions, summarise
+from rankseg_med.metrics import METRICS, Evaluation, Region, RegionScores, VoxelCounts, label_regions, summarise
 from rankseg_med.metrics.summary import distribution_of
 
 LIVER, TUMOUR = REGIONS = label_regions({1: "liver", 2: "tumour"})
 
 
 def scores(region, value):
-    return RegionScores(region, dict.fromkeys(METRICS, value), prediction_volume_ml=0.0, reference_volume_ml=0.0)
+    return RegionScores(region, dict.fromkeys(METRICS, value), 0.0, 0.0, VoxelCounts(0, 0, 0, 0))
 
 
 def test_statistics_by_hand():

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from rankseg_med.metrics import METRICS, Evaluation, RegionScores, Scoring, label_regions
+from rankseg_med.metrics import METRICS, Evaluation, RegionScores, Scoring, VoxelCounts, label_regions
 from rankseg_med.report.tables import comparison_table, evaluation_table
 
 LIVER, TUMOUR = REGIONS = label_regions({1: "liver", 2: "tumour"})
@@ -12,7 +12,7 @@ LIVER, TUMOUR = REGIONS = label_regions({1: "liver", 2: "tumour"})
 
 def scores(region, overlap, distance_mm):
     values = {metric: distance_mm if metric.endswith("_mm") else overlap for metric in METRICS}
-    return RegionScores(region, values, prediction_volume_ml=1.0, reference_volume_ml=1.0)
+    return RegionScores(region, values, 1.0, 1.0, VoxelCounts(0, 0, 0, 0))
 
 
 def evaluation(shift=0.0, failures=()):
@@ -81,7 +81,7 @@ def test_intervals_follow_patients():
 
 def test_evaluation_table_has_the_metrics_that_were_scored():
     only_distances = Scoring(("hd99_mm", "hd_mm", "assd_mm"))
-    row = RegionScores(LIVER, {"hd99_mm": 2.0, "hd_mm": 3.0, "assd_mm": 1.0}, 1.0, 1.0)
+    row = RegionScores(LIVER, {"hd99_mm": 2.0, "hd_mm": 3.0, "assd_mm": 1.0}, 1.0, 1.0, VoxelCounts(0, 0, 0, 0))
     table = evaluation_table(Evaluation([LIVER], {"a": [row]}, scoring=only_distances))
     assert [row[:3] for row in rows(table)] == [
         [region, metric, mean]
