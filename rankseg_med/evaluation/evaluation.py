@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from rankseg_med.evaluation.files import write_scores, write_summary
+from rankseg_med.evaluation.files import write_scores, write_statistics, write_summary
+from rankseg_med.evaluation.nnunet_summary import write_nnunet_summary
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.evaluation.plan import check_regions
 from rankseg_med.evaluation.scoring_job import Pair, ScoredCase, ScoringJob, score_pairs
 from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Preset, Scoring, label_regions
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
+
+_FILES = ("scores.csv", "summary.json", "summary.csv", "nnunet_summary.json")
 
 Missing: TypeAlias = Literal["fail", "empty", "ignore"]
 """What becomes of a case without a prediction: a failure, scored as if nothing had been found, or left out."""
@@ -44,10 +47,13 @@ def evaluate(
     the preset does not know, a crash) becomes a failure of the evaluation with its reason; it neither stops the
     others nor drops out. Results are in the order of the case ids.
 
-    With ``output``, writes there, each file complete or not at all, see `write_scores` and `write_summary`:
+    With ``output``, writes there, each file complete or not at all:
 
-    - ``scores.csv``: one row a case and region with a column for each metric.
-    - ``summary.json``: statistics of every metric and region, failures, warnings, and how it was scored.
+    - ``scores.csv``: one row a case and region with a column for each metric, see `write_scores`.
+    - ``summary.json``: statistics of every metric and region, failures, warnings, and how it was scored, see
+      `write_summary`.
+    - ``summary.csv``: the statistics again, a row a region and metric, see `write_statistics`.
+    - ``nnunet_summary.json``: voxel counts, Dice and IoU as nnU-Net writes them, see `write_nnunet_summary`.
     - ``cases/<case id>.json``: the sidecar of each case with its scores. What was scored before, of the same files
       and by the same rules, is taken from there; what has changed since is scored again.
 
@@ -118,10 +124,12 @@ def evaluate(
                 ignored.append(f"{case_id}: no prediction; left out, as asked for")
         evaluation = _gather(rules, scored, dict(sorted(failures.items())), ignored, patient_of)
         if output is not None and shard is None:
-            scores, summary = output / "scores.csv", output / "summary.json"
-            remove_unfinished([scores, summary])
+            scores, summary, statistics, nnunet = (output / name for name in _FILES)
+            remove_unfinished([scores, summary, statistics, nnunet])
             write_scores(evaluation, scores)
             write_summary(evaluation, summary, rules.name, resample_to_reference=resample_to_reference)
+            write_statistics(evaluation, statistics)
+            write_nnunet_summary(evaluation, {pair.case_id: pair for pair in pairs}, nnunet)
     return evaluation
 
 

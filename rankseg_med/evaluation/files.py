@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.errors import InputError
-from rankseg_med.metrics import Evaluation
+from rankseg_med.metrics import Evaluation, find_metric
 from rankseg_med.studies import atomic_write, write_json
 
 _NAMES = ("case_id", "name")
 _VOLUMES = ("prediction_volume_ml", "reference_volume_ml")
+_STATISTICS = (
+    *("mean", "mean_low", "mean_high", "median", "sd", "min", "max", "q05", "q25", "q75", "q95"),
+    *("n", "n_undefined"),
+)
+_FOREGROUND_MEAN = "foreground_mean"
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def write_summary(evaluation: Evaluation, path: Path, preset: str, *, resample_t
         "n_failed": len(evaluation.failures),
         "n_patients": None if patients is None else len({patients[case_id] for case_id in evaluation.scores}),
         "interval": f"95 % percentile bootstrap of the mean, {'cases' if patients is None else 'patients'} drawn",
-        "foreground_mean": {metric: evaluation.foreground_mean(metric) for metric in metrics},
+        _FOREGROUND_MEAN: {metric: evaluation.foreground_mean(metric) for metric in metrics},
         "regions": {
             region.name: {
                 "labels": region.labels,
@@ -118,6 +125,35 @@ def write_summary(evaluation: Evaluation, path: Path, preset: str, *, resample_t
     if (results := evaluation.results) is not None:
         summary[results.challenge.lower()] = {"mode": results.mode, **results.values}
     write_json(summary, path)
+
+
+def write_statistics(evaluation: Evaluation, path: Path) -> None:
+    """Write a row for each region and metric with its `MetricSummary` and `Distribution`, for spreadsheets.
+
+    The last rows, of the region ``foreground_mean``, are the means over regions of their means. Numbers have full
+    precision; an undefined one is an empty cell. Units are ``mm``, ``voxel``, or none of a ratio.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    metrics, failed = evaluation.scoring.metrics, len(evaluation.failures)
+    unit = {metric: evaluation.distance_unit if find_metric(metric).unit else "" for metric in metrics}
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ("region", "metric", "unit", *_STATISTICS, "n_failed"))
+        writer.writeheader()
+        for region in evaluation.regions:
+            for metric in metrics:
+                names = {"region": region.name, "metric": metric, "unit": unit[metric]}
+                statistics = _statistics(evaluation, region.name, metric)
+                writer.writerow({**names, **_empty_if_nan(statistics), "n_failed": failed})
+        for metric in metrics:
+            mean = {"mean": evaluation.foreground_mean(metric)}
+            names = {"region": _FOREGROUND_MEAN, "metric": metric, "unit": unit[metric]}
+            writer.writerow({**names, **_empty_if_nan(mean), "n_failed": failed})
+
+
+def _empty_if_nan(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: "" if math.isnan(number) else number for name, number in numbers.items()}
 
 
 def _statistics(evaluation: Evaluation, region: str, metric: str) -> dict[str, float]:

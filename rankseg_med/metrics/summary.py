@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -164,9 +165,16 @@ class Evaluation:
             region: name of one of ``regions``.
             metric: one of ``scoring.metrics``.
         """
-        values = self.values(region, metric)
-        patients = None if self.patients is None else [self.patients[case_id] for case_id in values]
-        return distribution_of(list(values.values()), patients)
+        if (region, metric) not in self._distributions:
+            values = self.values(region, metric)
+            patients = None if self.patients is None else [self.patients[case_id] for case_id in values]
+            self._distributions[region, metric] = distribution_of(list(values.values()), patients)
+        return self._distributions[region, metric]
+
+    @cached_property
+    def _distributions(self) -> dict[tuple[str, str], Distribution]:
+        """Those known so far: a bootstrap takes its time, and several files and tables show the same interval."""
+        return {}
 
     def foreground_mean(self, metric: str) -> float:
         """Mean over the regions of their mean over cases, as nnU-Net reports it; NaN where no region has one.

@@ -289,11 +289,47 @@ class TestFiles:
             },
         }
 
+    def test_summary_csv(self, evaluation, tmp_path):
+        with (tmp_path / "new" / "result" / "summary.csv").open(newline="") as stream:
+            rows = {(row["region"], row["metric"]): row for row in csv.DictReader(stream)}
+        assert list(rows) == [
+            (region, metric) for region in ("liver", "tumour", "foreground_mean") for metric in METRICS
+        ]
+        first = evaluation.scores["a"][1].values["dice"]
+        # Of first, undefined and 0: the missed tumour of c.
+        tumour = rows["tumour", "dice"]
+        assert list(tumour) == [
+            *("region", "metric", "unit", "mean", "mean_low", "mean_high", "median", "sd", "min", "max"),
+            *("q05", "q25", "q75", "q95", "n", "n_undefined", "n_failed"),
+        ]
+        assert [float(tumour[name]) for name in ("mean", "mean_low", "mean_high", "median", "sd", "min", "max")] == [
+            *(first / 2, 0, first, first / 2, pytest.approx(first / 2**0.5), 0, first)
+        ]
+        assert [float(tumour[f"q{percent:02}"]) for percent in (5, 25, 75, 95)] == pytest.approx(
+            [first * share for share in (0.05, 0.25, 0.75, 0.95)]
+        )
+        assert [tumour[name] for name in ("unit", "n", "n_undefined", "n_failed")] == ["", "2", "1", "1"]
+        assert rows["tumour", "hd95_mm"]["unit"] == "mm"
+        assert float(rows["tumour", "hd95_mm"]["max"]) == 99
+        foreground = rows["foreground_mean", "dice"]
+        assert float(foreground["mean"]) == (float(rows["liver", "dice"]["mean"]) + first / 2) / 2
+        assert (foreground["n"], foreground["sd"], foreground["n_failed"]) == ("", "", "1")
+
+    def test_summary_csv_leaves_undefined_numbers_out_and_says_voxels(self, folders, tmp_path):
+        plan = plan_evaluation(preset="bcp", labels={9: "spleen"}, metrics=["relative_volume_difference", "hd95_mm"])
+        evaluate(*folders, plan, output=tmp_path)
+        with (tmp_path / "summary.csv").open(newline="") as stream:
+            volume, distance, foreground, _ = csv.DictReader(stream)
+        assert (volume["mean"], volume["max"], volume["n"], volume["n_undefined"]) == ("", "", "0", "3")
+        assert foreground["mean"] == ""
+        assert distance["unit"] == "voxel"
+
     def test_only_complete_files_lie_in_the_folder(self, folders, tmp_path, killed_while_writing):
+        names = ["nnunet_summary.json", "scores.csv", "summary.csv", "summary.json"]
         for name in ("scores.csv", "summary.json"):
             killed_while_writing(tmp_path / "result" / name)
         evaluate(*folders, LABELS, output=tmp_path / "result")
-        assert sorted(path.name for path in (tmp_path / "result").iterdir()) == ["cases", "scores.csv", "summary.json"]
+        assert sorted(path.name for path in (tmp_path / "result").iterdir()) == ["cases", *names]
 
     def test_a_class_without_any_defined_score_is_null(self, folders, tmp_path):
         evaluate(*folders, {9: "spleen"}, output=tmp_path)
