@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rankseg_med.configuration import load_config
 from rankseg_med.evaluation import evaluate, plan_evaluation
-from rankseg_med.report import comparison_table
+from rankseg_med.report import as_terminal, comparison_table
 from rankseg_med.runs import run_job
 from rankseg_med.studies import NnunetLabels, find_probabilities, read_nnunet_labels
 from rankseg_med.workflows import DecodeJob
@@ -55,7 +55,7 @@ def main() -> None:
             shown: evaluate(arguments.work / name, arguments.references, plan, output=arguments.work / f"scores_{name}")
             for name, shown in DECODERS.items()
         }
-        Console().print(comparison_table(evaluations))
+        Console().print(as_terminal(comparison_table(evaluations)))
     sys.exit(failures > 0)
 
 

@@ -47,7 +47,9 @@ def ab_command(
     references: Annotated[
         Path, typer.Argument(help="Folder of reference label maps, a pattern in quotes, or a data list's labels.")
     ],
-    output_dir: Annotated[Path, typer.Option("--output", "-o", help="New folder for ab.html, ab.md, ab.json, scores.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output", "-o", help="New folder for the report (ab.html), its tables, and all scores.")
+    ],
     config: Annotated[
         str | None,
         typer.Option(

@@ -22,10 +22,10 @@ def demo_command(
 ) -> None:
     """Segment three synthetic CT studies with a shipped network, decoded by argmax and by RankSEG, and score both."""
     from rankseg_med.demo import run_demo
-    from rankseg_med.report import comparison_table
+    from rankseg_med.report import as_terminal, comparison_table
 
     evaluations = run_demo(output_dir, device=device)
-    output.print(comparison_table(evaluations))
+    output.print(as_terminal(comparison_table(evaluations)))
     say(
         f"Images, label maps, scores and pictures (overlays/*.png) are in {output_dir}.\n"
         "The network has only ever seen such phantoms: it knows nothing of patients."

@@ -78,7 +78,7 @@ def evaluate_command(
     """
     from rankseg_med.evaluation import evaluate, find_structures, plan_evaluation
     from rankseg_med.metrics import PRESETS
-    from rankseg_med.report import evaluation_tables
+    from rankseg_med.report import as_terminal, evaluation_tables
     from rankseg_med.runs import RunOptions
 
     if options.report and output_dir is None:
@@ -121,7 +121,7 @@ def evaluate_command(
     for warning in result.warnings:
         complain(f"warning: {warning}")
     for table in evaluation_tables(result):
-        output.print(table)
+        output.print(as_terminal(table))
     if options.report and output_dir is not None and not stop.is_set():
         report_at_the_end(output_dir)
     for case_id, reason in result.failures.items():

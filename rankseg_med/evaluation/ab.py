@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.decode import Metric, Presence
+from rankseg_med.evaluation.ab_changes import write_changes
 from rankseg_med.evaluation.ab_document import document_of
 from rankseg_med.evaluation.ab_pictures import draw_worst
 from rankseg_med.evaluation.cases import DecodableCase
@@ -19,7 +20,7 @@ from rankseg_med.evaluation.unseen import check_unseen
 from rankseg_med.evaluation.verdict import Verdict, decide
 from rankseg_med.executors import open_pool
 from rankseg_med.metrics import METRICS, EmptyPolicy, Region, Scoring, find_metric
-from rankseg_med.report import Document, Picture, as_html, as_markdown
+from rankseg_med.report import Document, Picture, as_html, as_latex, as_markdown
 from rankseg_med.studies import NnunetLabels, atomic_folder, check_new_folder, write_json
 
 _SCORE: dict[Metric, str] = {"dice": "dice", "iou": "jaccard"}
@@ -56,9 +57,9 @@ def run_ab(
 ) -> Trial:
     """Decode cases by argmax, RankSEG, the coherent rule and a tuned setting, compare the scores, and advise.
 
-    Writes a folder, whole or not at all: ``ab.md``, ``ab.html`` (one file, pictures included) and ``ab.json`` with the
-    verdict, every change and every score's summary; ``scores/<setting>/scores.csv`` as `evaluate` writes it; and
-    ``pictures/<case id>.png`` of the worst cases.
+    Writes a folder, whole or not at all: ``ab.md``, ``ab.html`` (one file, pictures included), ``ab.tex`` (tables
+    alone), and ``ab.json`` with the verdict and every change; ``changes.csv``, see `write_changes`;
+    ``scores/<setting>/scores.csv`` as `evaluate` writes it; and ``pictures/<case id>.png`` of the worst cases.
 
     Args:
         cases: What to try on; see `find_cases` and `find_network_cases`.
@@ -104,6 +105,8 @@ def _write(result: SideBySide, verdict: Verdict, document: Document, folder: Pat
         write_scores(evaluation, folder / "scores" / name / "scores.csv")
     (folder / "ab.md").write_text(as_markdown(document, folder), encoding="utf-8")
     (folder / "ab.html").write_text(as_html(document), encoding="utf-8")
+    (folder / "ab.tex").write_text(as_latex(document.tables), encoding="utf-8")
+    write_changes(result.changes, folder / "changes.csv")
     content = {
         "package_version": __version__,
         "verdict": asdict(verdict),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from rankseg_med.evaluation.files import write_scores, write_statistics, write_summary
+from rankseg_med.evaluation.files import write_scores, write_statistics, write_summary, write_tables
 from rankseg_med.evaluation.nnunet_summary import write_nnunet_summary
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.evaluation.plan import check_regions
@@ -18,7 +18,7 @@ from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Preset, Scoring, la
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
 
-_FILES = ("scores.csv", "summary.json", "summary.csv", "nnunet_summary.json")
+_FILES = ("scores.csv", "summary.json", "summary.csv", "nnunet_summary.json", "tables.md", "tables.tex")
 
 Missing: TypeAlias = Literal["fail", "empty", "ignore"]
 """What becomes of a case without a prediction: a failure, scored as if nothing had been found, or left out."""
@@ -53,6 +53,7 @@ def evaluate(
     - ``summary.json``: statistics of every metric and region, failures, warnings, and how it was scored, see
       `write_summary`.
     - ``summary.csv``: the statistics again, a row a region and metric, see `write_statistics`.
+    - ``tables.md``, ``tables.tex``: the tables that the command line shows, see `write_tables`.
     - ``nnunet_summary.json``: voxel counts, Dice and IoU as nnU-Net writes them, see `write_nnunet_summary`.
     - ``cases/<case id>.json``: the sidecar of each case with its scores. What was scored before, of the same files
       and by the same rules, is taken from there; what has changed since is scored again.
@@ -124,12 +125,13 @@ def evaluate(
                 ignored.append(f"{case_id}: no prediction; left out, as asked for")
         evaluation = _gather(rules, scored, dict(sorted(failures.items())), ignored, patient_of)
         if output is not None and shard is None:
-            scores, summary, statistics, nnunet = (output / name for name in _FILES)
-            remove_unfinished([scores, summary, statistics, nnunet])
-            write_scores(evaluation, scores)
+            remove_unfinished(output / name for name in _FILES)
+            summary, pair_of = output / "summary.json", {pair.case_id: pair for pair in pairs}
+            write_scores(evaluation, output / "scores.csv")
             write_summary(evaluation, summary, rules.name, resample_to_reference=resample_to_reference)
-            write_statistics(evaluation, statistics)
-            write_nnunet_summary(evaluation, {pair.case_id: pair for pair in pairs}, nnunet)
+            write_statistics(evaluation, output / "summary.csv")
+            write_nnunet_summary(evaluation, pair_of, output / "nnunet_summary.json")
+            write_tables(evaluation, output)
     return evaluation
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from rankseg_med import __version__
 from rankseg_med.errors import InputError
 from rankseg_med.metrics import Evaluation, find_metric
+from rankseg_med.report import as_latex, evaluation_tables, tables_as_markdown
 from rankseg_med.studies import atomic_write, write_json
 
 _NAMES = ("case_id", "name")
@@ -150,6 +151,18 @@ def write_statistics(evaluation: Evaluation, path: Path) -> None:
             mean = {"mean": evaluation.foreground_mean(metric)}
             names = {"region": _FOREGROUND_MEAN, "metric": metric, "unit": unit[metric]}
             writer.writerow({**names, **_empty_if_nan(mean), "n_failed": failed})
+
+
+def write_tables(evaluation: Evaluation, folder: Path) -> None:
+    """Write the tables that the command line shows to ``tables.md`` and, for papers, to ``tables.tex`` in a folder.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    tables = evaluation_tables(evaluation)
+    for name, text in {"tables.md": tables_as_markdown(tables), "tables.tex": as_latex(tables)}.items():
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _empty_if_nan(numbers: Mapping[str, float]) -> dict[str, float | str]:

@@ -3,7 +3,7 @@
 from rankseg_med.report.as_csv import as_csv
 from rankseg_med.report.as_html import as_html
 from rankseg_med.report.as_latex import as_latex
-from rankseg_med.report.as_markdown import as_markdown
+from rankseg_med.report.as_markdown import as_markdown, tables_as_markdown
 from rankseg_med.report.as_terminal import as_terminal
 from rankseg_med.report.document import Document, Picture, TextTable
 from rankseg_med.report.overlay import save_overlay
@@ -41,6 +41,7 @@ __all__ = [
     "save_overlay",
     "save_reliability_diagrams",
     "save_risk_coverage",
+    "tables_as_markdown",
     "telling_slices",
     "view_study",
     "viewer_volumes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,8 +20,7 @@ def as_markdown(document: Document, folder: Path) -> str:
         folder: Folder where it is to lie; pictures are linked from there.
     """
     blocks = [f"# {_plain(document.title)}", f"**{_plain(document.verdict)}**"]
-    for table in document.tables:
-        blocks += [f"## {_plain(table.title)}", "\n".join(_lines(table)), _plain(table.note)]
+    blocks += map(_section, document.tables)
     if document.pictures:
         blocks.append("## Pictures")
     for picture in document.pictures:
@@ -29,6 +28,20 @@ def as_markdown(document: Document, folder: Path) -> str:
     if document.notes:
         blocks += ["## Notes", "\n".join(f"- {_plain(note)}" for note in document.notes)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def tables_as_markdown(tables: Iterable[TextTable]) -> str:
+    """Tables as Markdown, each under a heading and over its note.
+
+    Args:
+        tables: What they say.
+    """
+    return "\n\n".join(map(_section, tables)) + "\n"
+
+
+def _section(table: TextTable) -> str:
+    blocks = (f"## {_plain(table.title)}", "\n".join(_lines(table)), _plain(table.note))
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _lines(table: TextTable) -> Iterator[str]:

@@ -15,7 +15,7 @@ class TextTable:
         headings: One for each column; the first columns are names, and from ``numbers_from`` on they are numbers.
         rows: Rows of as many cells each as there are headings.
         numbers_from: Index of the first column of numbers.
-        note: Below it; may be empty.
+        note: Sentences below it; may be empty. Lines are kept on the terminal alone.
     """
 
     title: str

@@ -1,12 +1,10 @@
-"""Evaluations as tables for the terminal."""
+"""Evaluations as tables."""
 
 import math
 from collections.abc import Mapping, Sequence
 
-from rich.markup import escape
-from rich.table import Table
-
 from rankseg_med.metrics import METRICS, DataSetResults, Evaluation, find_metric
+from rankseg_med.report.document import TextTable
 
 _USUAL = (
     *("dice", "jaccard", "surface_dice", "hd95_mm", "hd_mm"),
@@ -17,7 +15,7 @@ _COMPARED = ("dice", "jaccard", "hd95_mm", "asd_prediction_to_reference_mm")
 """Those that tables with several evaluations have room for."""
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
+def evaluation_table(evaluation: Evaluation) -> TextTable:
     """One row for each region and metric; the usual metrics where all were scored, else those that were.
 
     Statistics are over the cases with a defined score, of which there are n. Undefined scores and failed cases are
@@ -27,34 +25,31 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         evaluation: scores of any number of cases, none included.
 
     Returns:
-        A table to print with rich, 120 columns wide at most for names of regions up to 20. A statistic over no value is
-        shown as a dash.
+        A table that is 120 columns wide at most on a terminal, for names of regions up to 20. A statistic over no value
+        is shown as a dash.
     """
     scored = evaluation.scoring.metrics
     metrics = _USUAL if set(scored) == set(METRICS) else scored
     drawn = "cases" if evaluation.patients is None else "patients"
-    table = Table(
-        title="Scores over cases",
-        caption=f"{_coverage(evaluation)}\nIntervals: percentile bootstrap of the mean over {drawn}. Foreground: mean "
-        f"of the regions' means.\n{_policy(evaluation)}",
-    )
-    for heading in ("region", "metric"):
-        table.add_column(heading)
-    for heading in ("mean", "95 % interval", "median", "SD", "n", "undef.", "failed"):
-        table.add_column(heading, justify="right")
-    for region in evaluation.regions:
-        for metric in metrics:
-            table.add_row(
-                escape(region.name), _heading(evaluation, metric), *_statistics(evaluation, region.name, metric)
-            )
-        table.add_section()
+    statistics = ("mean", "95 % interval", "median", "SD", "n", "undef.", "failed")
+    rows = [
+        (region.name, _heading(evaluation, metric), *_statistics(evaluation, region.name, metric))
+        for region in evaluation.regions
+        for metric in metrics
+    ]
     for metric in metrics:
         mean = find_metric(metric).shown(evaluation.foreground_mean(metric))
-        table.add_row("foreground", _heading(evaluation, metric), mean)
-    return table
+        rows.append(("foreground", _heading(evaluation, metric), mean, *[""] * (len(statistics) - 1)))
+    return TextTable(
+        "Scores over cases",
+        ("region", "metric", *statistics),
+        tuple(rows),
+        note=f"{_coverage(evaluation)}.\nIntervals: percentile bootstrap of the mean over {drawn}. Foreground: mean "
+        f"of the regions' means.\n{_policy(evaluation)}",
+    )
 
 
-def evaluation_tables(evaluation: Evaluation) -> list[Table]:
+def evaluation_tables(evaluation: Evaluation) -> list[TextTable]:
     """All tables of an evaluation: `evaluation_table`, and `results_table` where there are results of the data set."""
     tables = [evaluation_table(evaluation)]
     if evaluation.results is not None:
@@ -62,34 +57,32 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     return tables
 
 
-def results_table(results: DataSetResults, failed: int) -> Table:
+def results_table(results: DataSetResults, failed: int) -> TextTable:
     """One row a result of the whole data set; none without scored cases.
 
     Args:
         results: what to show; an undefined result is shown as a dash.
         failed: number of cases that are in no result.
-
-    Returns:
-        A table to print with rich.
     """
     mode = f"{results.mode}: {results.remark}" if results.remark else results.mode
-    table = Table(title=f"{results.challenge} ({mode})", caption=f"Failed cases are in no result: {failed}.")
-    table.add_column("result")
-    table.add_column("value", justify="right")
-    for name, value in results.values.items():
-        table.add_row(name, "-" if math.isnan(value) else f"{value:.4f}")
-    return table
+    return TextTable(
+        f"{results.challenge} ({mode})",
+        ("result", "value"),
+        tuple((name, "-" if math.isnan(value) else f"{value:.4f}") for name, value in results.values.items()),
+        numbers_from=1,
+        note=f"Failed cases are in no result: {failed}.",
+    )
 
 
-def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
+def comparison_table(evaluations: Mapping[str, Evaluation]) -> TextTable:
     """Means of several evaluations of the same cases, region by region, such as argmax against RankSEG.
 
     Args:
         evaluations: name of what is compared (a decoder) to its evaluation. At least one.
 
     Returns:
-        A table to print with rich: for every region, and for the foreground, one row for each evaluation. Undefined and
-        failed cases are counted as in `evaluation_table`, since means over different cases do not compare.
+        A table with one row for each evaluation of every region, and of the foreground. Undefined and failed cases are
+        counted as in `evaluation_table`, since means over different cases do not compare.
 
     Raises:
         ValueError: there is nothing to compare, or the evaluations are of different regions or scored differently.
@@ -106,20 +99,20 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
             raise ValueError(f"a comparison needs the same scoring, got {first.scoring} and {other.scoring}")
 
     metrics = [metric for metric in _COMPARED if metric in first.scoring.metrics]
-    coverage = [f"{name}: {_coverage(evaluation)}" for name, evaluation in evaluations.items()]
+    coverage = [f"{name}: {_coverage(evaluation)}." for name, evaluation in evaluations.items()]
     undefined = "(n): undefined in all but n of the cases, which the mean is of."
-    table = Table(title="Mean over cases", caption="\n".join([*coverage, f"{_policy(first)} {undefined}"]))
-    for heading in ("region", "decoder"):
-        table.add_column(heading)
-    for metric in metrics:
-        table.add_column(_heading(first, metric), justify="right")
-    for region in first.regions:
-        for name, evaluation in evaluations.items():
-            table.add_row(region.name, name, *_region_cells(evaluation, region.name, metrics))
-        table.add_section()
-    for name, evaluation in evaluations.items():
-        table.add_row("foreground", name, *_foreground_cells(evaluation, metrics))
-    return table
+    rows = [
+        (region.name, name, *_region_cells(evaluation, region.name, metrics))
+        for region in first.regions
+        for name, evaluation in evaluations.items()
+    ]
+    rows += [("foreground", name, *_foreground_cells(evaluation, metrics)) for name, evaluation in evaluations.items()]
+    return TextTable(
+        "Mean over cases",
+        ("region", "decoder", *(_heading(first, metric) for metric in metrics)),
+        tuple(rows),
+        note="\n".join([*coverage, f"{_policy(first)} {undefined}"]),
+    )
 
 
 def _heading(evaluation: Evaluation, metric: str) -> str:

@@ -28,7 +28,8 @@ def test_tables_verdict_and_files(rankseg_med, folders, tmp_path):
     assert result.out.splitlines()[-1].startswith("Use RankSEG: it changes the mean Dice against argmax by +")
     assert "'kits'" in result.out
     assert "record of its tuning" not in result.err
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"ab.html", "ab.json", "ab.md", "scores"}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"ab.html", "ab.json", "ab.md", "ab.tex", "changes.csv", "scores"}
     compared = rankseg_med("compare", tmp_path / "out" / "scores" / "argmax", tmp_path / "out" / "scores" / "tuned")
     assert compared.code == 0
     assert "> 0.01: 6/0/0" in compared.out

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from medpy.metric import binary
+from scipy import stats
 from scipy.spatial import distance
 
 from rankseg_med.evaluation import find_cases, run_ab, structures_of
@@ -121,6 +122,26 @@ def test_what_is_written(try_on, tmp_path):
     assert [case["case_id"] for case in worst] == sorted(gains, key=gains.get)[:5]
     groups = {change["group"].split(",")[0] for change in content["changes"]}
     assert groups == {"all cases", "smallest third", "middle third", "largest third"}
+    with (tmp_path / "out" / "changes.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == len(content["changes"])
+    (row,) = (
+        row for row in table if (row["group"], row["setting"], row["metric"]) == ("all cases", "coherent", "dice")
+    )
+    assert (row["structure"], row["unit"], row["n_cases"], row["n_patients"]) == ("label 1", "", "6", "6")
+    for column, scored in {"mean_argmax": "argmax", "mean_setting": "coherent"}.items():
+        assert float(row[column]) == pytest.approx(np.mean(list(rows[scored].values())))
+    before, after = (list(rows[name].values()) for name in ("argmax", "coherent"))
+    assert float(row["mean_difference"]) == pytest.approx(np.mean(list(gains.values())))
+    assert float(row["interval_low"]) < float(row["mean_difference"]) < float(row["interval_high"])
+    assert float(row["wilcoxon_p"]) == pytest.approx(stats.wilcoxon(after, before).pvalue)
+    assert float(row["sign_test_p"]) == pytest.approx(stats.binomtest(4, 6).pvalue)
+    for points in (0, 1, 5):
+        assert (row[f"better_by_{points}"], row[f"worse_by_{points}"]) == ("4", "2")
+    assert {row["unit"] for row in table if row["metric"] == "hd95_mm"} == {"mm"}
+    latex = (tmp_path / "out" / "ab.tex").read_text()
+    assert latex.count(r"\begin{table}") == len(trial.document.tables)
+    assert r"\caption{Mean Dice. Change against argmax" in latex
     page = html.unescape((tmp_path / "out" / "ab.html").read_text())
     assert trial.verdict.sentence in page
     assert page.count("data:image/png;base64,") == 2 == len(trial.document.pictures)

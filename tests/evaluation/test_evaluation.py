@@ -315,6 +315,13 @@ class TestFiles:
         assert float(foreground["mean"]) == (float(rows["liver", "dice"]["mean"]) + first / 2) / 2
         assert (foreground["n"], foreground["sd"], foreground["n_failed"]) == ("", "", "1")
 
+    def test_tables(self, evaluation, tmp_path):
+        dice = evaluation.scores["a"][1].values["dice"]
+        cells = ("tumour", "Dice", f"{dice / 2:.4f}", f"0.0000 to {dice:.4f}", f"{dice / 2:.4f}")
+        folder = tmp_path / "new" / "result"
+        assert f"| {' | '.join(cells)} | " in (folder / "tables.md").read_text()
+        assert f"{' & '.join(cells)} & " in (folder / "tables.tex").read_text()
+
     def test_summary_csv_leaves_undefined_numbers_out_and_says_voxels(self, folders, tmp_path):
         plan = plan_evaluation(preset="bcp", labels={9: "spleen"}, metrics=["relative_volume_difference", "hd95_mm"])
         evaluate(*folders, plan, output=tmp_path)
@@ -325,7 +332,7 @@ class TestFiles:
         assert distance["unit"] == "voxel"
 
     def test_only_complete_files_lie_in_the_folder(self, folders, tmp_path, killed_while_writing):
-        names = ["nnunet_summary.json", "scores.csv", "summary.csv", "summary.json"]
+        names = ["nnunet_summary.json", "scores.csv", "summary.csv", "summary.json", "tables.md", "tables.tex"]
         for name in ("scores.csv", "summary.json"):
             killed_while_writing(tmp_path / "result" / name)
         evaluate(*folders, LABELS, output=tmp_path / "result")
@@ -384,6 +391,8 @@ class TestPlans:
         summary = json.loads((tmp_path / "summary.json").read_text())
         assert summary["lits"]["mode"] == "strict"
         assert summary["lits"]["lesion_recall_greater_zero"] == 1
+        # They are no statistics of regions, and a table of their own.
+        assert "| lesion\\_recall\\_greater\\_zero | 1.0000 |" in (tmp_path / "tables.md").read_text().splitlines()
 
     @pytest.mark.parametrize(("preset", "consequence"), [("lits", "counts as liver"), (None, "was not scored")])
     def test_what_becomes_of_a_strange_label(self, tmp_path, preset, consequence):

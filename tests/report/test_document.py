@@ -7,7 +7,7 @@ from matplotlib.image import imsave
 from rich.console import Console
 
 from rankseg_med.report.as_html import as_html
-from rankseg_med.report.as_markdown import as_markdown
+from rankseg_med.report.as_markdown import as_markdown, tables_as_markdown
 from rankseg_med.report.as_terminal import as_terminal
 from rankseg_med.report.document import Document, Picture, TextTable
 
@@ -64,6 +64,14 @@ def test_markdown(document, tmp_path):
     assert r"| a | \<script\>alert(1)\</script\>\|\`x\` | 0.5 |" in lines
     assert "![case 1](pictures/case%201.png)" in lines
     assert lines[-1] == "- a note"
+
+
+def test_tables_alone(document, tmp_path):
+    tables = tables_as_markdown([*document.tables, TextTable("More", ("a", "b"), (), numbers_from=1)])
+    assert tables.splitlines()[0] == "## Scores"
+    assert tables.endswith("\n\nn = 2\n\n## More\n\n| a | b |\n| --- | ---: |\n")
+    # As they are in the whole.
+    assert tables_as_markdown(document.tables).strip() in as_markdown(document, tmp_path)
 
 
 def test_terminal(document):

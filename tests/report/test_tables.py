@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from rankseg_med.metrics import METRICS, Evaluation, RegionScores, Scoring, VoxelCounts, label_regions
-from rankseg_med.report.tables import comparison_table, evaluation_table
+from rankseg_med.metrics import METRICS, DataSetResults, Evaluation, RegionScores, Scoring, VoxelCounts, label_regions
+from rankseg_med.report import as_latex, as_terminal, tables_as_markdown
+from rankseg_med.report.tables import comparison_table, evaluation_table, evaluation_tables
 
 LIVER, TUMOUR = REGIONS = label_regions({1: "liver", 2: "tumour"})
 
@@ -27,22 +28,19 @@ def evaluation(shift=0.0, failures=()):
 
 
 def rows(table):
-    columns = [list(column.cells) for column in table.columns]
-    return [list(row) for row in zip(*columns, strict=True)]
+    return [list(row) for row in table.rows]
 
 
 def printed(table, width=160):
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(table)
+        console.print(as_terminal(table))
     return capture.get()
 
 
 def test_evaluation_table_shows_statistics_undefined_and_failures():
     table = evaluation_table(evaluation(failures=["c"]))
-    assert [column.header for column in table.columns][2:] == [
-        *("mean", "95 % interval", "median", "SD", "n", "undef.", "failed")
-    ]
+    assert table.headings[2:] == ("mean", "95 % interval", "median", "SD", "n", "undef.", "failed")
     found = {(row[0], row[1]): row[2:] for row in rows(table)}
     # Of two values a quarter of all bootstrap samples draw one of them twice, so the interval is their range; their SD
     # is their distance over the root of 2.
@@ -94,6 +92,26 @@ def test_evaluation_table_without_any_score():
     table = evaluation_table(Evaluation([LIVER], {}, failures={"a": "no prediction"}))
     assert rows(table)[0] == ["liver", "Dice", *["-"] * 4, "0", "0", "1"]
     assert "0 cases scored, 1 failed" in printed(table)
+
+
+def test_results_of_the_data_set_are_a_table_of_their_own():
+    results = DataSetResults("LiTS", "corrected", "see there", {"liver_dice": 0.95, "lesion_recall": math.nan})
+    _, table = evaluation_tables(replace(evaluation(failures=["c"]), results=results))
+    assert (table.title, table.note) == ("LiTS (corrected: see there)", "Failed cases are in no result: 1.")
+    assert rows(table) == [["liver_dice", "0.9500"], ["lesion_recall", "-"]]
+    # A line above and below the headings and one at the end: results are no sections.
+    assert sum("─" in line or "━" in line for line in printed(table).splitlines()) == 3
+
+
+def test_the_same_tables_in_every_form():
+    tables = evaluation_tables(evaluation(failures=["c"]))
+    markdown, latex, terminal = tables_as_markdown(tables), as_latex(tables), printed(tables[0])
+    assert "| liver | Dice | 0.8000 | 0.7000 to 0.9000 | 0.8000 | 0.1414 | 2 | 0 | 1 |" in markdown.splitlines()
+    assert r"liver & Dice & 0.8000 & 0.7000 to 0.9000 & 0.8000 & 0.1414 & 2 & 0 & 1 \\" in latex.splitlines()
+    for text in (markdown, latex, " ".join(terminal.split())):
+        assert "Scores over cases" in text
+        assert "2 cases scored, 1 failed (in no mean). Intervals: percentile bootstrap of the mean over cases." in text
+        assert "Empty masks score by the policy 'default'" in text
 
 
 def test_comparison_table_sets_decoders_side_by_side():
