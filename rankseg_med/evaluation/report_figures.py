@@ -21,9 +21,9 @@ from rankseg_med.report import (
     StudyEntry,
     save_agreement,
     save_box_plots,
-    save_overlay,
     save_reliability_diagrams,
     save_risk_coverage,
+    save_study_overlay,
 )
 from rankseg_med.studies import StudyError
 
@@ -142,15 +142,5 @@ def _save_overlay(record: StudyRecord, names: Mapping[int, str], path: Path) -> 
     view = viewed(record, [])
     if view is None:
         return False
-    low, high = view.grey_values
-    grey = np.zeros_like(view.label_map) if view.grey is None else view.grey
-    save_overlay(
-        path,
-        low + grey.astype(np.float32) * ((high - low) / 255),
-        {"label map": view.label_map, **view.others},
-        {label: names.get(label, f"label {label}") for label in {*names, *view.labels}},
-        window_hu=view.window,
-        spacing_mm=view.spacing_mm,
-        title=record.case_id,
-    )
+    save_study_overlay(path, view, names, heading="label map", title=record.case_id)
     return True

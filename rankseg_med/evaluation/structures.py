@@ -66,3 +66,13 @@ def structures_of(
             f"got {', '.join(map(str, strangers))}"
         )
     return NnunetLabels(names, channels, None)
+
+
+def names_by_label(structures: Mapping[str, Sequence[int]]) -> dict[int, str]:
+    """Each label by the smallest structure that has it.
+
+    Args:
+        structures: Name to labels.
+    """
+    by_size = sorted(structures.items(), key=lambda named: -len(named[1]))
+    return {label: name for name, labels in by_size for label in labels}

@@ -12,7 +12,8 @@ from rankseg_med.report.page_content import Column, PageContent, StudyEntry, Stu
 from rankseg_med.report.plots import save_agreement, save_box_plots, save_risk_coverage
 from rankseg_med.report.reliability_diagram import ReliabilityCurve, save_reliability_diagrams
 from rankseg_med.report.slices import SlicePicture, picture_of, telling_slices
-from rankseg_med.report.study_view import StudyView, view_study
+from rankseg_med.report.study_overlay import save_study_overlay
+from rankseg_med.report.study_view import StudyView, view_study, view_volumes
 from rankseg_med.report.tables import comparison_table, evaluation_tables
 from rankseg_med.report.viewer_volumes import viewer_volumes
 
@@ -41,9 +42,11 @@ __all__ = [
     "save_overlay",
     "save_reliability_diagrams",
     "save_risk_coverage",
+    "save_study_overlay",
     "tables_as_markdown",
     "telling_slices",
     "view_study",
+    "view_volumes",
     "viewer_volumes",
     "write_page",
 ]

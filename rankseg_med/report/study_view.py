@@ -80,19 +80,42 @@ def view_study(
     if image is not None:
         check_same_grid(label_map, image)
     labels = load_label_map(label_map)
-    affine = np.asarray(labels.affine, np.float64)
     own = labels[0].numpy()
     if ignored_label is not None:
         own[own == ignored_label] = 0
-    maps = {"": own, **(others or {})}
+    voxels = None if image is None else load_image(image)[0].numpy()
+    return view_volumes(own, np.asarray(labels.affine, np.float64), voxels, others)
+
+
+def view_volumes(
+    label_map: UInt8[np.ndarray, "X Y Z"],
+    affine: Float64[np.ndarray, "4 4"],
+    image: Num[np.ndarray, "_X _Y _Z"] | None = None,
+    others: Mapping[str, UInt8[np.ndarray, "_X _Y _Z"]] | None = None,
+) -> StudyView:
+    """As `view_study`, of volumes that are there already.
+
+    Args:
+        label_map: Label map.
+        affine: From voxel indices to RAS+ millimetres.
+        image: What the label map was made of; None draws it on black.
+        others: Label maps that it is held against, by what they are.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    maps = {"": label_map, **(others or {})}
+    shapes = {volume.shape for volume in (*maps.values(), *(() if image is None else (image,)))}
+    if len(shapes) > 1:
+        raise ValueError(f"all volumes must have one shape, got {sorted(shapes)}; bring them to one grid first")
     turned = {name: _canonical(volume, affine) for name, volume in maps.items()}
-    upright: np.ndarray = nib.as_closest_canonical(nib.Nifti1Image(maps[""], affine)).affine
+    upright: np.ndarray = nib.as_closest_canonical(nib.Nifti1Image(label_map, affine)).affine
     box = _box(list(turned.values()), upright)
     start = [side.start for side in box]
     cut = {name: np.ascontiguousarray(volume[box]) for name, volume in turned.items()}
     grey, values, window = None, (0.0, 1.0), (0.0, 1.0)
     if image is not None:
-        voxels = _canonical(load_image(image)[0].numpy(), affine)[box]
+        voxels = _canonical(image, affine)[box]
         grey, values = _in_8_bits(voxels)
         labelled = np.logical_or.reduce([labels > 0 for labels in cut.values()])
         window = _window(voxels[labelled], values)

@@ -2,7 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from rankseg_med.report.study_view import view_study
+from rankseg_med.report.study_view import view_study, view_volumes
 from rankseg_med.studies import GridError
 
 
@@ -72,3 +72,15 @@ def test_the_window_is_that_of_the_labels(study):
     view = view_study(study / "wide.nii.gz", study / "image.nii.gz")
     # Labelled are 400 to 800, and as much again on either side is 0 to 1200; there is 100 to 1100.
     np.testing.assert_allclose(view.window, (100, 1100))
+
+
+def test_volumes_that_are_there_already(study):
+    labels, image = (nib.load(study / f"{name}.nii.gz") for name in ("labels", "image"))
+    voxels = np.asarray(image.dataobj)
+    view = view_volumes(np.asarray(labels.dataobj), labels.affine, voxels)
+    read = view_study(study / "labels.nii.gz", study / "image.nii.gz")
+    np.testing.assert_array_equal(view.label_map, read.label_map)
+    np.testing.assert_array_equal(view.grey, read.grey)
+    assert view.window == read.window
+    with pytest.raises(ValueError, match=r"must have one shape, got \[\(12, 10, 14\), \(12, 10, 15\)\]"):
+        view_volumes(np.asarray(labels.dataobj), labels.affine, np.pad(voxels, ((0, 0), (0, 0), (0, 1))))
