@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rankseg_med.cli.console import complain, output
+from rankseg_med.cli.console import complain, output, say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, with_job_options
 from rankseg_med.cli.live import LiveRun
@@ -65,7 +65,22 @@ def evaluate_command(
     ] = False,
     patients: PatientsOption = None,
     output_dir: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for scores.csv and summary.json.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for scores, statistics and tables (CSV, JSON, Markdown, LaTeX)."),
+    ] = None,
+    overlays: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Draw so many cases into the output folder, the worst by the first metric, with both label maps.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images that overlays show: folder, pattern, file or data list. Default: those that the predictions "
+            "were made of, as the records beside them say."
+        ),
     ] = None,
     fold: FoldOption = None,
     data_root: DataRootOption = None,
@@ -76,13 +91,25 @@ def evaluate_command(
 
     Exit code 0 only if every case on either side was scored, or left out as asked for.
     """
-    from rankseg_med.evaluation import evaluate, find_structures, plan_evaluation
+    from rankseg_med.evaluation import draw_worst_cases, evaluate, find_structures, plan_evaluation
     from rankseg_med.metrics import PRESETS
     from rankseg_med.report import as_terminal, evaluation_tables
     from rankseg_med.runs import RunOptions
+    from rankseg_med.studies import is_data_list, list_studies
 
-    if options.report and output_dir is None:
-        raise typer.BadParameter("--report needs --output, the folder that the report goes to")
+    wrong = {
+        "--report needs --output, the folder that the report goes to": options.report and output_dir is None,
+        "--overlays needs --output, the folder that they go to": overlays is not None and output_dir is None,
+        "--overlays needs all scores; give it to the run that gathers what --shard scored": overlays is not None
+        and options.shard is not None,
+        "--images needs --overlays, the number of cases that are drawn": images is not None and overlays is None,
+    }
+    for message, is_wrong in wrong.items():
+        if is_wrong:
+            raise typer.BadParameter(message)
+    images_root = data_root if images is not None and is_data_list(images) else None
+    if images is not None:
+        list_studies(images, data_root=images_root)  # else what is wrong with them is known only once all is scored
     structures = None if regions is None else parse_regions(regions)
     needs_structures = preset is None or (preset in PRESETS and not PRESETS[preset].regions)
     if labels is None and structures is None and needs_structures:
@@ -122,6 +149,12 @@ def evaluate_command(
         complain(f"warning: {warning}")
     for table in evaluation_tables(result):
         output.print(as_terminal(table))
+    if overlays is not None and output_dir is not None and not stop.is_set():
+        pictures, faults = draw_worst_cases(output_dir, overlays, images=images, data_root=images_root)
+        for fault in faults:
+            complain(f"warning: {fault}")
+        for picture in pictures:
+            say(f"overlay: {picture.path}")
     if options.report and output_dir is not None and not stop.is_set():
         report_at_the_end(output_dir)
     for case_id, reason in result.failures.items():

@@ -21,6 +21,7 @@ from rankseg_med.evaluation.tuning_result import Tuning
 from rankseg_med.evaluation.tuning_task import LabelledCase, Task
 from rankseg_med.evaluation.tuning_trials import at_threshold
 from rankseg_med.evaluation.verdict import Verdict, decide
+from rankseg_med.evaluation.worst_cases import draw_worst_cases
 
 __all__ = [
     "MINIMUM_VOLUMES_ML",
@@ -49,6 +50,7 @@ __all__ = [
     "compare_runs",
     "decide",
     "document_of",
+    "draw_worst_cases",
     "evaluate",
     "find_cases",
     "find_network_cases",

@@ -79,7 +79,12 @@ class FolderRecords:
 
 
 def read_records(
-    folder: Path, *, scores: Path | None = None, images: Path | None = None, against: Path | None = None
+    folder: Path,
+    *,
+    scores: Path | None = None,
+    images: Path | None = None,
+    data_root: Path | None = None,
+    against: Path | None = None,
 ) -> FolderRecords:
     """Read what a job left; nothing of it is computed again.
 
@@ -88,7 +93,8 @@ def read_records(
             is read from beside them, where they are.
         scores: Output folder of the evaluation of these label maps, for another folder than an evaluation's.
         images: Images of the studies, see `list_studies`, where they no longer lie where they were read from, or were
-            not read at all.
+            not read at all. One image is of the only study, whatever its name.
+        data_root: What the paths of a data list of images are relative to; by default the list's own folder.
         against: Other label maps of the same studies, such as argmax's; see `list_predictions`.
 
     Raises:
@@ -109,9 +115,11 @@ def read_records(
         studies = {case_id: evaluation.added_to(record) for case_id, record in studies.items()}
         problems += evaluation.problems
     if images is not None:
-        listed = list_studies(images)
+        listed = list_studies(images, data_root=data_root)
         problems += [fault.reason for fault in listed.faults]
         found = by_case(listed.studies)
+        if [*found.values()] == [images] and len(studies) == 1:
+            found = dict.fromkeys(studies, images)
         studies = {
             case_id: replace(record, image=found.get(case_id, found.get(case_id + _FIRST_CHANNEL, record.image)))
             for case_id, record in studies.items()

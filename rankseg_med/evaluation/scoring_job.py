@@ -156,23 +156,11 @@ def score_pair(pair: Pair, rules: Preset, *, resample_to_reference: bool = False
         StudyError: A label map cannot be used or has a label that the preset does not know, or they lie on
             different grids and may not be resampled.
     """
-    findings: list[str] = []
     reference_map = load_label_map(pair.reference)
     reference = reference_map[0].numpy()
     labels = {"reference": _labels_in(reference, pair.reference, rules)}
-    if pair.prediction is None:
-        prediction = np.zeros_like(reference)
-        findings.append("no prediction; scored as empty, as asked for")
-    else:
-        try:
-            check_same_grid(pair.prediction, pair.reference)
-            prediction = load_label_map(pair.prediction)[0].numpy()
-        except GridError as error:
-            if not resample_to_reference:
-                raise
-            labels_found = load_label_map(pair.prediction)[0].numpy()
-            prediction = resample_label_map(labels_found, read_grid(pair.prediction), read_grid(pair.reference))
-            findings.append(f"the prediction was resampled (nearest voxel), since {error}")
+    prediction, findings = load_prediction(pair, resample_to_reference=resample_to_reference)
+    if pair.prediction is not None:
         labels["prediction"] = _labels_in(prediction, pair.prediction, rules)
     spacing_mm = [float(step) for step in reference_map.pixdim]
     scores = rules.score(prediction, reference, spacing_mm)
@@ -184,6 +172,26 @@ def score_pair(pair: Pair, rules: Preset, *, resample_to_reference: bool = False
         if value not in rules.labels
     ]
     return ScoredCase(scores, findings)
+
+
+def load_prediction(pair: Pair, *, resample_to_reference: bool) -> tuple[UInt8[np.ndarray, "X Y Z"], list[str]]:
+    """The predicted label map on the reference's grid, empty if there is none; and what of it deserves a warning.
+
+    Raises:
+        StudyError: It cannot be used, or lies on another grid and may not be resampled.
+    """
+    if pair.prediction is None:
+        empty = np.zeros(read_grid(pair.reference).shape, np.uint8)
+        return empty, ["no prediction; scored as empty, as asked for"]
+    try:
+        check_same_grid(pair.prediction, pair.reference)
+        return load_label_map(pair.prediction)[0].numpy(), []
+    except GridError as error:
+        if not resample_to_reference:
+            raise
+        found = load_label_map(pair.prediction)[0].numpy()
+        resampled = resample_label_map(found, read_grid(pair.prediction), read_grid(pair.reference))
+        return resampled, [f"the prediction was resampled (nearest voxel), since {error}"]
 
 
 def _labels_in(label_map: UInt8[np.ndarray, "X Y Z"], path: Path, rules: Preset) -> list[int]:

@@ -40,6 +40,8 @@ def save_overlay(
     window_hu: tuple[float, float] = (-160.0, 240.0),
     spacing_mm: tuple[float, float, float],
     title: str | None = None,
+    first_voxel: tuple[int, int, int] = (0, 0, 0),
+    whole_shape: tuple[int, int, int] | None = None,
 ) -> None:
     """Save a PNG of one study: a column for each label map; an axial, a coronal and a sagittal row.
 
@@ -56,6 +58,8 @@ def save_overlay(
         window_hu: Hounsfield units shown as black and as white.
         spacing_mm: distance between voxel centres along R, A and S.
         title: text above the columns.
+        first_voxel: index of the first voxel in the volume that all was cut from, in which slices are counted.
+        whole_shape: shape of that volume; by default the image's own.
 
     Raises:
         ValueError: if the image is not three-dimensional, there is no label map, a map's shape differs from the
@@ -86,7 +90,8 @@ def save_overlay(
             _draw_labels(axes, labels[here].T, colours, extent_mm)
             axes.invert_xaxis()
             _write_directions(axes, letters)
-        _write_row_label(figure, row[0], f"{plane}, slice {slices[cut] + 1} of {image.shape[cut]}")
+        number, count = first_voxel[cut] + slices[cut] + 1, (whole_shape or image.shape)[cut]
+        _write_row_label(figure, row[0], f"{plane}, slice {number} of {count}")
     for axes, heading in zip(panels[0], label_maps, strict=True):
         axes.set_title(heading, color="white", fontsize=11, pad=5)
     _write_legend(figure, colours, label_names)

@@ -74,7 +74,7 @@ def _cross_section(view: StudyView, names: Mapping[int, str], colours: Mapping[i
 
 
 def _place(view: StudyView, index: int) -> str:
-    return f"slice {view.first_slice + index + 1} of {view.slices}"
+    return f"slice {view.first_voxel[2] + index + 1} of {view.whole_shape[2]}"
 
 
 def _draw(

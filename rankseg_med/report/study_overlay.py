@@ -33,4 +33,6 @@ def save_study_overlay(
         window_hu=view.window,
         spacing_mm=view.spacing_mm,
         title=title,
+        first_voxel=view.first_voxel,
+        whole_shape=view.whole_shape,
     )

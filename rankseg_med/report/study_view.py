@@ -27,8 +27,8 @@ class StudyView:
     Attributes:
         label_map: Label map ``(R, A, S)``, cut to a box around all labels and a margin; whole if there are none.
         affine: From its voxel indices to RAS+ millimetres.
-        first_slice: Index in the whole volume of the first slice that is shown, along the last axis.
-        slices: How many slices the whole volume has.
+        first_voxel: Index in the whole volume of the first voxel that is shown.
+        whole_shape: Shape of the whole volume.
         grey: The image there, 0 to 255; None without an image.
         grey_values: What of the image is 0 and what 255, in its own units.
         window: What of the image is best shown as black and as white: the values within the labels, and as much again
@@ -38,8 +38,8 @@ class StudyView:
 
     label_map: UInt8[np.ndarray, "R A S"]
     affine: Float64[np.ndarray, "4 4"]
-    first_slice: int
-    slices: int
+    first_voxel: tuple[int, int, int]
+    whole_shape: tuple[int, int, int]
     grey: UInt8[np.ndarray, "R A S"] | None
     grey_values: tuple[float, float]
     window: tuple[float, float]
@@ -122,8 +122,8 @@ def view_volumes(
     return StudyView(
         label_map=cut.pop(""),
         affine=upright @ nib.affines.from_matvec(np.eye(3), start),
-        first_slice=start[2],
-        slices=turned[""].shape[2],
+        first_voxel=(start[0], start[1], start[2]),
+        whole_shape=turned[""].shape,
         grey=grey,
         grey_values=values,
         window=window,

@@ -59,7 +59,7 @@ def list_studies(
     """
     listing = survey_studies(source, data_root=data_root, fold=fold, channels=channels).some_sound()
     # One missing file is the failure of one study, reported where it is read; none there at all is a wrong root.
-    if _is_data_list(source) and not any(is_there(study.image) for study in listing.studies):
+    if is_data_list(source) and not any(is_there(study.image) for study in listing.studies):
         raise StudyError(
             f"{source}: none of the {len(listing.studies)} listed images is there, such as {listing.studies[0].image}; "
             "give the data root that the paths are relative to"
@@ -82,7 +82,7 @@ def survey_studies(
 
 
 def _surveyed(source: Path, data_root: Path | None, fold: int | None, channels: int | None) -> Listing[Study]:
-    if _is_data_list(source):
+    if is_data_list(source):
         if channels is not None:
             raise StudyError(f"{source}: channels group the images of a folder; a data list names each image itself")
         return list_entries(source, source.parent if data_root is None else data_root, fold)
@@ -105,7 +105,8 @@ def _surveyed(source: Path, data_root: Path | None, fold: int | None, channels: 
     return Listing(source, [Study(own_case_id(source), source)])
 
 
-def _is_data_list(source: Path) -> bool:
+def is_data_list(source: Path) -> bool:
+    """Whether it has the name of a data list, whose paths are relative to a root."""
     return source.suffix.lower() in DATA_LIST_SUFFIXES
 
 
@@ -127,7 +128,7 @@ def list_predictions(source: Path) -> Listing[Study]:
     Raises:
         StudyError: as `list_studies`, and if it is a data list, which has no predictions.
     """
-    if _is_data_list(source):
+    if is_data_list(source):
         raise StudyError(
             f"{source}: is a data list, whose images and labels are no predictions; give the folder that the predicted "
             "label maps lie in"
@@ -160,7 +161,7 @@ def list_references(source: Path, *, data_root: Path | None = None, fold: int | 
         StudyError: as `list_studies`, and if no entry of a data list has a label.
     """
     listing = list_studies(source, data_root=data_root, fold=fold)
-    if not _is_data_list(source):
+    if not is_data_list(source):
         return listing
     labelled = [replace(study, image=study.label) for study in listing.studies if study.label is not None]
     if not labelled:

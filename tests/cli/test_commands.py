@@ -95,6 +95,48 @@ def test_evaluate_by_a_preset(rankseg_med, pairs):
         assert text in result.out
 
 
+def test_evaluate_draws_the_worst_cases(rankseg_med, pairs, tmp_path):
+    """Of two cases the small structure is missed, and of one of these there is no image."""
+    for index in (2, 4):
+        labels = nib.load(pairs.labels / f"case_{index}.nii.gz")
+        (tmp_path / "predictions").mkdir(exist_ok=True)
+        halved = np.asarray(labels.dataobj) * (np.arange(8) < 2 + index // 4)
+        nib.save(
+            nib.Nifti1Image(halved.astype(np.uint8), labels.affine), tmp_path / "predictions" / f"case_{index}.nii.gz"
+        )
+    (pairs.images / "case_4.nii.gz").unlink()
+    lines = [f"case_{index},images/case_{index}.nii.gz,labels/case_{index}.nii.gz" for index in (2, 4)]
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.csv").write_text("\n".join(["case_id,image,label", *lines]))
+    list_options = (tmp_path / "lists" / "list.csv", "--data-root", tmp_path)
+    options = ("--labels", "1=a,2=b", "--output", tmp_path / "scores")
+    for images in ((pairs.images,), list_options):
+        arguments = (tmp_path / "predictions", *list_options, *options, "--overlays", 2)
+        result = rankseg_med("evaluate", *arguments, "--images", images[0])
+        assert result.code == 0, result.err
+        assert [path.name for path in (tmp_path / "scores" / "overlays").iterdir()] == ["worst_01_case_2.png"]
+        assert "overlays/worst_01_case_2.png" in result.out.replace("\n", "")
+        assert "warning: case_4: no overlay: " in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--overlays", "2"), "--overlays needs --output"),
+        (("--overlays", "0", "--output", "scores"), "greater than or equal to 1"),
+        (("--images", "images", "--output", "scores"), "--images needs --overlays"),
+        (("--overlays", "2", "--output", "scores", "--shard", "1/2"), "give it to the run that gathers"),
+        (("--overlays", "2", "--output", "scores", "--images", "nowhere"), "nowhere: must be an existing image"),
+    ],
+)
+def test_overlays_that_cannot_be_drawn_are_refused_at_once(rankseg_med, pairs, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    result = rankseg_med("evaluate", pairs.labels, pairs.labels, "--labels", "1=a", *options)
+    assert result.code != 0
+    assert message in " ".join((result.out + result.err).replace("│", " ").split())
+    assert not (tmp_path / "scores").exists()
+
+
 def test_evaluate_takes_a_csv_lists_labels(rankseg_med, pairs, tmp_path):
     """Images of whole numbers would pass for label maps."""
     for path in pairs.images.iterdir():

@@ -13,7 +13,9 @@ BLUE = (0x00, 0x73, 0xB3)  # Okabe and Ito, the second of the labels' colours
 def view(label_map: np.ndarray, **others: np.ndarray) -> StudyView:
     """A grey study of 2 x 2 x 5 mm."""
     grey = np.full(label_map.shape, 100, np.uint8)
-    return StudyView(label_map, np.diag([2.0, 2, 5, 1]), 10, 40, grey, (0.0, 255.0), (0.0, 255.0), others)
+    return StudyView(
+        label_map, np.diag([2.0, 2, 5, 1]), (0, 0, 10), (50, 50, 40), grey, (0.0, 255.0), (0.0, 255.0), others
+    )
 
 
 def volume(**boxes: tuple[slice, slice, slice]) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib.image import imread
 
-from rankseg_med.report import save_study_overlay, view_volumes
+from rankseg_med.report import overlay, save_study_overlay, view_volumes
 from rankseg_med.report.overlay import save_overlay
 
 
@@ -28,6 +28,17 @@ def test_it_is_the_overlay_of_the_turned_volumes(tmp_path):
     study, by_hand = (imread(tmp_path / f"{name}.png") for name in ("study", "by_hand"))
     assert study.shape == by_hand.shape
     assert np.abs(study - by_hand).max() < 0.02
+
+
+def test_slices_are_counted_in_the_whole_volume(tmp_path, monkeypatch):
+    labels = np.zeros((30, 40, 50), np.uint8)
+    labels[20, 10, 35] = 1
+    view = view_volumes(labels, np.diag([10.0, 10.0, 10.0, 1.0]))
+    assert view.label_map.shape == (7, 7, 7)
+    said = []
+    monkeypatch.setattr(overlay, "_write_row_label", lambda figure, first, text: said.append(text))
+    save_study_overlay(tmp_path / "a.png", view, {}, heading="label map", title="a")
+    assert said == ["axial, slice 36 of 50", "coronal, slice 11 of 40", "sagittal, slice 21 of 30"]
 
 
 def test_without_an_image_it_is_drawn_on_black(tmp_path):

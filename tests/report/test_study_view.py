@@ -30,8 +30,9 @@ def test_volumes_are_turned_and_cut_around_the_labels(study):
     # The stored voxel (4, 5, 6) lies at (-40, 50, -60) mm, whichever way the axes run.
     assert nib.affines.apply_affine(view.affine, [3, 3, 3]).tolist() == [-40, 50, -60]
     assert (np.diag(view.affine)[:3] == 10).all()
-    # Upwards, the stored slice 6 of 14 is the eighth (index 7); the cut begins three slices below.
-    assert (view.first_slice, view.slices) == (4, 14)
+    # Upwards, the stored slice 6 of 14 is the eighth (index 7); the cut begins three slices below. To the right, 4 of
+    # 12 is the eighth too.
+    assert (view.first_voxel, view.whole_shape) == ((4, 2, 4), (12, 10, 14))
     assert view.spacing_mm == (10, 10, 10)
     assert view.labels == [2]
 

@@ -12,7 +12,7 @@ AFFINE = np.array([[2.0, 0, 0, -50], [0, 2, 0, 20], [0, 0, 5, 7], [0, 0, 0, 1]])
 
 
 def view(labels: np.ndarray, grey: np.ndarray | None, **others: np.ndarray) -> StudyView:
-    return StudyView(labels, AFFINE, 0, labels.shape[2], grey, (-1000.0, 530.0), (-100.0, 300.0), others)
+    return StudyView(labels, AFFINE, (0, 0, 0), labels.shape, grey, (-1000.0, 530.0), (-100.0, 300.0), others)
 
 
 def unpacked(volume: dict) -> nib.Nifti1Image:
