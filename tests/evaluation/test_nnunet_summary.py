@@ -122,3 +122,19 @@ def test_file_is_nnunets(folders, tmp_path, regions, monkeypatch):
     loaded = nnunet.load_summary_json(str(tmp_path / "scores" / "nnunet_summary.json"))
     assert list(loaded["mean"]) == sorted(labels, key=str)
     assert json.dumps(loaded["foreground_mean"]) == json.dumps(json.loads(theirs.read_text())["foreground_mean"])
+
+
+def test_an_ignored_label_is_background_here(tmp_path):
+    """The one difference of the counts: of two predicted voxels, one lies on what nnU-Net would ignore."""
+    nnunet = pytest.importorskip("nnunetv2.evaluation.evaluate_predictions", reason="nnunetv2 is not installed")
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    files = tmp_path / "references" / "a.nii.gz", tmp_path / "predictions" / "a.nii.gz"
+    save(files[0], line(1, 3))
+    save(files[1], line(1, 1))
+    theirs = nnunet.compute_metrics(*map(str, files), SimpleITKIO(), [1], ignore_label=3)["metrics"][1]
+    (case,) = written(tuple(file.parent for file in reversed(files)), tmp_path / "scores", {"organ": (1,)})[
+        "metric_per_case"
+    ]
+    assert [theirs[name] for name in ("TP", "FP", "TN")] == [1, 0, 22]
+    assert [case["metrics"]["1"][name] for name in ("TP", "FP", "TN")] == [1, 1, 22]
