@@ -3,6 +3,7 @@ import json
 import pytest
 
 from rankseg_med.evaluation import find_cases, structures_of
+from rankseg_med.evaluation.structures import names_by_label
 from rankseg_med.studies import StudyError
 
 
@@ -45,3 +46,9 @@ def test_options(folder, study):
         structures_of(folder, study, regions={"all": (1, 3)})
     with pytest.raises(ValueError, match="give one of them"):
         structures_of(folder, study, labels={1: "organ"}, regions={"all": (1, 2)})
+
+
+def test_a_label_is_called_by_the_smallest_structure_that_has_it():
+    nested = {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
+    assert names_by_label(nested) == {1: "whole", 2: "core", 3: "enhancing"}
+    assert names_by_label(dict(reversed(nested.items()))) == {1: "whole", 2: "core", 3: "enhancing"}
