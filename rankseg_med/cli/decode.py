@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
-from rankseg_med.cli.format_options import FormatOption, SegTypeOption, format_of
+from rankseg_med.cli.format_options import (
+    FormatOption,
+    LayoutOption,
+    ProbabilitiesOption,
+    SegTypeOption,
+    format_of,
+)
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.options import (
     DECODING,
@@ -40,6 +46,8 @@ def decode_command(
     ],
     format: FormatOption = "nifti",
     seg_type: SegTypeOption = None,
+    layout: LayoutOption = "flat",
+    probabilities: ProbabilitiesOption = False,
     images: Annotated[
         Path | None,
         typer.Option(help="Image, folder or data list that says where arrays lie. Default: NIfTI files beside them."),
@@ -85,7 +93,8 @@ def decode_command(
 
     studies = list_probabilities(source, images, axes)
     settings = load_config("decode", config, device=device, changes=parse_changes(changes))
-    written_as = format_of(format, seg_type, settings.get("structures"))
+    inputs_of = {study.case_id: study.paths for study in studies.studies}
+    written_as = format_of(format, seg_type, layout, probabilities, settings.get("structures"), inputs_of)
     studies, output_dir = placed(studies, output_dir, written_as)
     set_decoder(settings, decoder, coherence, presence)
     if region_channels is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from rankseg_med.studies import LabelMapFormat
 
 FormatName = Literal["nifti", "dicom-seg", "rtstruct"]
+LayoutName = Literal["flat", "bids"]
 SegType = Literal["binary", "labelmap", "fractional"]
 
 FormatOption: TypeAlias = Annotated[
@@ -29,22 +32,66 @@ SegTypeOption: TypeAlias = Annotated[
 ]
 
 
-def format_of(format: FormatName, seg_type: SegType | None, structures: Any) -> LabelMapFormat:  # noqa: ANN401
+LayoutOption: TypeAlias = Annotated[
+    LayoutName,
+    typer.Option(
+        "--layout",
+        help="Where label maps lie: all in one folder, or as a BIDS derivative data set, in a folder for each subject.",
+    ),
+]
+ProbabilitiesOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--probabilities",
+        help="Write the probabilities that were decoded, too, as probseg.nii.gz; with --layout bids.",
+    ),
+]
+
+
+def format_of(
+    format: FormatName,
+    seg_type: SegType | None,
+    layout: LayoutName,
+    probabilities: bool,
+    structures: Any,  # noqa: ANN401 - whatever a config holds
+    inputs_of: Mapping[str, Sequence[Path]],
+) -> LabelMapFormat:
     """The format that options ask for.
 
     Args:
         format: Its name.
         seg_type: Kind of DICOM-SEG; None for the usual one.
+        layout: Name of the layout.
+        probabilities: Whether probabilities are asked for.
         structures: The config's entry of that name, or None.
+        inputs_of: Case id to files of each study that there is.
 
     Raises:
         typer.BadParameter: An option that means nothing to the format.
-        InputError: The config's entry cannot be used.
+        InputError: The config's entry cannot be used, or studies cannot lie in one BIDS data set.
     """
-    from rankseg_med.studies import DicomSegFormat, NiftiFormat, RtstructFormat, read_structures
+    from rankseg_med.studies import (
+        BidsFormat,
+        DicomSegFormat,
+        NiftiFormat,
+        RtstructFormat,
+        check_names_differ,
+        common_dataset,
+        read_structures,
+    )
 
     if seg_type is not None and format != "dicom-seg":
         raise typer.BadParameter(f"--seg-type is an option of --format dicom-seg, and means nothing to {format}")
+    if layout == "bids":
+        if format != "nifti":
+            raise typer.BadParameter(f"--layout bids holds NIfTI, and not --format {format}; leave one of them out")
+        check_names_differ(inputs_of)
+        sources = common_dataset(file for files in inputs_of.values() for file in files)
+        return BidsFormat(sources, read_structures(structures), probabilities)
+    if probabilities:
+        raise typer.BadParameter(
+            "--probabilities is an option of --layout bids; DICOM has them by --seg-type fractional"
+        )
     if format == "nifti":
         return NiftiFormat()
     said = read_structures(structures)

@@ -187,10 +187,12 @@ def placed(listing: Listing[OneOfMany], output: Path, format: LabelMapFormat) ->
     Raises:
         typer.BadParameter: A file for several studies, or one that label maps are not written to.
     """
-    from rankseg_med.studies import check_case_id
+    from rankseg_med.studies import BidsFormat, check_case_id
 
     if output.is_dir() or not output.name.lower().endswith((".nii", ".nii.gz", ".dcm")):
         return listing, output
+    if isinstance(format, BidsFormat):
+        raise typer.BadParameter(f"--output {output}: a BIDS data set is a folder; give one")
     if not output.name.endswith(format.suffix):
         raise typer.BadParameter(f"--output {output}: label maps of this format are named {format.suffix}")
     if len(listing.studies) + len(listing.faults) != 1:

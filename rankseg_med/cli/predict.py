@@ -9,7 +9,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rankseg_med.cli.decoder_options import CoherenceOption, DecoderOption, PresenceOption, set_decoder
-from rankseg_med.cli.format_options import FormatOption, SegTypeOption, format_of
+from rankseg_med.cli.format_options import (
+    FormatOption,
+    LayoutOption,
+    ProbabilitiesOption,
+    SegTypeOption,
+    format_of,
+)
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.nnunet_options import (
     ConfigurationOption,
@@ -50,6 +56,8 @@ def predict_command(
     ],
     format: FormatOption = "nifti",
     seg_type: SegTypeOption = None,
+    layout: LayoutOption = "flat",
+    probabilities: ProbabilitiesOption = False,
     config: OptionalConfigsOption = None,
     checkpoint: Annotated[
         list[str] | None,
@@ -162,7 +170,8 @@ def predict_command(
     if models and channels is None:
         channels = channels_named(source, models[0].num_images)
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
-    written_as = format_of(format, seg_type, settings.get("structures"))
+    inputs_of = {study.case_id: study.images for study in studies.studies}
+    written_as = format_of(format, seg_type, layout, probabilities, settings.get("structures"), inputs_of)
     studies, output_dir = placed(studies, output_dir, written_as)
     job: PredictJob | NnunetJob
     if models:

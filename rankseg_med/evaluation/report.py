@@ -15,7 +15,7 @@ from rankseg_med.evaluation.report_records import FolderRecords, read_records
 from rankseg_med.evaluation.report_studies import label_names
 from rankseg_med.executors import map_items
 from rankseg_med.report import StudyPictures, write_page
-from rankseg_med.studies import StudyError
+from rankseg_med.studies import LOGS, StudyError
 
 PAGE = "report.html"
 """Name of the page in the folder of a run."""
@@ -56,7 +56,8 @@ def write_report(
 
     Args:
         folder: Output folder of predict, decode, pseudo-label, evaluate or ab.
-        page: File to write; by default ``report.html`` in the folder. An existing one is replaced.
+        page: File to write; by default ``report.html`` in the folder, of a BIDS data set in its ``logs``. One
+            that is there is replaced.
         scores: Output folder of the evaluation of these label maps, for another folder than an evaluation's.
         images: Images of the studies, where they do not lie where they were read from.
         against: Other label maps of the same studies, such as argmax's, to show where they disagree.
@@ -69,7 +70,6 @@ def write_report(
         StudyError: A folder has no record, or what is given beside it cannot be used.
         OSError: The page cannot be written.
     """
-    path = page or folder / PAGE
     if (folder / "ab.json").is_file():
         for name, given in {"scores": scores, "images": images, "label maps": against, "figures": figures}.items():
             if given is not None:
@@ -77,10 +77,11 @@ def write_report(
                     f"{folder}: is the folder of ab, which has scores of its own and no label maps; leave out the "
                     f"{name}, {given}"
                 )
-        content = ab_content(folder)
+        path, content = page or folder / PAGE, ab_content(folder)
         write_page(content, ab_pictures(folder, content), path)
         return Report(path, len(content.studies))
     records = read_records(folder, scores=scores, images=images, against=against)
+    path = page or (records.status.folder if records.status.folder.name == LOGS else folder) / PAGE
     content = content_of(records)
     counted = _Counted(_pictures(records, with_volumes, workers, on_study))
     write_page(content, counted, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from typing import Any
 from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.scoring_job import ScoringJob
 from rankseg_med.runs import FolderStatus, folder_status
-from rankseg_med.studies import Sidecar, StudyError, by_case, list_predictions, list_studies
+from rankseg_med.studies import Sidecar, StudyError, by_case, list_predictions, list_studies, records_beside
 
 _NIFTI = (".nii.gz", ".nii")
 _FIRST_CHANNEL = "_0000"
@@ -106,7 +107,7 @@ def read_records(
         raise StudyError(f"{folder}: is the folder of an evaluation itself; leave out {scores}")
     scored = folder if is_evaluation else scores
     evaluation = None if scored is None else _read_evaluation(scored)
-    studies = {record.case_id: record for record in _own_records(folder, status, is_evaluation)}
+    studies = {record.case_id: record for record in _own_records(status, is_evaluation)}
     problems = [*status.refused, *(f"{name}: {reason}" for name, reason in status.unreadable.items())]
     if evaluation is not None:
         for case_id in sorted(evaluation.case_ids - studies.keys()):
@@ -144,7 +145,7 @@ def _is_evaluation(status: FolderStatus) -> bool:
     return jobs == {ScoringJob.name}
 
 
-def _own_records(folder: Path, status: FolderStatus, is_evaluation: bool) -> Iterable[StudyRecord]:
+def _own_records(status: FolderStatus, is_evaluation: bool) -> Iterable[StudyRecord]:
     for case_id, sidecar in status.sidecars.items():
         if case_id in status.altered:
             state, reason = "altered", status.altered[case_id]
@@ -153,15 +154,15 @@ def _own_records(folder: Path, status: FolderStatus, is_evaluation: bool) -> Ite
         else:
             state, reason = str(sidecar.status), sidecar.error or ""
         record = StudyRecord(case_id, state, reason)
-        yield record if is_evaluation else _with_files(record, sidecar, folder)
+        yield record if is_evaluation else _with_files(record, sidecar, status.folder)
     for case_id in status.pending:
         yield StudyRecord(case_id, "pending", "no run has come to it yet")
 
 
 def _with_files(record: StudyRecord, sidecar: Sidecar, folder: Path) -> StudyRecord:
-    written = [folder / name for name in sidecar.outputs if name.lower().endswith(_NIFTI)]
-    # A job may export more, and the label map is named after the study.
-    label_map = next((path for path in written if path.name.startswith(f"{record.case_id}.nii")), None)
+    # A job may export more after the label map.
+    first = next(iter(sidecar.outputs), "")
+    label_map = Path(os.path.normpath(folder / first)) if first.lower().endswith(_NIFTI) else None
     notes = list(record.notes)
     if sidecar.outputs and label_map is None:
         notes.append(f"No pictures: {', '.join(sidecar.outputs)} is no NIfTI label map.")
@@ -217,9 +218,10 @@ class _Evaluation:
 def _predicted(record: StudyRecord, label_map: Path) -> StudyRecord:
     """The record with the label map that was scored, and with the job's record, where that lies beside it."""
     with suppress(StudyError, OSError):
-        sidecar = Sidecar.read(Sidecar.path_in(label_map.parent, record.case_id))
-        return replace(_with_files(record, sidecar, label_map.parent), label_map=label_map)
-    note = f"Nothing is known of how {label_map.name} was made: there is no record beside it."
+        records = records_beside(label_map)
+        sidecar = Sidecar.read(Sidecar.path_in(records, record.case_id))
+        return replace(_with_files(record, sidecar, records), label_map=label_map)
+    note = f"Nothing is known of how {label_map.name} was made: there is no record of it."
     return replace(record, label_map=label_map, notes=(*record.notes, note))
 
 

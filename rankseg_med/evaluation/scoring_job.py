@@ -68,6 +68,11 @@ class ScoringJob:
     stage_names: ClassVar[tuple[str, ...]] = ("score",)
 
     @property
+    def records(self) -> Path:
+        """That folder."""
+        return self.output
+
+    @property
     def digest(self) -> str:
         """Digest of what is scored, and how."""
         return digest_of({"rules": repr(self.rules), "resample_to_reference": self.resample_to_reference})

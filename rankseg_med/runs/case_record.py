@@ -91,7 +91,7 @@ def record_end(
         claim.check()
         if outcome.result is not None:
             _check_same_input(job, case, input_fingerprint)
-            outputs = {path.name: OutputFile.of(path) for path in job.outputs_of(case)}
+            outputs = {Sidecar.name_in(job.records, path): OutputFile.of(path) for path in job.outputs_of(case)}
             _write(job, case, "done", outputs=outputs, **entries, **outcome.result.details)
             return replace(ended, status="done", paths=outcome.result.paths, details=outcome.result.details)
     except FolderHeldError as error:
@@ -137,4 +137,4 @@ def _write(job: Job[CaseT], case: CaseT, status: SidecarStatus, **entries: Any) 
             "versions": VERSIONS,
             **entries,
         }
-    ).write(job.output)
+    ).write(job.records)

@@ -15,7 +15,7 @@ _NOWHERE = (-1, -1)
 
 def files_of(job: Job[CaseT], case: CaseT) -> tuple[Path, ...]:
     """All files that a run writes for a case."""
-    return (*job.outputs_of(case), Sidecar.path_in(job.output, case.case_id))
+    return (*job.outputs_of(case), Sidecar.path_in(job.records, case.case_id))
 
 
 def check_nothing_is_replaced(job: Job[CaseT], cases: Sequence[CaseT]) -> None:

@@ -49,7 +49,8 @@ class Job(Protocol[_AnyCase]):
         results_version: Number that is raised whenever the same input, settings and weights give other outputs than
             before, so that what an older version of the package wrote is not taken for this one's.
         stage_names: Such as ``("load", "predict", "write")``, for those who watch.
-        output: Folder of the outputs and sidecars.
+        output: Folder that outputs were asked for in.
+        records: Folder of the sidecars and of all else that is known of runs; often the same.
         digest: Digest of all settings and weights that the outputs depend on; see `digest_of`.
         settings: The same one by one, id to value as text, so that a stale study can say what has changed.
     """
@@ -62,6 +63,8 @@ class Job(Protocol[_AnyCase]):
     def stage_names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def output(self) -> Path: ...  # noqa: D102
+    @property
+    def records(self) -> Path: ...  # noqa: D102
     @property
     def digest(self) -> str: ...  # noqa: D102
     @property

@@ -45,7 +45,7 @@ def preview(job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None = None)
     """
     check_nothing_is_replaced(job, cases)
     mine = list(cases) if shard is None else shard.of_cases(cases)
-    reserved = {PLAN, record_path(job.output, shard).stem}
+    reserved = {PLAN, record_path(job.records, shard).stem}
     for case, refusal in zip(mine, refusals(job, mine, reserved), strict=True):
         if refusal:
             yield CasePreview(case.case_id, "refused", refusal)

@@ -39,7 +39,7 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
     by a version of the package with other results, or in another format, or was changed since; and files that no
     sidecar speaks of, or none that can be read: they may be anybody's.
     """
-    path = Sidecar.path_in(job.output, case.case_id)
+    path = Sidecar.path_in(job.records, case.case_id)
     outputs = job.outputs_of(case)
     present = [output for output in outputs if output.exists()]
     try:
@@ -54,14 +54,14 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
     if sidecar.status != "done":
         return CaseState("todo")
     if len(present) < len(outputs):
-        others = sorted(sidecar.outputs.keys() - {output.name for output in outputs})
-        left = [name for name in others if (job.output / name).exists()]
+        others = sorted(sidecar.outputs.keys() - {Sidecar.name_in(job.records, output) for output in outputs})
+        left = [name for name in others if (job.records / name).exists()]
         return _stale(f"{', '.join(left)} was written {sidecar.time} in its place") if left else CaseState("todo")
     if sidecar.job != job.name:
         return _stale(f"written by {sidecar.job}, not {job.name}")
     if sidecar.config_digest != results_digest(job):
         return _stale(f"written {sidecar.time} {_differently(sidecar.settings, job.settings)}")
-    if altered := sidecar.altered(outputs):
+    if altered := sidecar.altered(job.records, outputs):
         return _stale(f"changed since it was written {sidecar.time}: {'; '.join(altered)}")
     if not sidecar.input_fingerprint or sidecar.input_fingerprint != fingerprint_or_nothing(job, case):
         return _stale(f"written {sidecar.time} of another input")

@@ -83,7 +83,7 @@ def run_job(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions | None 
     options = options or RunOptions()
     check_nothing_is_replaced(job, cases)
     try:
-        job.output.mkdir(parents=True, exist_ok=True)
+        job.records.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(error.errno, f"cannot make the output folder ({error.strerror})", str(job.output)) from error
     return _recorded(job, cases, options)
@@ -91,8 +91,8 @@ def run_job(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions | None 
 
 def _recorded(job: Job[CaseT], cases: Sequence[CaseT], options: RunOptions) -> Iterator[CaseOutcome[CaseT]]:
     mine = list(cases) if options.shard is None else options.shard.of_cases(cases)
-    with claimed(job.output, job.name, results_digest(job)) as claim:
-        record_plan(job.output, [case.case_id for case in cases])
+    with claimed(job.records, job.name, results_digest(job)) as claim:
+        record_plan(job.records, [case.case_id for case in cases])
         with RunRecorder(job, mine, options.shard, options.device, options.refused) as recorder:
             for outcome in _Run(job, options, claim).outcomes(mine):
                 recorder.add(outcome)
@@ -119,7 +119,7 @@ class _Run(Generic[CaseT]):
     def outcomes(self, cases: Sequence[CaseT]) -> Iterator[CaseOutcome[CaseT]]:
         """See every case to its end."""
         todo = list[CaseT]()
-        own_records = {PLAN, record_path(self._job.output, self._options.shard).stem}
+        own_records = {PLAN, record_path(self._job.records, self._options.shard).stem}
         for case, refusal in zip(cases, refusals(self._job, cases, own_records), strict=True):
             if refusal:
                 yield CaseOutcome.failed(case, StudyError(refusal))

@@ -86,10 +86,10 @@ class RunRecord(BaseModel):
             temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def record_path(output: Path, shard: Shard | None) -> Path:
+def record_path(records: Path, shard: Shard | None) -> Path:
     """Where the record of a run lies."""
     name = "run" if shard is None else f"run-{shard.number}-of-{shard.of}"
-    return output / f"{name}.json"
+    return records / f"{name}.json"
 
 
 class RunRecorder:
@@ -107,7 +107,7 @@ class RunRecorder:
         self, job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None, device: str, refused: Sequence[str]
     ) -> None:
         self._stage_names = job.stage_names
-        self._path = record_path(job.output, shard)
+        self._path = record_path(job.records, shard)
         self._record = RunRecord(
             job=job.name,
             status="running",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rankseg_med.runs.plan import RunPlan
 from rankseg_med.runs.run_record import RunRecord
-from rankseg_med.studies import Sidecar, StudyError
+from rankseg_med.studies import LOGS, Sidecar, StudyError
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class FolderStatus:
     """State of an output folder.
 
     Attributes:
+        folder: Folder of the records.
         runs: By file name, the records of runs, whole or shards.
         sidecars: By case id, all that there are.
         pending: Cases that are planned, by whatever run or shard, and have no sidecar yet.
@@ -25,6 +26,7 @@ class FolderStatus:
         unreadable: File name to reason, of files that should be records.
     """
 
+    folder: Path
     runs: dict[str, RunRecord]
     sidecars: dict[str, Sidecar]
     pending: list[str]
@@ -55,22 +57,21 @@ def folder_status(folder: Path) -> FolderStatus:
     """Read the records in an output folder; a file that cannot be read is named and hides nothing.
 
     Args:
-        folder: Folder of a run's outputs; of an evaluation its own, whose records lie in ``cases`` within.
+        folder: Folder of a run's outputs; of an evaluation its own. Records lie in it, or in ``cases`` within, or, of a
+            BIDS data set, in ``logs``.
 
     Raises:
         StudyError: There is no such folder, or no record in it.
     """
     if not folder.is_dir():
         raise StudyError(f"{folder}: there is no such folder")
-    status = _status(folder)
-    if not (status.runs or status.sidecars or status.pending) and (folder / "cases").is_dir():
-        folder = folder / "cases"
-        status = _status(folder)
-    if not (status.runs or status.sidecars or status.pending):
-        raise StudyError(
-            f"{folder}: holds no record of a run; is it the output folder of predict, decode, pseudo-label or evaluate?"
-        )
-    return status
+    for place in (folder, folder / "cases", folder / LOGS):
+        status = _status(place)
+        if status.runs or status.sidecars or status.pending:
+            return status
+    raise StudyError(
+        f"{folder}: holds no record of a run; is it the output folder of predict, decode, pseudo-label or evaluate?"
+    )
 
 
 def _status(folder: Path) -> FolderStatus:
@@ -100,7 +101,7 @@ def _status(folder: Path) -> FolderStatus:
     planned += [case_id for run in runs.values() for case_id in run.cases]
     pending = sorted(set(planned) - sidecars.keys())
     altered = {case_id: found for case_id, sidecar in sidecars.items() if (found := _altered(folder, sidecar))}
-    return FolderStatus(runs, sidecars, pending, altered, unreadable)
+    return FolderStatus(folder, runs, sidecars, pending, altered, unreadable)
 
 
 def _records(folder: Path) -> Iterator[Path]:
@@ -110,4 +111,4 @@ def _records(folder: Path) -> Iterator[Path]:
 def _altered(folder: Path, sidecar: Sidecar) -> str:
     outputs = [folder / name for name in sidecar.outputs]
     missing = [f"{output.name} is missing" for output in outputs if not output.exists()]
-    return "; ".join([*missing, *sidecar.altered(outputs, by_content=False)])
+    return "; ".join([*missing, *sidecar.altered(folder, outputs, by_content=False)])

@@ -11,8 +11,12 @@ from rankseg_med.studies.atomic import (
     remove_unfinished,
     write_json,
 )
+from rankseg_med.studies.bids.dataset import LOGS, records_beside
+from rankseg_med.studies.bids.format import BidsFormat
+from rankseg_med.studies.bids.names import check_names_differ, common_dataset
+from rankseg_med.studies.dicom_formats import DicomSegFormat, RtstructFormat
 from rankseg_med.studies.errors import DataListError, GridError, StudyError, check_regular_file
-from rankseg_med.studies.formats import DicomSegFormat, LabelMapFormat, NiftiFormat, RtstructFormat
+from rankseg_med.studies.formats import LabelMapFormat, NiftiFormat
 from rankseg_med.studies.geometry import Grid, compare_grids, resample_label_map
 from rankseg_med.studies.image import load_image, load_images, load_label_map
 from rankseg_med.studies.label_map import (
@@ -57,7 +61,9 @@ from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case
 
 __all__ = [
     "LABEL_COLOURS",
+    "LOGS",
     "Axes",
+    "BidsFormat",
     "DataListError",
     "DicomSegFormat",
     "Fault",
@@ -85,10 +91,12 @@ __all__ = [
     "by_case",
     "case_id",
     "check_case_id",
+    "check_names_differ",
     "check_new_file",
     "check_new_folder",
     "check_regular_file",
     "check_same_grid",
+    "common_dataset",
     "compare_grids",
     "content_digest",
     "count_channels",
@@ -118,6 +126,7 @@ __all__ = [
     "read_label_names",
     "read_nnunet_labels",
     "read_structures",
+    "records_beside",
     "remove_unfinished",
     "resample_label_map",
     "survey_studies",

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 from xml.etree import ElementTree
 
 import nibabel as nib
@@ -18,7 +19,7 @@ from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.readers import read_grid
 from rankseg_med.studies.readers.nifti_header import is_nifti, open_nifti, stored_header
-from rankseg_med.studies.structures import LABEL_COLOURS
+from rankseg_med.studies.structures import colours_of
 
 _MAX_LABEL = 255
 _NIFTI2_HEADER_BYTES = 540
@@ -31,14 +32,21 @@ _GEOMETRY_FIELDS = (
 )
 
 LABEL_TABLE = "dseg.tsv"
-"""Table of an output folder's labels, as BIDS derivatives have it: columns ``index`` and ``name``."""
+"""Table of an output folder's labels, as BIDS derivatives have it: columns ``index``, ``name`` and maybe ``color``."""
+
+Colours: TypeAlias = Mapping[int, tuple[int, int, int]]
+"""Label to red, green and blue, each from 0 to 255."""
 
 _CARET = 30
 """NIfTI's code of the XML extension in which Connectome Workbench and TotalSegmentator keep label tables."""
 
 
 def write_label_map(
-    labels: torch.Tensor | np.ndarray, path: Path, grid_of: Path, names: Mapping[int, str] | None = None
+    labels: torch.Tensor | np.ndarray,
+    path: Path,
+    grid_of: Path,
+    names: Mapping[int, str] | None = None,
+    colours: Colours | None = None,
 ) -> None:
     """Write a label map as uint8 NIfTI on the grid of its image, atomically.
 
@@ -53,6 +61,7 @@ def write_label_map(
         grid_of: the image that was segmented: any that `open_image` takes, a DICOM folder too, or several NIfTI volumes
             on one grid. NIfTI-2 gives NIfTI-2; everything else gives NIfTI-1.
         names: label to name, without the background, for a label table in the header; by default none.
+        colours: colours of the named labels in that table; by default by turns.
 
     Raises:
         StudyError: if the labels are not `(X, Y, Z)` integers from 0 to 255 of the image's shape, if `path` is not
@@ -66,7 +75,7 @@ def write_label_map(
     voxels = checked_labels(labels, path, source.shape[:3], grid_of)
     label_map = _with_affine_of(source, voxels) if isinstance(source, Grid) else _with_header_of(source, voxels)
     if names:
-        label_map.header.extensions.append(_label_table(names))
+        label_map.header.extensions.append(_label_table(names, colours or colours_of(names)))
     with atomic_write(path) as temporary:
         label_map.to_filename(temporary)
 
@@ -152,19 +161,20 @@ def write_fractions(values: Float[torch.Tensor, "X Y Z *channels"], path: Path, 
         rounded[...] = (plane.cpu() * _LEVELS).round_().numpy()
     fractions = nib.Nifti1Image(levels, grid.affine, dtype=np.uint16)
     fractions.header.set_slope_inter(1 / _LEVELS, 0)
-    fractions.header.set_xyzt_units("mm")
+    # The fourth axis has no unit, and validators of BIDS want one.
+    fractions.header.set_xyzt_units("mm", "sec" if levels.ndim > 3 else None)
     fractions.set_sform(grid.affine, code=_SCANNER)
     with atomic_write(path) as temporary:
         fractions.to_filename(temporary)
 
 
-def _label_table(names: Mapping[int, str]) -> nib.nifti1.Nifti1Extension:
+def _label_table(names: Mapping[int, str], colours: Colours) -> nib.nifti1.Nifti1Extension:
     """The extension of a NIfTI header that names the labels of its volume, with colours."""
     root = ElementTree.Element("CaretExtension")
     volume = ElementTree.SubElement(root, "VolumeInformation", Index="0")
     table = ElementTree.SubElement(volume, "LabelTable")
-    for number, (label, name) in enumerate(sorted(names.items())):
-        red, green, blue = (f"{part / 255:.2g}" for part in LABEL_COLOURS[number % len(LABEL_COLOURS)])
+    for label, name in sorted(names.items()):
+        red, green, blue = (f"{part / 255:.2g}" for part in colours[label])
         entry = ElementTree.SubElement(table, "Label", Key=str(label), Red=red, Green=green, Blue=blue, Alpha="1.0")
         entry.text = name
     ElementTree.SubElement(volume, "VolumeType").text = "Label"
@@ -193,12 +203,13 @@ def labels_named_in(path: Path) -> dict[int, str]:
     return {}
 
 
-def write_label_names(names: Mapping[int, str], folder: Path) -> None:
-    """Write a folder's table of labels, unless it says so already.
+def write_label_names(names: Mapping[int, str], folder: Path, colours: Colours | None = None) -> None:
+    """Write a folder's table of labels, unless it names them so already.
 
     Args:
         names: Label to name, without the background.
         folder: Folder of label maps, which is there.
+        colours: Colours of these labels, for a column of them; by default there is none.
 
     Raises:
         StudyError: There is a table that says otherwise; it is left as it is.
@@ -206,7 +217,11 @@ def write_label_names(names: Mapping[int, str], folder: Path) -> None:
     """
     table = io.StringIO()
     writer = csv.writer(table, delimiter="\t", lineterminator="\n")
-    writer.writerows([("index", "name"), *sorted(names.items())])
+    rows: list[tuple[object, ...]] = [("index", "name"), *sorted(names.items())]
+    if colours is not None:
+        column = ["color", *(f"#{bytes(colours[label]).hex().upper()}" for label in sorted(names))]
+        rows = [(*row, colour) for row, colour in zip(rows, column, strict=True)]
+    writer.writerows(rows)
     path = folder / LABEL_TABLE
     if not is_there(path):
         with atomic_write(path) as temporary:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from rankseg_med.studies.bids.dataset import is_dataset
+from rankseg_med.studies.bids.listing import list_label_maps
 from rankseg_med.studies.data_list import DATA_LIST_SUFFIXES, list_entries
 from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.folders import group_images, images_in_folder, images_matching, own_case_id
@@ -114,7 +116,8 @@ def find_predictions(source: Path) -> dict[str, Path]:
     """Case id to label map of what was predicted; no header is read.
 
     Args:
-        source: a label map, a folder of label maps, or a pattern of them, see `find_studies`.
+        source: a label map, a folder of label maps, or a pattern of them, see `find_studies`; or a BIDS derivative data
+            set, see `list_label_maps`.
 
     Raises:
         StudyError: as `find_studies`, and if it is a data list, which has no predictions.
@@ -133,7 +136,7 @@ def list_predictions(source: Path) -> Listing[Study]:
             f"{source}: is a data list, whose images and labels are no predictions; give the folder that the predicted "
             "label maps lie in"
         )
-    return list_studies(source)
+    return list_label_maps(source) if is_dataset(source) else list_studies(source)
 
 
 def find_references(source: Path, *, data_root: Path | None = None, fold: int | None = None) -> dict[str, Path]:

@@ -1,8 +1,9 @@
-"""What is known of a study's outputs, in ``<case id>.json`` beside them, and what tells one file from another."""
+"""What is known of a study's outputs, in ``<case id>.json`` where records lie, and what tells one file from another."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +86,7 @@ class OutputFile(BaseModel):
 
 
 class Sidecar(BaseModel):
-    """State of one study in an output folder. There is no other record: resume, shards and status read sidecars.
+    """State of one study in a folder of records. There is no other record: resume, shards and status read sidecars.
 
     Further entries are the job's own, such as the decoder and its decisions.
 
@@ -98,8 +99,8 @@ class Sidecar(BaseModel):
         config_digest: Hash of all that the outputs depend on beside the input: settings, weights, and the version of
             the job's results.
         settings: The settings among these, one by one, id to value as text.
-        outputs: Name of each output file in the folder, and what was written to it; none before the status is
-            ``"done"``.
+        outputs: Path of each output file from the folder, the most important first, and what was written to it; none
+            before the status is ``"done"``.
         time: When the status was written, ISO 8601 with offset.
         host: Machine and process that wrote it, such as ``"node7:4711"``.
         versions: Versions of the package and of what it computes with.
@@ -160,21 +161,27 @@ class Sidecar(BaseModel):
             temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         return path
 
+    @staticmethod
+    def name_in(folder: Path, output: Path) -> str:
+        """What an output is called in a sidecar of a folder."""
+        return Path(os.path.relpath(output, folder)).as_posix()
+
     @property
     def details(self) -> dict[str, Any]:
         """The job's own entries."""
         return dict(self.model_extra or {})
 
-    def altered(self, outputs: Iterable[Path], *, by_content: bool = True) -> list[str]:
+    def altered(self, folder: Path, outputs: Iterable[Path], *, by_content: bool = True) -> list[str]:
         """Outputs that are no longer as they were written, and how that shows; missing ones are not among them.
 
         Args:
+            folder: Folder of the sidecar.
             outputs: The files that the study should have.
             by_content: Read them; else a change shows by the size alone.
         """
         findings = []
         for path in outputs:
-            written = self.outputs.get(path.name)
+            written = self.outputs.get(self.name_in(folder, path))
             try:
                 if written is None:
                     findings.append(f"{path.name} is not among what was written")

@@ -1,4 +1,4 @@
-"""What DICOM wants to know of a structure beside its name: codes that other programs understand, and a colour."""
+"""What there is to say of a structure beside its name: a colour, and for DICOM codes that other programs understand."""
 
 from __future__ import annotations
 
@@ -118,18 +118,45 @@ def structures_of(
                 f"the name of a structure must have 1 to {_LONGEST_NAME} signs of ASCII, no backslash among them, to "
                 f"be written to DICOM, got {name!r}; rename it in the config's label_names or in dataset.json"
             )
+    colours = colours_of(names, settings)
     return tuple(
-        _structure(label, name, LABEL_COLOURS[number % len(LABEL_COLOURS)], (settings or {}).get(name))
-        for number, (label, name) in enumerate(sorted(names.items()))
+        _structure(label, names[label], colours[label], (settings or {}).get(names[label])) for label in colours
     )
+
+
+def colours_of(
+    names: Mapping[int, str], settings: Mapping[str, StructureSettings] | None = None
+) -> dict[int, tuple[int, int, int]]:
+    """Label to red, green and blue, each from 0 to 255, in the order of the labels: as settings say, or by turns.
+
+    Args:
+        names: Label to name, without the background.
+        settings: Name to what a config says of it.
+    """
+    said = {name: structure.colour for name, structure in (settings or {}).items()}
+    return {
+        label: said.get(names[label]) or LABEL_COLOURS[number % len(LABEL_COLOURS)]
+        for number, label in enumerate(sorted(names))
+    }
+
+
+def check_structures(settings: Mapping[str, StructureSettings], names: Mapping[int, str]) -> None:
+    """Raise unless a config speaks of structures that there are.
+
+    Raises:
+        InputError: It speaks of another one.
+    """
+    if strangers := sorted(settings.keys() - set(names.values())):
+        raise InputError(
+            f"structures: there is no {strangers[0]!r} among the names of labels, {', '.join(names.values())}; "
+            "mend the config"
+        )
 
 
 def _structure(label: int, name: str, colour: tuple[int, int, int], settings: StructureSettings | None) -> Structure:
     said = settings or StructureSettings()
     category, type = _known(name)
-    return Structure(
-        label, name, said.category or category, said.type or type, said.anatomic_region, said.colour or colour
-    )
+    return Structure(label, name, said.category or category, said.type or type, said.anatomic_region, colour)
 
 
 def _known(name: str) -> tuple[Code, Code]:

@@ -81,9 +81,9 @@ class Decoding:
                 f"'multiclass'; got regions {self.regions} and {self.decoder!r}"
             )
         keeps = isinstance(self.decoder, RankSEGDecoder) and self.regions is None
-        if self.label_maps.format.of_probabilities and not keeps:
+        if self.label_maps.format.needs_probabilities and not keeps:
             raise InputError(
-                "fractional DICOM-SEG needs probabilities of exclusive classes and a decoder for dice or iou, got "
+                "to write probabilities needs probabilities of exclusive classes and a decoder for dice or iou, got "
                 f"{'regions by sigmoid' if self.regions else repr(self.decoder)}"
             )
 
@@ -159,6 +159,7 @@ class Decoding:
             return self.label_maps.write(
                 result,
                 study.case_id,
+                inputs=study.paths,
                 grid_of=_grid_file(study),
                 affine=affine,
                 decoder=self.decoder,

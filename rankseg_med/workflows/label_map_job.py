@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from rankseg_med.configuration import Config, digest_of, flat_settings
 from rankseg_med.studies import LabelMapFormat, ProbabilityStudy, Study
-from rankseg_med.workflows.label_maps import NIFTI, label_map_path
+from rankseg_med.workflows.label_maps import NIFTI
 
 StudyT = TypeVar("StudyT", bound=Study | ProbabilityStudy)
 
@@ -21,8 +21,11 @@ class LabelMapJob(ABC, Generic[StudyT]):
     Args:
         config: Content of the job's config.
         output: Folder of the label maps.
-        format: How they are written.
+        format: How they are written, and which files a study has.
         beside: What else label maps depend on, such as the hashes of weights.
+
+    Raises:
+        InputError: Label maps of this format must not be written to the folder.
 
     Attributes:
         digest: Hash of all that label maps depend on.
@@ -37,7 +40,9 @@ class LabelMapJob(ABC, Generic[StudyT]):
         self, config: Mapping[str, Any], output: Path, format: LabelMapFormat = NIFTI, **beside: object
     ) -> None:
         self._config = config
+        format.check_folder(output)
         self.output = output
+        self.records = format.records_in(output)
         self.format = format
         described = {**config, **beside}
         if format != NIFTI:  # what is written as ever is not stale for a choice that came later
@@ -63,13 +68,13 @@ class LabelMapJob(ABC, Generic[StudyT]):
         """Bytes at its worst; only headers are read."""
 
     def memory_to_write(self, structures: int, voxels: int) -> int:
-        """Bytes that a format of probabilities needs beside what label maps do: three copies in single precision."""
-        return 12 * structures * voxels if self.format.of_probabilities else 0
+        """Bytes that a format with probabilities needs beside what label maps do: three copies in single precision."""
+        return 12 * structures * voxels if self.format.needs_probabilities else 0
 
     def kept_of(self, study: StudyT) -> tuple[Path, ...]:
         """The inputs, and the reference label where a data list names one."""
         return self.inputs_of(study) if study.label is None else (*self.inputs_of(study), study.label)
 
     def outputs_of(self, study: StudyT) -> tuple[Path, ...]:
-        """The label map."""
-        return (label_map_path(self.output, study.case_id, self.format),)
+        """The label map, and what the format has beside it."""
+        return self.format.paths_in(self.output, study.case_id, self.inputs_of(study))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class LabelMaps:
     """Where label maps go, and what becomes of them on the way.
 
     Attributes:
-        folder: Folder of the label maps.
+        folder: Folder that label maps were asked for in.
         cleanup: Label map ``(1, X, Y, Z)`` to label map, or None.
         names: Label to name, without the background; None where nobody says.
         calibration: What sidecars say of the calibration of the probabilities, or None.
@@ -52,6 +52,7 @@ class LabelMaps:
         decoded: Decoded,
         case_id: str,
         *,
+        inputs: Sequence[Path],
         grid_of: Path,
         affine: Float64[np.ndarray, "4 4"],
         decoder: object,
@@ -61,19 +62,22 @@ class LabelMaps:
 
         Args:
             decoded: Label map ``(X, Y, Z)`` and decisions.
-            case_id: Name of the file.
+            case_id: The study, which files are named after.
+            inputs: Files that it was made of.
             grid_of: Image whose grid it is on.
             affine: Affine of that grid, in mm.
             decoder: Decoder, for the record.
-            probabilities: What was decoded, without the background, if the format is of probabilities.
+            probabilities: What was decoded, without the background, if the format needs it.
 
         Returns:
             The label map, with the decoder, its decisions (per region: expected score, volume and its standard
             deviation, ...), which speak of the label map as decoded, and the volumes as written, after cleanup.
         """
         label_map = cleaned(decoded.label_map.cpu(), self.cleanup, affine)
-        path = label_map_path(self.folder, case_id, self.format)
-        self.format.write(label_map, path, grid_of=grid_of, names=self.names, probabilities=probabilities)
+        paths = self.format.paths_in(self.folder, case_id, inputs)
+        self.format.write(
+            label_map, paths[0], grid_of=grid_of, names=self.names, inputs=inputs, probabilities=probabilities
+        )
         details: dict[str, Any] = {
             "decoder": repr(decoder),
             "decisions": [asdict(decision) for decision in decoded.decisions],
@@ -81,12 +85,12 @@ class LabelMaps:
             "calibration": self.calibration,
             "label_names": recorded(self.names),
         }
-        return Written((path,), details)
+        return Written(paths, details)
 
 
-def label_map_path(folder: Path, case_id: str, format: LabelMapFormat = NIFTI) -> Path:
-    """Where a study's label map goes."""
-    return folder / f"{case_id}{format.suffix}"
+def label_map_path(folder: Path, case_id: str) -> Path:
+    """Where a study's label map goes unless something else is asked for."""
+    return folder / f"{case_id}{NIFTI.suffix}"
 
 
 def names_of(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str] | None:
@@ -99,8 +103,8 @@ def names_of(config: ConfigParser, labels: NnunetLabels | None) -> dict[int, str
 
 
 def probabilities_in(session: SlabSession, format: LabelMapFormat) -> Float[Tensor, "structures X Y Z"] | None:
-    """What a session is going to decode, without the background, if a format is of that; else None."""
-    if not format.of_probabilities:
+    """What a session is going to decode, without the background, if a format needs it; else None."""
+    if not format.needs_probabilities:
         return None
     if not isinstance(session, DecodeSession):
         raise TypeError(f"probabilities are asked for, and a {type(session).__name__} does not keep them")

@@ -60,11 +60,11 @@ class Prediction:
     label_maps: LabelMaps
 
     def __post_init__(self) -> None:
-        if self.label_maps.format.of_probabilities and not _keeps_probabilities(self.model):
+        if self.label_maps.format.needs_probabilities and not _keeps_probabilities(self.model):
             raise InputError(
-                "fractional DICOM-SEG needs a network of a config, a bundle or a file, a decoder for dice or iou, grid "
-                "'native' and ensemble 'mean'; of nnU-Net save probabilities (nnUNetv2_predict --save_probabilities) "
-                "and decode them"
+                "to write probabilities needs a network of a config, a bundle or a file, a decoder for dice or iou, "
+                "grid 'native' and ensemble 'mean'; of nnU-Net save probabilities (nnUNetv2_predict "
+                "--save_probabilities) and decode them"
             )
 
     def load(self, study: Study) -> tuple[Study, Any]:
@@ -90,6 +90,7 @@ class Prediction:
             return self.label_maps.write(
                 decoded,
                 study.case_id,
+                inputs=study.images,
                 grid_of=study.image,
                 affine=affine,
                 decoder=self.model.decoder,

@@ -34,6 +34,10 @@ class Doubling:
     stage_names = ("read", "write")
 
     @property
+    def records(self) -> Path:
+        return self.output
+
+    @property
     def settings(self) -> dict[str, str]:
         return {"factor": "2", "whole": self.digest}
 
