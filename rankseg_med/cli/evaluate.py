@@ -27,11 +27,13 @@ from rankseg_med.cli.report import report_at_the_end
 @with_job_options("overwrite", "gpus_per_worker", "dry_run")
 def evaluate_command(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder of predicted label maps, a pattern in quotes, or one file.")
+        Path, typer.Argument(help="Folder of predicted label maps, BIDS data set, pattern in quotes, or one file.")
     ],
     references: Annotated[
         Path,
-        typer.Argument(help="Folder of reference label maps, a pattern in quotes, one file, or a data list's labels."),
+        typer.Argument(
+            help="Folder of reference label maps, BIDS data set, pattern in quotes, one file, or a data list's labels."
+        ),
     ],
     labels: Annotated[
         str | None,

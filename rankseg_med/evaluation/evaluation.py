@@ -16,7 +16,15 @@ from rankseg_med.evaluation.plan import check_regions
 from rankseg_med.evaluation.scoring_job import Pair, ScoredCase, ScoringJob, score_pairs
 from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Preset, Scoring, label_regions
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
-from rankseg_med.studies import StudyError, by_case, find_studies, list_predictions, list_references, remove_unfinished
+from rankseg_med.studies import (
+    StudyError,
+    by_case,
+    find_studies,
+    is_dataset,
+    list_predictions,
+    list_references,
+    remove_unfinished,
+)
 
 _FILES = ("scores.csv", "summary.json", "summary.csv", "nnunet_summary.json", "tables.md", "tables.tex")
 
@@ -42,10 +50,10 @@ def evaluate(
 ) -> Evaluation:
     """Score predicted label maps against references, case by case.
 
-    Files are paired by case id, see `find_studies`; two single files are paired whatever their names. A case that
-    cannot be scored (no prediction, no reference, several files of its id, unreadable, on another grid, a label that
-    the preset does not know, a crash) becomes a failure of the evaluation with its reason; it neither stops the
-    others nor drops out. Results are in the order of the case ids.
+    Files are paired by case id, see `find_studies`; by name, where the references are a BIDS derivative data set; and
+    two single files whatever their names. A case that cannot be scored (no prediction, no reference, several files of
+    its id, unreadable, on another grid, a label that the preset does not know, a crash) becomes a failure of the
+    evaluation with its reason; it neither stops the others nor drops out. Results are in the order of the case ids.
 
     With ``output``, writes there, each file complete or not at all:
 
@@ -169,6 +177,10 @@ def _by_case(
     predicted, expected = (
         {case_id: file for case_id, file in by_case(side.studies).items() if case_id not in faults} for side in sides
     )
+    if is_dataset(references):
+        # There files have no suffix: of sub-01_T1w both are sub-01_dseg.nii.gz.
+        called = {file.name: case_id for case_id, file in predicted.items()}
+        expected = {called.get(file.name, case_id): file for case_id, file in expected.items()}
     if fold is not None:
         # Predictions of all folds may share a folder; a case that the list does not know at all is still a failure.
         listed = {study.case_id for study in find_studies(references, data_root=data_root)}

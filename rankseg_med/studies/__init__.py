@@ -11,7 +11,7 @@ from rankseg_med.studies.atomic import (
     remove_unfinished,
     write_json,
 )
-from rankseg_med.studies.bids.dataset import LOGS, records_beside
+from rankseg_med.studies.bids.dataset import LOGS, is_dataset, records_beside
 from rankseg_med.studies.bids.format import BidsFormat
 from rankseg_med.studies.bids.names import check_names_differ, common_dataset
 from rankseg_med.studies.dicom_formats import DicomSegFormat, RtstructFormat
@@ -109,6 +109,7 @@ __all__ = [
     "fingerprint",
     "grid_of",
     "is_data_list",
+    "is_dataset",
     "is_running",
     "labels_named_in",
     "list_predictions",

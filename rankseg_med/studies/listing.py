@@ -144,7 +144,7 @@ def find_references(source: Path, *, data_root: Path | None = None, fold: int | 
 
     Args:
         source: a label map, a folder of label maps, a pattern of them, or a data list (`.json`, `.csv`), whose labels
-            are meant and not its images; see `find_studies`.
+            are meant and not its images, see `find_studies`; or a BIDS derivative data set, see `list_label_maps`.
         data_root: what a data list's paths are relative to; by default the list's own folder.
         fold: only the entries of a data list that are held out in this fold.
 
@@ -163,6 +163,8 @@ def list_references(source: Path, *, data_root: Path | None = None, fold: int | 
     Raises:
         StudyError: as `list_studies`, and if no entry of a data list has a label.
     """
+    if is_dataset(source):
+        return list_label_maps(source)
     listing = list_studies(source, data_root=data_root, fold=fold)
     if not is_data_list(source):
         return listing

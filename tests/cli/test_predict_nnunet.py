@@ -47,6 +47,20 @@ def test_argmax_of_the_exact_export_is_nnunets_label_map(rankseg_med, images, mo
     assert (stale.code, "export" in stale.out + stale.err) == (1, True)
 
 
+def test_bids(rankseg_med, images, model, tmp_path):
+    """Case ids are without the channel's number; probabilities are not kept on the way through its networks."""
+    command = ("predict", images, "--nnunet", model, "--no-mirroring", "--layout", "bids", "-o", tmp_path / "out")
+    assert rankseg_med(*command).code == 0
+    assert {path.name for path in (tmp_path / "out").glob("sub-*/anat/*.nii.gz")} == {
+        *("sub-a_dseg.nii.gz", "sub-b_dseg.nii.gz")
+    }
+    assert read_label_names(tmp_path / "out") == {1: "organ", 2: "tumour"}
+    sidecar = json.loads((tmp_path / "out" / "sub-a" / "anat" / "sub-a_dseg.json").read_text())
+    assert sidecar["Sources"] == [f"bids:{images.name}:a_0000.nii.gz"]
+    refused = rankseg_med(*command, "--probabilities")
+    assert (refused.code, "--save_probabilities) and decode them" in refused.err) == (1, True)
+
+
 def test_processes_of_their_own_and_the_default_decoder(rankseg_med, images, model, tmp_path):
     """Each builds the networks from what travels to it."""
     alone, workers = (

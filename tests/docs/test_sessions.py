@@ -104,3 +104,7 @@ def test_clinic(run, tmp_path):
 
 def test_dicom(run):
     run("dicom.md", heading="A session")
+
+
+def test_bids(run):
+    run("bids.md", heading="A session")

@@ -5,12 +5,15 @@ import json
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from rankseg_med.runs import case_record
 from rankseg_med.runs.run import RunOptions, run_job
+from rankseg_med.runs.status import folder_status
 from rankseg_med.studies import Sidecar
+from tests.runs.conftest import Doubling
 
 
 def statuses(outcomes) -> dict[str, str]:
@@ -159,3 +162,23 @@ def test_cases_of_one_id_or_one_output_are_refused_and_the_rest_is_done(doubling
     ]
     assert "would be written for each of 'case_0', 'case_0'" in outcomes[0].reason
     assert not (doubling.output / "case_0.txt").exists()
+
+
+class _WithLogs(Doubling):
+    @property
+    def records(self) -> Path:
+        return self.output / "logs"
+
+
+def test_records_that_lie_in_a_folder_of_their_own(doubling, files):
+    job, cases = _WithLogs(doubling.output), files("1", "raise")
+    assert statuses(run_job(job, cases)) == {"case_0": "done", "case_1": "failed"}
+    assert {path.name for path in job.output.iterdir()} == {"case_0.txt", "logs"}
+    assert list(Sidecar.read(job.records / "case_0.json").outputs) == ["../case_0.txt"]
+    status = folder_status(job.output)
+    assert (status.folder, status.done, len(status.runs)) == (job.records, ["case_0"], 1)
+    (job.output / "case_0.txt").write_text("7")
+    assert statuses(run_job(job, cases)) == {"case_0": "stale", "case_1": "failed"}
+    (job.output / "case_0.txt").unlink()
+    assert folder_status(job.output).altered == {"case_0": "case_0.txt is missing"}
+    assert statuses(run_job(job, cases)) == {"case_0": "done", "case_1": "failed"}

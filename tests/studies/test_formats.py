@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from rankseg_med.errors import InputError
 from rankseg_med.studies import (
+    BidsFormat,
     DicomSegFormat,
     LabelMapFormat,
     NiftiFormat,
@@ -20,7 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.studies.dicom_scenes import NAMES, segmented, write_scene
 
 DICOM = [DicomSegFormat(), DicomSegFormat(seg_type="labelmap"), RtstructFormat()]
-FORMATS = [NiftiFormat(), *DICOM]
+FORMATS = [NiftiFormat(), *DICOM, BidsFormat(Path("/"))]
 
 
 @pytest.fixture
@@ -31,11 +33,12 @@ def series(tmp_path):
 @pytest.mark.parametrize("format", FORMATS, ids=repr)
 def test_whole_or_not_at_all(tmp_path, series, format, monkeypatch):
     assert isinstance(format, LabelMapFormat)
-    path = tmp_path / "out" / f"case{format.suffix}"
+    (path, *_) = format.paths_in(tmp_path / "out", "case", [series])
+    assert path.name.endswith(format.suffix)
     labels = torch.from_numpy(segmented(series)).long()
     format.check_source(series)
     format.write(labels, path, grid_of=series, names=NAMES)
-    before = path.read_bytes()
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
     with pytest.raises(StudyError, match="never clipped"):
         format.write(labels * 200, path, grid_of=series, names=NAMES)
     with pytest.raises(StudyError, match="must have the shape"):
@@ -43,8 +46,7 @@ def test_whole_or_not_at_all(tmp_path, series, format, monkeypatch):
     monkeypatch.setattr("os.fsync", _no_room)
     with pytest.raises(OSError, match="No space"):
         format.write(labels, path, grid_of=series, names=NAMES)
-    assert path.read_bytes() == before
-    assert {item.name for item in path.parent.iterdir()} <= {path.name, "dseg.tsv"}
+    assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()} == before
 
 
 def _no_room(file: int) -> None:

@@ -161,6 +161,7 @@ class _Description(BaseModel):
 
 
 def _uri(sources: Path, folder: Path) -> str:
-    """Where sources lie: relative to a data set within them, as BIDS's folder derivatives is, else as a file URI."""
+    """Where sources lie: the way up from a data set within theirs, such as in its ``derivatives``, else a URI."""
     place, dataset = absolute(sources), absolute(folder)
-    return os.path.relpath(place, dataset) if dataset.is_relative_to(place) else place.as_uri()
+    is_within = is_dataset(place) and dataset.is_relative_to(place)
+    return os.path.relpath(place, dataset) if is_within else place.as_uri()

@@ -124,7 +124,7 @@ class BidsFormat:
         said: dict[str, Any] = {
             "Manual": False,
             "Sources": list(dict.fromkeys(map(uri, inputs))),
-            "SpatialReference": uri(grid_of) if "space" in entities else "orig",
+            "SpatialReference": uri(grid_of) if entities.get("space", "orig") != "orig" else "orig",
         }
         if "res" in entities:
             spacing = " x ".join(f"{length:g}" for length in read_grid(grid_of).spacing_mm)
