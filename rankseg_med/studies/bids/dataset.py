@@ -38,7 +38,7 @@ sources; `DatasetLinks` in `dataset_description.json` says where these lie.
 
 def is_dataset(folder: Path) -> bool:
     """Whether a folder says that it is a BIDS data set."""
-    return (folder / DESCRIPTION).is_file()
+    return os.path.isfile(folder / DESCRIPTION)  # noqa: PTH113 - pathlib's raises where it may not look
 
 
 def records_beside(label_map: Path) -> Path:
