@@ -26,7 +26,10 @@ def report_command(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="Folder of other label maps, such as argmax's; it is shown where they disagree most."),
+        typer.Option(
+            help="Folder of other label maps, such as argmax's, to show where they disagree most. Default: argmax's of "
+            "stored probabilities, of the worst and the least certain studies."
+        ),
     ] = None,
     volumes: Annotated[
         bool, typer.Option("--volumes/--no-volumes", help="Put a 3-D view of every study into the report.")

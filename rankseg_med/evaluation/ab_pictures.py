@@ -16,7 +16,7 @@ from rankseg_med.evaluation.settings import Setting, label_maps
 from rankseg_med.evaluation.side_by_side import SideBySide
 from rankseg_med.evaluation.structures import names_by_label
 from rankseg_med.executors import map_items
-from rankseg_med.report import Picture, save_study_overlay, view_volumes
+from rankseg_med.report import Picture, save_study_overlay, view_study
 from rankseg_med.studies import NnunetLabels, load_image
 
 
@@ -57,7 +57,7 @@ def draw_worst(
 def _draw(case: DecodableCase, settings: Sequence[Setting], names: Mapping[int, str], folder: Path) -> Path:
     image = _likely_foreground(case) if case.image is None else load_image(case.image)[0].numpy()
     decoded = {setting.name: label_map.numpy() for setting, label_map in label_maps(case, settings)}
-    view = view_volumes(case.reference().numpy(), case.grid.affine, image, decoded)
+    view = view_study(case.reference().numpy(), case.grid.affine, image, decoded)
     if case.image is None:
         view = replace(view, window=(0.0, 1.0))
     path = folder / f"{case.case_id}.png"

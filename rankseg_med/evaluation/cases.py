@@ -163,8 +163,7 @@ def find_cases(
         compare_grids(study.grid or study.files[0], grid_of(study), reference, read_grid(reference))
     patient_of = {case_id: case_id for case_id in studies} if patients is None else read_patients(patients, studies)
     return [
-        Case(study, expected[case_id], patient_of[case_id], None if images is None else study.grid)
-        for case_id, study in sorted(studies.items())
+        Case(study, expected[case_id], patient_of[case_id], study.image) for case_id, study in sorted(studies.items())
     ]
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from rankseg_med.evaluation.report_ab import ab_content, ab_pictures
+from rankseg_med.evaluation.report_argmax import has_probabilities
 from rankseg_med.evaluation.report_content import content_of
 from rankseg_med.evaluation.report_figures import save_figures, save_overlays
 from rankseg_med.evaluation.report_pictures import draw_study
 from rankseg_med.evaluation.report_records import FolderRecords, read_records
-from rankseg_med.evaluation.report_studies import label_names
+from rankseg_med.evaluation.report_studies import label_names, telling_cases
 from rankseg_med.executors import map_items
 from rankseg_med.report import StudyPictures, write_page
 from rankseg_med.studies import LOGS, StudyError
@@ -52,6 +53,9 @@ def write_report(
 ) -> Report:
     """Write a page about what a job left in its output folder; no result is computed again or changed.
 
+    Of stored probabilities that were decoded, argmax's label map is made again for the studies that score lowest and
+    the least certain, to show where it differs: of each a volume is read, slab by slab.
+
     A study that failed, or of which no picture can be made, is on the page with the reason.
 
     Args:
@@ -83,10 +87,20 @@ def write_report(
     records = read_records(folder, scores=scores, images=images, against=against)
     path = page or (records.status.folder if records.status.folder.name == LOGS else folder) / PAGE
     content = content_of(records)
+    records = _with_argmax(records, telling_cases(content.studies))
     counted = _Counted(_pictures(records, with_volumes, workers, on_study))
     write_page(content, counted, path)
     drawn = () if figures is None else (*save_figures(records, figures), *save_overlays(records, content, figures))
     return Report(path, len(content.studies), counted.undrawn, drawn)
+
+
+def _with_argmax(records: FolderRecords, case_ids: Collection[str]) -> FolderRecords:
+    """Have argmax's label map made again of some studies: a volume of probabilities is read for each."""
+    studies = (
+        replace(record, with_argmax=record.case_id in case_ids and record.against is None and has_probabilities(record))
+        for record in records.studies
+    )
+    return replace(records, studies=tuple(studies))
 
 
 class _Counted:

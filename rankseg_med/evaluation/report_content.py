@@ -12,8 +12,16 @@ from jaxtyping import Float64
 
 from rankseg_med import __version__
 from rankseg_med.evaluation.quality import quality_of
+from rankseg_med.evaluation.report_argmax import has_probabilities
 from rankseg_med.evaluation.report_records import FolderRecords
-from rankseg_med.evaluation.report_studies import TIME_HEADING, Structure, entry_of, label_names, structures_in
+from rankseg_med.evaluation.report_studies import (
+    MOST_TELLING,
+    TIME_HEADING,
+    Structure,
+    entry_of,
+    label_names,
+    structures_in,
+)
 from rankseg_med.metrics import find_metric
 from rankseg_med.report import Column, PageContent, StudyEntry, TextTable
 from rankseg_med.runs import now
@@ -182,7 +190,12 @@ def _notes(records: FolderRecords) -> Iterator[str]:
     yield "Volumes are of the label map as written; in brackets the 5 % and 95 % quantile by the coherent posterior."
     if not records.metrics:
         yield "There are no scores: give the output folder of evaluate to show them beside the studies."
-    if all(record.against is None for record in records.studies):
+    if any(record.against is None and has_probabilities(record) for record in records.studies):
+        yield (
+            f"Argmax's label maps are made again of the stored probabilities, of the {MOST_TELLING} studies that score "
+            f"lowest and the {MOST_TELLING} least certain alone."
+        )
+    elif all(record.against is None for record in records.studies):
         yield (
             "Label maps by argmax are not kept by any job, so disagreement with them is not drawn; each study's page "
             "gives argmax's expected score instead. Decode by argmax into another folder and name that to see it."

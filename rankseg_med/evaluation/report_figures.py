@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation.quality import risk_coverage
 from rankseg_med.evaluation.report_content import ExpectedAndTrue, expected_and_true
-from rankseg_med.evaluation.report_pictures import viewed
-from rankseg_med.evaluation.report_records import FolderRecords, StudyRecord
-from rankseg_med.evaluation.report_studies import Structure, label_names, structures_in
+from rankseg_med.evaluation.report_records import FolderRecords
+from rankseg_med.evaluation.report_studies import Structure, label_names, structures_in, telling_cases
+from rankseg_med.evaluation.report_volumes import viewed
 from rankseg_med.metrics import find_metric
 from rankseg_med.report import (
     PageContent,
     ReliabilityCurve,
-    StudyEntry,
     save_agreement,
     save_box_plots,
     save_reliability_diagrams,
     save_risk_coverage,
     save_study_overlay,
 )
-from rankseg_med.studies import StudyError
 
 _BINS = 10
-_MOST_OVERLAYS = 6
 _FORMATS = ("png", "pdf")
 
 
@@ -102,10 +100,10 @@ def _reliability(expected: Float64[np.ndarray, " _"], true: Float64[np.ndarray, 
 
 
 def save_overlays(records: FolderRecords, content: PageContent, folder: Path) -> Iterator[Path]:
-    """Save an overlay, ``overlays/<case id>.png``, of the studies that score lowest and of the least certain.
+    """Save overlays, ``overlays/<case id>``, of the studies that score lowest and of the least certain, PNG and PDF.
 
-    Each has three planes, with the reference and the other label map beside the study's own. A study that cannot be
-    drawn has none; the page says why.
+    Each has three planes, with the reference and other label maps beside the study's own. A study that cannot be drawn
+    has none; the page says why.
 
     Args:
         records: What is on disk.
@@ -120,27 +118,12 @@ def save_overlays(records: FolderRecords, content: PageContent, folder: Path) ->
     """
     names = label_names(records)
     by_id = {record.case_id: record for record in records.studies}
-    for case_id in _telling(content.studies):
-        path = folder / "overlays" / f"{case_id}.png"
+    for case_id in telling_cases(content.studies):
         try:
-            drawn = _save_overlay(by_id[case_id], names, path)
-        except StudyError:
+            view = viewed(by_id[case_id], [])
+        except (InputError, OSError):
             continue
-        if drawn:
-            yield path
-
-
-def _telling(studies: Sequence[StudyEntry]) -> list[str]:
-    """Ids of the studies that score lowest, then of the least certain, each once."""
-    scores = sorted((study.score, study.case_id) for study in studies if study.score is not None)
-    certainties = sorted((study.certainty, study.case_id) for study in studies if study.certainty is not None)
-    return list(dict.fromkeys(case_id for _, case_id in (*scores[:_MOST_OVERLAYS], *certainties[:_MOST_OVERLAYS])))
-
-
-def _save_overlay(record: StudyRecord, names: Mapping[int, str], path: Path) -> bool:
-    """Save one, if there is a label map."""
-    view = viewed(record, [])
-    if view is None:
-        return False
-    save_study_overlay(path, view, names, heading="label map", title=record.case_id)
-    return True
+        if view is not None:
+            for path in (folder / "overlays" / f"{case_id}.{ending}" for ending in _FORMATS):
+                save_study_overlay(path, view, names, heading="label map", title=case_id)
+                yield path

@@ -12,50 +12,16 @@ from typing import Any
 
 from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.scoring_job import ScoringJob
+from rankseg_med.evaluation.study_record import DICOM_SUFFIX, Scores, StudyRecord
 from rankseg_med.runs import FolderStatus, folder_status
 from rankseg_med.studies import Sidecar, StudyError, by_case, list_predictions, list_studies, records_beside
+from rankseg_med.workflows import StoredProbabilities
 
 _NIFTI = (".nii.gz", ".nii")
 _FIRST_CHANNEL = "_0000"
-_WITHOUT_IMAGES = "decode"
+_OF_PROBABILITIES = "decode"
 _WITH_IGNORED_VOXELS = "pseudo-label"
 _IGNORED_BY_DEFAULT = "255"
-
-Scores = Mapping[str, Mapping[str, float]]
-"""Region to metric to value."""
-
-
-@dataclass(frozen=True)
-class StudyRecord:
-    """All that is on disk of one study.
-
-    Attributes:
-        case_id: Which.
-        status: ``"done"``, ``"failed"``, ``"started"``, ``"altered"`` or ``"pending"``.
-        reason: Why it is not done.
-        sidecar: Record of the job that made the label map; None if there is none.
-        scoring: Record of its evaluation; None if there is none.
-        scores: Its scores; empty if it was not scored.
-        label_map: Label map, None if none was written.
-        image: What it was made of, where that is known.
-        reference: What it was scored against.
-        against: Another label map to hold it against.
-        ignored_label: What voxels of a pseudo-label hold that training is to ignore; None of other label maps.
-        notes: What is missing, and why.
-    """
-
-    case_id: str
-    status: str
-    reason: str = ""
-    sidecar: Sidecar | None = None
-    scoring: Sidecar | None = None
-    scores: Scores = field(default_factory=dict)
-    label_map: Path | None = None
-    image: Path | None = None
-    reference: Path | None = None
-    against: Path | None = None
-    ignored_label: int | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +99,7 @@ def read_records(
     return FolderRecords(
         folder,
         status,
-        tuple(studies[case_id] for case_id in sorted(studies)),
+        tuple(_told_of_image(studies[case_id]) for case_id in sorted(studies)),
         () if evaluation is None else evaluation.metrics,
         {} if evaluation is None else evaluation.summary,
         tuple(problems),
@@ -162,13 +128,12 @@ def _own_records(status: FolderStatus, is_evaluation: bool) -> Iterable[StudyRec
 def _with_files(record: StudyRecord, sidecar: Sidecar, folder: Path) -> StudyRecord:
     # A job may export more after the label map.
     first = next(iter(sidecar.outputs), "")
-    label_map = Path(os.path.normpath(folder / first)) if first.lower().endswith(_NIFTI) else None
+    label_map = Path(os.path.normpath(folder / first)) if first.lower().endswith((*_NIFTI, DICOM_SUFFIX)) else None
     notes = list(record.notes)
-    if sidecar.outputs and label_map is None:
-        notes.append(f"No pictures: {', '.join(sidecar.outputs)} is no NIfTI label map.")
     image = None
-    if sidecar.job == _WITHOUT_IMAGES:
-        notes.append("Stored probabilities were decoded, and no image: name the images to see them.")
+    if sidecar.job == _OF_PROBABILITIES:
+        stored = StoredProbabilities.recorded_in(sidecar.details)
+        image = None if stored is None else stored.image
     elif sidecar.inputs:
         image = Path(sidecar.inputs[0])
     ignored = None
@@ -176,6 +141,18 @@ def _with_files(record: StudyRecord, sidecar: Sidecar, folder: Path) -> StudyRec
         ignored = int(sidecar.settings.get("pseudo_labeller::ignore_index", _IGNORED_BY_DEFAULT))
         notes.append(f"Voxels that training is to ignore ({ignored}) are drawn as background.")
     return replace(record, sidecar=sidecar, label_map=label_map, image=image, ignored_label=ignored, notes=tuple(notes))
+
+
+def _told_of_image(record: StudyRecord) -> StudyRecord:
+    """The record with the reason why stored probabilities have no image, where they have none."""
+    sidecar = record.sidecar
+    if sidecar is None or sidecar.job != _OF_PROBABILITIES or record.image is not None:
+        return record
+    note = "Stored probabilities were decoded, and no image: name the images to see them."
+    stored = StoredProbabilities.recorded_in(sidecar.details)
+    if stored is not None and stored.grid is not None and stored.grid not in stored.files:
+        note += f" {stored.grid.name} beside the probabilities may be a label map, such as nnU-Net's own."
+    return replace(record, notes=(*record.notes, note))
 
 
 @dataclass(frozen=True)

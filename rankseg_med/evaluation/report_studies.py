@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rankseg_med.evaluation.report_records import FolderRecords, StudyRecord
+from rankseg_med.evaluation.report_records import FolderRecords
+from rankseg_med.evaluation.study_record import StudyRecord
 from rankseg_med.metrics import find_metric
 from rankseg_med.report import StudyEntry, Value
 from rankseg_med.studies import StudyError, read_grid, read_label_names
 
 TIME_HEADING = "time (s)"
+MOST_TELLING = 6
+"""So many of the worst, and of the least certain, are drawn more closely."""
 _HEADINGS = {"dice": "Dice", "iou": "IoU"}
 
 
@@ -47,15 +50,14 @@ class Structure:
 
     def decision_of(self, record: StudyRecord) -> Mapping[str, Any] | None:
         """What was decided for it; None if nothing was."""
-        decisions = () if record.sidecar is None else record.sidecar.details.get("decisions") or ()
-        return next((found for found in decisions if tuple(found["labels"]) == self.labels), None)
+        return next((found for found in record.decisions if tuple(found["labels"]) == self.labels), None)
 
 
 def label_names(records: FolderRecords) -> dict[int, str]:
     """Label to name, as sidecars say, or the table in the folder of the label maps."""
     for record in records.studies:
-        if record.sidecar is not None and (names := record.sidecar.details.get("label_names")):
-            return {int(label): name for label, name in names.items()}
+        if names := record.label_names:
+            return names
     folders = dict.fromkeys(record.label_map.parent for record in records.studies if record.label_map is not None)
     for folder in folders:
         if names := read_label_names(folder):
@@ -70,7 +72,7 @@ def structures_in(records: FolderRecords, names: Mapping[int, str]) -> list[Stru
     labels = dict.fromkeys(regions)
     for record in records.studies:
         details = {} if record.sidecar is None else record.sidecar.details
-        labels |= dict.fromkeys(tuple(found["labels"]) for found in details.get("decisions") or ())
+        labels |= dict.fromkeys(tuple(found["labels"]) for found in record.decisions)
         labels |= dict.fromkeys((int(label),) for label in details.get("volume_ml") or {})
     return [
         Structure(regions.get(key) or " + ".join(names.get(label, f"label {label}") for label in key), key)
@@ -109,11 +111,18 @@ def entry_of(
     )
 
 
+def telling_cases(studies: Sequence[StudyEntry]) -> list[str]:
+    """Ids of the studies that score lowest, then of the least certain, each once."""
+    scores = sorted((study.score, study.case_id) for study in studies if study.score is not None)
+    certainties = sorted((study.certainty, study.case_id) for study in studies if study.certainty is not None)
+    return list(dict.fromkeys(case_id for _, case_id in (*scores[:MOST_TELLING], *certainties[:MOST_TELLING])))
+
+
 def _values(
     record: StudyRecord, structures: Sequence[Structure], metrics: Sequence[str]
 ) -> Iterator[tuple[str, Value]]:
     sidecar = record.sidecar
-    voxel_ml = _voxel_ml(record.label_map)
+    voxel_ml = _voxel_ml(record.grid_file)
     volumes = _volumes_ml(record, voxel_ml)
     for structure in structures:
         decision = structure.decision_of(record)
@@ -146,11 +155,11 @@ def _volumes_ml(record: StudyRecord, voxel_ml: float | None) -> dict[int, float]
     return None
 
 
-def _voxel_ml(label_map: Path | None) -> float | None:
-    if label_map is None:
+def _voxel_ml(grid_file: Path | None) -> float | None:
+    if grid_file is None:
         return None
     try:
-        affine = read_grid(label_map).affine
+        affine = read_grid(grid_file).affine
     except (StudyError, OSError):
         return None
     return abs(float(np.linalg.det(affine[:3, :3]))) / 1000

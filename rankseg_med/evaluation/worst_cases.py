@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rankseg_med.evaluation.report_records import FolderRecords, StudyRecord, read_records
+from rankseg_med.evaluation.report_records import FolderRecords, read_records
 from rankseg_med.evaluation.scoring_job import Pair, load_prediction
 from rankseg_med.evaluation.structures import names_by_label
+from rankseg_med.evaluation.study_record import StudyRecord
 from rankseg_med.executors import map_items
 from rankseg_med.metrics import find_metric, summarise
 from rankseg_med.report import Picture, save_study_overlay, view_study
-from rankseg_med.studies import StudyError
+from rankseg_med.studies import StudyError, check_same_grid, load_image, load_label_map
 
 OVERLAYS = "overlays"
 """Name of the pictures' folder in the folder of an evaluation."""
@@ -102,7 +103,9 @@ def _draw(case: _RankedCase, names: Mapping[int, str], folder: Path) -> Path:
     prediction, _ = load_prediction(pair, resample_to_reference=True)
     if record.ignored_label is not None:
         prediction[prediction == record.ignored_label] = 0
-    view = view_study(record.reference, record.image, {"prediction": prediction})
+    check_same_grid(record.reference, record.image)
+    reference, image = load_label_map(record.reference), load_image(record.image)
+    view = view_study(reference[0].numpy(), reference.affine.numpy(), image[0].numpy(), {"prediction": prediction})
     path = folder / f"worst_{case.rank:02}_{record.case_id}.png"
     save_study_overlay(path, view, names, heading="reference", title=f"{case.rank}. {case.caption}")
     return path

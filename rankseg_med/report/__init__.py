@@ -13,7 +13,7 @@ from rankseg_med.report.plots import save_agreement, save_box_plots, save_risk_c
 from rankseg_med.report.reliability_diagram import ReliabilityCurve, save_reliability_diagrams
 from rankseg_med.report.slices import SlicePicture, picture_of, telling_slices
 from rankseg_med.report.study_overlay import save_study_overlay
-from rankseg_med.report.study_view import StudyView, view_study, view_volumes
+from rankseg_med.report.study_view import StudyView, view_study
 from rankseg_med.report.tables import comparison_table, evaluation_tables
 from rankseg_med.report.viewer_volumes import viewer_volumes
 
@@ -46,7 +46,6 @@ __all__ = [
     "tables_as_markdown",
     "telling_slices",
     "view_study",
-    "view_volumes",
     "viewer_volumes",
     "write_page",
 ]

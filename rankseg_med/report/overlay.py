@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rankseg_med.masks import bounding_box
+from rankseg_med.report.figure_text import figure_text, legible
 from rankseg_med.report.palette import colours_of
 from rankseg_med.studies import atomic_write
 
@@ -31,6 +32,7 @@ _PLANES = {
 }
 
 
+@figure_text()
 def save_overlay(
     path: str | os.PathLike[str],
     image: Real[np.ndarray, "_X _Y _Z"],
@@ -43,14 +45,15 @@ def save_overlay(
     first_voxel: tuple[int, int, int] = (0, 0, 0),
     whole_shape: tuple[int, int, int] | None = None,
 ) -> None:
-    """Save a PNG of one study: a column for each label map; an axial, a coronal and a sagittal row.
+    """Save a figure of one study: a column for each label map; an axial, a coronal and a sagittal row.
 
     Each row shows the slice with most voxels of the highest-numbered label present, taken over all the maps together
     (the middle slice where every map is empty), cropped to what is brighter than the window's black or labelled. The
     view is radiological: the patient's right is on the left.
 
     Args:
-        path: where the PNG goes; an existing file is replaced.
+        path: where it goes; an existing file is replaced. PNG or PDF by its name; in a PDF text and contours are drawn
+            as such, and the image is pixels.
         image: CT in Hounsfield units, in canonical RAS order: axes run to the patient's right, front and head. The
             caller reorients.
         label_maps: column heading to label map on the image's grid, 0 being background.
@@ -93,11 +96,11 @@ def save_overlay(
         number, count = first_voxel[cut] + slices[cut] + 1, (whole_shape or image.shape)[cut]
         _write_row_label(figure, row[0], f"{plane}, slice {number} of {count}")
     for axes, heading in zip(panels[0], label_maps, strict=True):
-        axes.set_title(heading, color="white", fontsize=11, pad=5)
+        axes.set_title(legible(heading), color="white", fontsize=11, pad=5)
     _write_legend(figure, colours, label_names)
 
     with atomic_write(path) as temporary_path:
-        figure.savefig(temporary_path, format="png")
+        figure.savefig(temporary_path)
 
 
 def _check_arguments(
@@ -163,7 +166,7 @@ def _lay_out(size_mm: Sequence[float], columns: int, title: str | None) -> tuple
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[], facecolor="black", frame_on=False)
     if title:
-        figure.suptitle(title, y=1 - 0.08 / height, va="top", color="white", fontsize=12, fontweight="bold")
+        figure.suptitle(legible(title), y=1 - 0.08 / height, va="top", color="white", fontsize=12)
     return figure, panels
 
 
@@ -213,7 +216,7 @@ def _write_row_label(figure: Figure, first: Axes, text: str) -> None:
 
 def _write_legend(figure: Figure, colours: Mapping[int, str], label_names: Mapping[int, str]) -> None:
     handles = [
-        Patch(facecolor=(*to_rgb(colour), _FILL_OPACITY), edgecolor=colour, label=label_names[label])
+        Patch(facecolor=(*to_rgb(colour), _FILL_OPACITY), edgecolor=colour, label=legible(label_names[label]))
         for label, colour in colours.items()
     ]
     figure.legend(

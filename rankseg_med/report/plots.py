@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import numpy as np
 from jaxtyping import Float64
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rankseg_med.report.figure_text import figure_text, legible
 from rankseg_med.studies import atomic_write
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -48,7 +48,8 @@ def save_box_plots(
         for place, numbers in enumerate(values.values(), start=1):
             beside = place + rng.uniform(-0.12, 0.12, len(numbers))
             axes.plot(beside, numbers, "o", markersize=2, alpha=0.5, color=_COLOURS[0])
-        axes.set_xticks(range(1, len(values) + 1), [f"{name}\n(n = {len(found)})" for name, found in values.items()])
+        names = [f"{legible(name)}\n(n = {len(found)})" for name, found in values.items()]
+        axes.set_xticks(range(1, len(values) + 1), names)
         axes.set_ylabel(axis)
         if best is not None:
             axes.set_ylim(top=best + 0.02)
@@ -72,7 +73,7 @@ def save_risk_coverage(
     with _panel(path) as axes:
         for number, (name, curve) in enumerate(curves.items()):
             coverage = np.arange(1, len(curve) + 1) / len(curve)
-            label = f"{name} (AURC {curve.mean():.4f})"
+            label = f"{legible(name)} (AURC {curve.mean():.4f})"
             axes.plot(coverage, curve, marker="o", markersize=2, color=_COLOURS[number % len(_COLOURS)], label=label)
         axes.set(xlim=(0, 1), xlabel="coverage: share of studies, most certain first", ylabel=f"risk: 1 - mean {score}")
         axes.set_ylim(bottom=0)
@@ -100,16 +101,15 @@ def save_agreement(
     with _panel(path) as axes:
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for number, (name, (expected, true)) in enumerate(pairs.items()):
-            colour = _COLOURS[number % len(_COLOURS)]
-            axes.plot(expected, true, "o", markersize=3, alpha=0.7, color=colour, label=f"{name} (n = {len(true)})")
+            colour, label = _COLOURS[number % len(_COLOURS)], f"{legible(name)} (n = {len(true)})"
+            axes.plot(expected, true, "o", markersize=3, alpha=0.7, color=colour, label=label)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel=f"expected {score}", ylabel=f"true {score}")
         axes.legend(frameon=False, fontsize=7, loc="upper left")
 
 
 @contextmanager
 def _panel(path: str | os.PathLike[str], width: float = _PANEL_INCHES) -> Iterator[Axes]:
-    # Names of structures are no formulas, whatever signs they have.
-    with rc_context({"text.parse_math": False}):
+    with figure_text():
         figure = Figure(figsize=(width, _PANEL_INCHES), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.subplots()

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rankseg_med.report.figure_text import figure_text, legible
 from rankseg_med.studies import atomic_write
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -37,6 +38,7 @@ class ReliabilityCurve:
     ece: float
 
 
+@figure_text()
 def save_reliability_diagrams(
     path: str | os.PathLike[str],
     diagrams: Mapping[str, Mapping[str, ReliabilityCurve]],
@@ -68,12 +70,12 @@ def save_reliability_diagrams(
             axes.plot(
                 *(curve.mean_probability[seen], curve.frequency[seen]),
                 **{"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2},
-                label=f"{name} (ECE {curve.ece:.4f})",
+                label=f"{legible(name)} (ECE {curve.ece:.4f})",
             )
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=structure, xlabel=axes_are[0])
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=legible(structure), xlabel=axes_are[0])
         axes.legend(frameon=False, fontsize=7, loc="upper left")
     panels[0].set_ylabel(axes_are[1])
     if title:
-        figure.suptitle(textwrap.fill(title, _CHARACTERS * len(diagrams)), fontsize=8)
+        figure.suptitle(textwrap.fill(legible(title), _CHARACTERS * len(diagrams)), fontsize=8)
     with atomic_write(path) as temporary:
         figure.savefig(temporary)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float64, Num, Shaped, UInt8
 
 from rankseg_med.masks import Box, bounding_box
-from rankseg_med.studies import check_same_grid, load_image, load_label_map
 
 _MARGIN_MM = 30.0
 # Of the grey values that are shown; the rest is black or white.
@@ -59,55 +57,30 @@ class StudyView:
 
 
 def view_study(
-    label_map: Path,
-    image: Path | None = None,
+    label_map: UInt8[np.ndarray, "X Y Z"],
+    affine: Float64[np.ndarray, "4 4"],
+    image: Num[np.ndarray, "X Y Z"] | None = None,
     others: Mapping[str, UInt8[np.ndarray, "X Y Z"]] | None = None,
     *,
     ignored_label: int | None = None,
 ) -> StudyView:
-    """Read a study's volumes for pictures of it.
+    """Turn and cut a study's volumes, which share a grid, for pictures of it.
 
     Args:
         label_map: Label map, as it was written.
-        image: What it was made of, on the same grid; None draws it on black.
-        others: Label maps that it is held against, on its grid, by what they are, such as ``"reference"``.
+        affine: From its voxel indices to RAS+ millimetres.
+        image: What it was made of; None draws it on black.
+        others: Label maps that it is held against, by what they are, such as ``"reference"``.
         ignored_label: What stands for voxels that nothing is said of, and is shown as background; None for nothing.
 
     Raises:
-        StudyError: A file cannot be used, or the image lies on another grid.
-        OSError: A file is not there or cannot be read.
+        ValueError: A volume has another shape.
     """
-    if image is not None:
-        check_same_grid(label_map, image)
-    labels = load_label_map(label_map)
-    own = labels[0].numpy()
-    if ignored_label is not None:
-        own[own == ignored_label] = 0
-    voxels = None if image is None else load_image(image)[0].numpy()
-    return view_volumes(own, np.asarray(labels.affine, np.float64), voxels, others)
-
-
-def view_volumes(
-    label_map: UInt8[np.ndarray, "X Y Z"],
-    affine: Float64[np.ndarray, "4 4"],
-    image: Num[np.ndarray, "_X _Y _Z"] | None = None,
-    others: Mapping[str, UInt8[np.ndarray, "_X _Y _Z"]] | None = None,
-) -> StudyView:
-    """As `view_study`, of volumes that are there already.
-
-    Args:
-        label_map: Label map.
-        affine: From voxel indices to RAS+ millimetres.
-        image: What the label map was made of; None draws it on black.
-        others: Label maps that it is held against, by what they are.
-
-    Raises:
-        ValueError: Shapes differ.
-    """
-    maps = {"": label_map, **(others or {})}
-    shapes = {volume.shape for volume in (*maps.values(), *(() if image is None else (image,)))}
-    if len(shapes) > 1:
-        raise ValueError(f"all volumes must have one shape, got {sorted(shapes)}; bring them to one grid first")
+    own = label_map if ignored_label is None else np.where(label_map == ignored_label, np.uint8(0), label_map)
+    given = {"image": image, **(others or {})}
+    if unlike := [name for name, volume in given.items() if volume is not None and volume.shape != own.shape]:
+        raise ValueError(f"{unlike[0]} must have the label map's shape {own.shape}; bring both to one grid first")
+    maps = {"": own, **(others or {})}
     turned = {name: _canonical(volume, affine) for name, volume in maps.items()}
     upright: np.ndarray = nib.as_closest_canonical(nib.Nifti1Image(label_map, affine)).affine
     box = _box(list(turned.values()), upright)

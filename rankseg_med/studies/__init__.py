@@ -14,7 +14,7 @@ from rankseg_med.studies.atomic import (
 from rankseg_med.studies.bids.dataset import LOGS, is_dataset, records_beside
 from rankseg_med.studies.bids.format import BidsFormat
 from rankseg_med.studies.bids.names import check_names_differ, common_dataset
-from rankseg_med.studies.dicom_formats import DicomSegFormat, RtstructFormat
+from rankseg_med.studies.dicom_formats import DicomSegFormat, RtstructFormat, format_of
 from rankseg_med.studies.errors import DataListError, GridError, StudyError, check_regular_file
 from rankseg_med.studies.formats import LabelMapFormat, NiftiFormat
 from rankseg_med.studies.geometry import Grid, compare_grids, resample_label_map
@@ -107,6 +107,7 @@ __all__ = [
     "find_studies",
     "find_validation",
     "fingerprint",
+    "format_of",
     "grid_of",
     "is_data_list",
     "is_dataset",

@@ -1,4 +1,4 @@
-"""How a label map is written, and which files it has; NIfTI in one folder. DICOM and BIDS lie in files of their own."""
+"""How a label map is written and read back, and which files it has; NIfTI in one folder. DICOM, BIDS: elsewhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from monai.data import MetaTensor
 
 from rankseg_med.studies.errors import StudyError
+from rankseg_med.studies.image import load_label_map
 from rankseg_med.studies.label_map import write_label_map, write_label_names
 
 Labels: TypeAlias = torch.Tensor | np.ndarray
@@ -91,6 +93,23 @@ class LabelMapFormat(Protocol):
             OSError: A file cannot be written.
         """
 
+    def read(
+        self, path: Path, *, grid_of: Path | None, names: Mapping[int, str] | None
+    ) -> UInt8[MetaTensor, "1 X Y Z"]:
+        """Read back what `write` wrote, on the image's grid, with the metadata of `load_label_map`.
+
+        Args:
+            path: The file.
+            grid_of: Image whose grid it is on; formats that say themselves where voxels lie need none.
+            names: As they were written; where nobody knows them, labels are numbered as in the file.
+
+        Raises:
+            StudyError: The file or the image cannot be used, they do not belong together, or the format does not say
+                which voxel has which label.
+            InputError: What reads it is not installed.
+            OSError: A file is not there or cannot be read.
+        """
+
 
 class FlatLayout:
     """One file a study, named after it, and its record beside it; any folder will do."""
@@ -142,6 +161,12 @@ class NiftiFormat(FlatLayout):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_label_names(names, path.parent)
         write_label_map(labels, path, grid_of=grid_of, names=names)
+
+    def read(
+        self, path: Path, *, grid_of: Path | None = None, names: Mapping[int, str] | None = None
+    ) -> UInt8[MetaTensor, "1 X Y Z"]:
+        """As `load_label_map`: the file says where it lies, and needs no image and no names."""
+        return load_label_map(path)
 
 
 def check_probabilities(

@@ -59,7 +59,7 @@ def load_images(paths: Sequence[Path]) -> Float32[MetaTensor, "channels X Y Z"]:
     voxels = np.empty((len(paths), *grid.shape), np.float32)
     for path, source, channel in zip(paths, sources, voxels, strict=True):
         _read_into(channel, source, path, np.isfinite, "must be finite")
-    return _meta_tensor(voxels, grid, paths[0])
+    return meta_tensor(voxels, grid, paths[0])
 
 
 def load_label_map(path: Path) -> UInt8[MetaTensor, "1 X Y Z"]:
@@ -79,7 +79,7 @@ def load_label_map(path: Path) -> UInt8[MetaTensor, "1 X Y Z"]:
     voxels = np.empty((1, *source.grid.shape), np.uint8)
     requirement = f"of a label map must be whole numbers from 0 to {_MAX_LABEL}"
     _read_into(voxels[0], source, path, _are_labels, requirement)
-    return _meta_tensor(voxels, source.grid, path)
+    return meta_tensor(voxels, source.grid, path)
 
 
 def _are_labels(voxels: Num[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
@@ -119,7 +119,8 @@ def _read_into(
         )
 
 
-def _meta_tensor(voxels: np.ndarray, grid: Grid, path: Path) -> MetaTensor:
+def meta_tensor(voxels: Num[np.ndarray, "channels X Y Z"], grid: Grid, path: Path) -> MetaTensor:
+    """Voxels of a file with the metadata of `load_image`; they are not copied."""
     meta = {
         MetaKeys.ORIGINAL_AFFINE: grid.affine.copy(),
         MetaKeys.SPATIAL_SHAPE: np.asarray(grid.shape),

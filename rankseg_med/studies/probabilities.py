@@ -32,6 +32,7 @@ class ProbabilityStudy:
             where there is none.
         axes: Order of the axes of an array; NIfTI says itself.
         label: The reference label map, where a data list of the images names one; it is not read.
+        image: The image, where images were given; it is the grid too. None where the grid is only known to be one.
     """
 
     case_id: str
@@ -39,6 +40,7 @@ class ProbabilityStudy:
     grid: Path | None
     axes: Axes
     label: Path | None = None
+    image: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:

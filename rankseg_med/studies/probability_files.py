@@ -240,7 +240,7 @@ def _on_grids_of(
         faults.append(Fault(None, f"{images}: has no image for {len(missing)} of {len(grids)} cases: {named}", missing))
     labels = {study.image: study.label for study in listing.studies}
     return [
-        replace(study, grid=grid, label=labels[grid])
+        replace(study, grid=grid, image=grid, label=labels[grid])
         for study, grid in zip(studies, grids, strict=True)
         if grid is not None
     ]

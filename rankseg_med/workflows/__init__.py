@@ -9,6 +9,7 @@ from rankseg_med.workflows.predict import Prediction, PredictJob, one_thread
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import PseudoLabelList, write_data_list
 from rankseg_med.workflows.runner import LabelMapInferer, WriteLabelMapd, dataset_items, run_engine
+from rankseg_med.workflows.stored_probabilities import StoredProbabilities
 
 __all__ = [
     "DecodeJob",
@@ -21,6 +22,7 @@ __all__ = [
     "Prediction",
     "PseudoLabelJob",
     "PseudoLabelList",
+    "StoredProbabilities",
     "WriteLabelMapd",
     "build_manifest",
     "check_manifest",

@@ -47,6 +47,7 @@ from rankseg_med.studies import (
 from rankseg_med.workflows.label_map_job import LabelMapJob
 from rankseg_med.workflows.label_maps import NIFTI, LabelMaps, names_of, probabilities_in
 from rankseg_med.workflows.predict import one_thread
+from rankseg_med.workflows.stored_probabilities import StoredProbabilities
 
 
 @dataclass(frozen=True)
@@ -151,12 +152,13 @@ class Decoding:
     def write(self, decoded: tuple[ProbabilityStudy, Decoded, Tensor | None]) -> Written:
         """Last step: clean up, and write the label map, whole or not at all; see `LabelMaps.write`.
 
-        Of regions, decisions speak of the masks as decoded, before they are painted over each other.
+        Of regions, decisions speak of the masks as decoded, before they are painted over each other. The record says
+        beside that what each file of the input is.
         """
         study, result, probabilities = decoded
         affine = grid_of(study).affine
         with one_thread():
-            return self.label_maps.write(
+            written = self.label_maps.write(
                 result,
                 study.case_id,
                 inputs=study.paths,
@@ -165,6 +167,8 @@ class Decoding:
                 decoder=self.decoder,
                 probabilities=probabilities,
             )
+        source = StoredProbabilities.of(study, self.regions)
+        return Written(written.paths, {**written.details, **source.entries})
 
     def _calibration_of(self, source: Path, channels: int) -> Calibration | None:
         if self.calibration is None:

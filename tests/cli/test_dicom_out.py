@@ -1,6 +1,7 @@
 """`rankseg-med predict` and `decode` of DICOM series, to DICOM."""
 
 import json
+import re
 
 import highdicom as hd
 import nibabel as nib
@@ -25,7 +26,7 @@ PREDICT = ("--config", "demo", "--checkpoint", "demo")
 def test_predict(rankseg_med, studies, tmp_path):
     assert rankseg_med("predict", studies, *PREDICT, "-o", tmp_path / "nifti").code == 0
     command = ("predict", studies, *PREDICT, "-o", tmp_path / "out", "--format", "dicom-seg")
-    result = rankseg_med(*command)
+    result = rankseg_med(*command, "--report")
     assert (result.code, "2 of 2 studies done" in result.out) == (0, True), result.err
     for case in "ab":
         nifti = nib.load(tmp_path / "nifti" / f"{case}.nii.gz")
@@ -39,6 +40,12 @@ def test_predict(rankseg_med, studies, tmp_path):
         assert sidecar["outputs"][f"{case}.dcm"]["size_bytes"] == (tmp_path / "out" / f"{case}.dcm").stat().st_size
         assert "DicomSegFormat" in sidecar["settings"]["format"]
     assert not (tmp_path / "out" / "dseg.tsv").exists()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    facts = json.loads(re.search(r'<script type="application/json" id="facts">(.*?)</script>', page, re.DOTALL)[1])
+    for study in facts["studies"]:
+        assert study["slices"][0]["caption"].startswith("Largest cross-section of organ"), study["notes"]
+        assert study["volumes"]
+        assert not study["notes"]
     again = rankseg_med(*command)
     assert (again.code, "2 of them before" in again.out) == (0, True)
     other = rankseg_med(*command, "--seg-type", "labelmap")

@@ -7,6 +7,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation import evaluate, find_cases, run_ab, structures_of, write_report
@@ -152,6 +153,17 @@ def test_label_maps_of_another_program(labels, scores):
     assert len(studies["b"]["slices"]) == 2
 
 
+def test_label_maps_in_any_format_that_is_scored(tmp_path):
+    save(tmp_path / "references" / "a.nii.gz", box(4))
+    (tmp_path / "labels").mkdir()
+    label_map = SimpleITK.ReadImage(str(tmp_path / "references" / "a.nii.gz"))
+    SimpleITK.WriteImage(label_map, str(tmp_path / "labels" / "a.nrrd"))
+    evaluate(tmp_path / "labels", tmp_path / "references", {1: "tumour"}, output=tmp_path / "scores")
+    study = studies_in(write_report(tmp_path / "scores").page)["a"]
+    assert study["slices"]
+    assert "The reference is the same everywhere." in study["notes"]
+
+
 def test_against_another_label_map(labels, tmp_path):
     save(tmp_path / "argmax" / "a.nii.gz", box(1))
     studies = studies_in(write_report(labels, against=tmp_path / "argmax").page)
@@ -206,7 +218,7 @@ def test_figures(labels, scores, tmp_path):
     names = {str(path.relative_to(tmp_path / "figures")) for path in report.figures}
     kinds = ("box-dice", "box-hd95_mm", "agreement-dice", "reliability-dice", "risk-coverage-dice")
     assert {f"{kind}.{ending}" for kind in kinds for ending in ("png", "pdf")} <= names
-    assert {f"overlays/{case_id}.png" for case_id in "abc"} <= names
+    assert {f"overlays/{case_id}.{ending}" for case_id in "abc" for ending in ("png", "pdf")} <= names
 
 
 def test_a_trial_of_settings(tmp_path):

@@ -1,3 +1,5 @@
+import re
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -101,10 +103,10 @@ def test_the_picture_is_cropped_to_the_body(tmp_path, image, labels) -> None:
     in_air[30:70, 10:50, 4:14] = image
     labels_in_air = np.zeros(in_air.shape, np.uint8)
     labels_in_air[30:70, 10:50, 4:14] = labels
-    for name, ct, label_map in (("plain", image, labels), ("in_air", in_air, labels_in_air)):
+    for name, ct, label_map in (("plain.png", image, labels), ("in_air.png", in_air, labels_in_air)):
         save_overlay(tmp_path / name, ct, {"reference": label_map}, NAMES, spacing_mm=SPACING_MM)
 
-    np.testing.assert_array_equal(panels(tmp_path / "plain", 1), panels(tmp_path / "in_air", 1))
+    np.testing.assert_array_equal(panels(tmp_path / "plain.png", 1), panels(tmp_path / "in_air.png", 1))
 
 
 @pytest.mark.parametrize("fill", [0, -1000])
@@ -112,6 +114,18 @@ def test_empty_maps_show_the_middle(tmp_path, image, fill: int) -> None:
     path = tmp_path / "overlay.png"
     save_overlay(path, image + fill, {"empty": np.zeros(image.shape, np.uint8)}, NAMES, spacing_mm=SPACING_MM)
     assert matplotlib.image.imread(path).ndim == 3
+
+
+def test_in_a_pdf_text_is_text_and_the_image_is_pixels(tmp_path, image, labels) -> None:
+    path = tmp_path / "overlay.pdf"
+    with matplotlib.rc_context({"pdf.compression": 0}):
+        save_overlay(path, image, {"reference": labels}, NAMES, spacing_mm=SPACING_MM)
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF")
+    # A picture for each plane; its labels' fills are within.
+    assert content.count(b"/Subtype /Image") == 3
+    written = {b"".join(re.findall(rb"\((.)\)", text)) for text in re.findall(rb"\[([^]]*)\]\s*TJ", content)}
+    assert {b"reference", b"organ", b"tumour"} <= written
 
 
 @pytest.mark.usefixtures("wrong_types")

@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import Iterator
 
-import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,19 +74,14 @@ def ids(page) -> list[str]:
 
 
 @pytest.fixture
-def study(tmp_path) -> StudyPictures:
+def study() -> StudyPictures:
     """A liver with two lesions, drawn and for the viewer."""
-    folder = tmp_path / "files"
-    folder.mkdir()
     labels = np.zeros((40, 30, 20), np.uint8)
     labels[5:35, 5:25, 3:17] = 1
     labels[8:10, 8:10, 8:10] = 2
     labels[20:26, 12:18, 9:13] = 2
     image = np.random.default_rng(0).normal(60, 20, labels.shape).astype(np.float32) + 40 * labels
-    affine = np.diag([2.0, 2.0, 3.0, 1.0])
-    for name, voxels in {"labels": labels, "image": image}.items():
-        nib.Nifti1Image(voxels, affine).to_filename(folder / f"{name}.nii.gz")
-    view = view_study(folder / "labels.nii.gz", folder / "image.nii.gz", {"reference": np.roll(labels, 1, 0)})
+    view = view_study(labels, np.diag([2.0, 2.0, 3.0, 1.0]), image, {"reference": np.roll(labels, 1, 0)})
     names = {1: "Leber", 2: NASTY}
     return StudyPictures(tuple(telling_slices(view, names)), viewer_volumes(view, names))
 

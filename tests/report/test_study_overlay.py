@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib.image import imread
 
-from rankseg_med.report import overlay, save_study_overlay, view_volumes
+from rankseg_med.report import overlay, save_study_overlay, view_study
 from rankseg_med.report.overlay import save_overlay
 
 
@@ -11,7 +11,7 @@ def test_it_is_the_overlay_of_the_turned_volumes(tmp_path):
     labels[1:4, 2:4, 2:5], labels[2, 2, 2] = 1, 9
     image = np.indices(labels.shape).sum(0).astype(np.float32)
     missed = np.where(labels == 9, 1, labels).astype(np.uint8)
-    view = view_volumes(labels, np.diag([-2.0, 2.0, 3.0, 1.0]), image, {"prediction": missed})
+    view = view_study(labels, np.diag([-2.0, 2.0, 3.0, 1.0]), image, {"prediction": missed})
     save_study_overlay(tmp_path / "study.png", view, {1: "organ"}, heading="reference", title="a")
     low, high = view.grey_values
     upright = {"reference": labels[::-1], "prediction": missed[::-1]}
@@ -33,7 +33,7 @@ def test_it_is_the_overlay_of_the_turned_volumes(tmp_path):
 def test_slices_are_counted_in_the_whole_volume(tmp_path, monkeypatch):
     labels = np.zeros((30, 40, 50), np.uint8)
     labels[20, 10, 35] = 1
-    view = view_volumes(labels, np.diag([10.0, 10.0, 10.0, 1.0]))
+    view = view_study(labels, np.diag([10.0, 10.0, 10.0, 1.0]))
     assert view.label_map.shape == (7, 7, 7)
     said = []
     monkeypatch.setattr(overlay, "_write_row_label", lambda figure, first, text: said.append(text))
@@ -44,5 +44,5 @@ def test_slices_are_counted_in_the_whole_volume(tmp_path, monkeypatch):
 def test_without_an_image_it_is_drawn_on_black(tmp_path):
     labels = np.zeros((5, 5, 5), np.uint8)
     labels[2, 2, 2] = 1
-    save_study_overlay(tmp_path / "a.png", view_volumes(labels, np.eye(4)), {}, heading="label map", title="a")
+    save_study_overlay(tmp_path / "a.png", view_study(labels, np.eye(4)), {}, heading="label map", title="a")
     assert imread(tmp_path / "a.png").std() > 0

@@ -59,6 +59,9 @@ def test_images_win_over_what_lies_beside(tmp_path, touch):
     touch("p/a.npz", "p/a.nii.gz", "p/b.npz", "imagesTs/a_0000.nii.gz", "imagesTs/b.nii.gz", "imagesTs/c.nii.gz")
     studies = find_probabilities(tmp_path / "p", tmp_path / "imagesTs")
     assert names(studies) == [("a", ["a.npz"], "a_0000.nii.gz"), ("b", ["b.npz"], "b.nii.gz")]
+    assert [study.image for study in studies] == [study.grid for study in studies]
+    # What lies beside is not known to be an image.
+    assert find_probabilities(tmp_path / "p" / "a.npz")[0].image is None
 
 
 def test_one_image_for_one_case_whatever_its_name(tmp_path, touch):

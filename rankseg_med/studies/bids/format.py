@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jaxtyping import UInt8
+from monai.data import MetaTensor
+
 from rankseg_med.errors import InputError
 from rankseg_med.studies.atomic import write_json
 from rankseg_med.studies.bids.dataset import DESCRIPTION_OF_LABEL_MAPS, LOGS, check_dataset, join_dataset
 from rankseg_med.studies.bids.names import LABEL_MAP, BidsName, absolute, dataset_of, entities_in
 from rankseg_med.studies.formats import Labels, Probabilities, check_probabilities
+from rankseg_med.studies.image import load_label_map
 from rankseg_med.studies.label_map import write_fractions, write_label_map, write_label_names
 from rankseg_med.studies.readers import read_grid
 from rankseg_med.studies.structures import StructureSettings, check_structures, colours_of
@@ -112,6 +116,12 @@ class BidsFormat:
             write_json(
                 {"Description": _DESCRIPTION_OF_PROBABILITIES, **said, "LabelMap": label_map}, _json_of(fractions)
             )
+
+    def read(
+        self, path: Path, *, grid_of: Path | None = None, names: Mapping[int, str] | None = None
+    ) -> UInt8[MetaTensor, "1 X Y Z"]:
+        """As `load_label_map`: the file says where it lies, and needs no image and no names."""
+        return load_label_map(path)
 
     def _said(self, path: Path, grid_of: Path, inputs: Sequence[Path], link: str) -> dict[str, Any]:
         """What the JSON of every file says."""

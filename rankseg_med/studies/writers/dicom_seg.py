@@ -16,8 +16,8 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 import rankseg_med
 from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies.readers.dicom_source import SourceSeries
 from rankseg_med.studies.structures import PRIVATE_SCHEME, Code, Structure
-from rankseg_med.studies.writers.dicom_source import SourceSeries
 
 SegType = Literal["binary", "labelmap"]
 _STEPS = 255

@@ -13,9 +13,9 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 import rankseg_med
 from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies.readers.dicom_source import SourceSeries
 from rankseg_med.studies.structures import Structure
 from rankseg_med.studies.writers.dicom_seg import PRODUCT, SERIES_NUMBER, coded, private_scheme
-from rankseg_med.studies.writers.dicom_source import SourceSeries
 from rankseg_med.studies.writers.outlines import outlines_of
 
 _STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rankseg_med.studies import DicomSegFormat, StudyError, load_image, read_grid, read_structures
-from rankseg_med.studies.writers.dicom_source import SourceSeries
+from rankseg_med.studies.readers.dicom_source import SourceSeries
 from tests.studies.dicom_scenes import (
     DIRECTIONS,
     FRAME,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from rankseg_med.studies.errors import StudyError, reported_as_study_error
 from rankseg_med.studies.geometry import Grid
@@ -71,6 +72,21 @@ class SourceSeries:
                 f"{self.folder}: its headers cannot be carried over to {kind} ({' '.join(str(error).split())}); mend "
                 "them, or write NIfTI"
             ) from error
+
+
+@contextmanager
+def reported_as_dicom_fault(path: Path, kind: str) -> Iterator[None]:
+    """As `reported_as_study_error`, of what pydicom and highdicom raise beside that where a header lacks something.
+
+    Args:
+        path: The file.
+        kind: What it should be.
+    """
+    with reported_as_study_error(path, kind):
+        try:
+            yield
+        except (InvalidDicomError, AttributeError, LookupError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _distance_between_planes(grid: Grid) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rankseg_med.studies import StudyError, load_image
-from rankseg_med.studies.writers.dicom_source import SourceSeries
+from rankseg_med.studies.readers.dicom_source import SourceSeries
 from tests.studies.dicom_scenes import DIRECTIONS, TILTED, write_scene
 
 
