@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Libraries that tests load may change the locale of their process, and with it how it reads text.
 PYTEST := PYTHONUTF8=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo test test-all test-faults test-browser lint format docs dist bench bench-decode bench-memory bench-metrics bench-batch clean
+.PHONY: setup demo test test-all test-faults test-browser lint format docs docs-pictures dist bench bench-decode bench-memory bench-metrics bench-batch clean
 
 setup: .venv/installed
 
@@ -44,6 +44,10 @@ format: setup
 # Into build/site. Notebooks are executed; nothing is fetched.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The pictures in docs/images. Reports are photographed in Chromium, which the system has to have.
+docs-pictures: setup
+	$(BIN)/python docs/pictures/make_pictures.py docs/images
 
 # Wheel and sdist into dist, as they go to PyPI.
 dist: setup

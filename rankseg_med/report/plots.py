@@ -75,7 +75,7 @@ def save_risk_coverage(
             coverage = np.arange(1, len(curve) + 1) / len(curve)
             label = f"{legible(name)} (AURC {curve.mean():.4f})"
             axes.plot(coverage, curve, marker="o", markersize=2, color=_COLOURS[number % len(_COLOURS)], label=label)
-        axes.set(xlim=(0, 1), xlabel="coverage: share of studies, most certain first", ylabel=f"risk: 1 - mean {score}")
+        axes.set(xlim=(0, 1), xlabel="coverage, most certain studies first", ylabel=f"risk: 1 - mean {score}")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=7)
 

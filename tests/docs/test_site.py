@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import rankseg_med
 from tests.conftest import REPOSITORY
 
@@ -14,18 +16,21 @@ DOCS = REPOSITORY / "docs"
 _LOADED = re.compile(r"""<(?:script|img|iframe)[^>]+src=["'](?:https?:)?//|<link[^>]+rel=["']stylesheet["'][^>]+//""")
 
 
-def test_the_site(tmp_path):
-    """One test, since to build the site takes most of its time, and test processes share nothing."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1"}
-    built = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+def build(site, **environment):
+    """The site's pages, path to HTML; a warning, such as of a link that leads nowhere, fails."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site]
+    environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
-    pages = {str(path.relative_to(tmp_path)): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")}
+    return {str(path.relative_to(site)): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
 
+
+def test_the_site(tmp_path):
+    """All but the notebooks' outputs; one test, since building takes most of the time, and processes share nothing."""
+    pages = build(tmp_path, EXECUTE_NOTEBOOKS="false")
     assert {str(path.relative_to(DOCS).with_suffix(".html")) for path in DOCS.rglob("*.md")} <= pages.keys()
     files_that_pages_link_to_come_with_it(pages)
     the_reference_is_made_of_docstrings_and_help(pages)
-    notebooks_were_executed(pages)
     nothing_is_fetched_to_read_it(
         pages | {str(path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.css")}
     )
@@ -46,7 +51,9 @@ def the_reference_is_made_of_docstrings_and_help(pages):
     assert "<math" in pages["reference/mathematics.html"]
 
 
-def notebooks_were_executed(pages):
+@pytest.mark.slow
+def test_notebooks_are_executed(tmp_path):
+    pages = build(tmp_path)
     assert "RankSEG: Dice of organ and tumour 0.9" in pages["notebooks/compose.html"]
     assert "data:image/png;base64," in pages["notebooks/compose.html"]
     assert re.search(r"(Use the|Do not decode).*?cases", pages["notebooks/tune_and_ab.html"])

@@ -24,6 +24,16 @@ def test_points_show(tmp_path):
     assert (np.ptp(drawn, axis=-1) > 0.3).any()
 
 
+def test_nothing_is_cut_off(tmp_path):
+    save_box_plots(tmp_path / "box.png", {"tumour": SCORES}, axis="Dice")
+    save_risk_coverage(tmp_path / "risk.png", {"tumour": 1 - SCORES}, score="surface Dice")
+    save_agreement(tmp_path / "agreement.png", {"tumour": (SCORES, SCORES)}, score="surface Dice")
+    for path in tmp_path.iterdir():
+        drawn = matplotlib.image.imread(path)[..., :3]
+        edges = (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1])
+        assert all((edge == 1).all() for edge in edges), path.name
+
+
 def test_nothing_to_draw(tmp_path):
     with pytest.raises(ValueError, match="at least one number"):
         save_box_plots(tmp_path / "a.png", {"tumour": SCORES[:0]}, axis="Dice")
