@@ -20,6 +20,7 @@ from rankseg_med.decode import (
     DecodeSession,
     KeptVoxels,
     Objective,
+    PointwiseDecoder,
     ProbabilityHistogram,
     RankSEGDecoder,
     Regions,
@@ -62,7 +63,8 @@ class PseudoLabeller:
 
     Args:
         decoder: ``"rankseg"``: highest expected Dice of independent voxels. ``"argmax"``. ``"threshold"``: see
-            `ThresholdDecoder`.
+            `ThresholdDecoder`. Or any decoder of exclusive classes, such as ``RankSEGDecoder("dice")``, which is
+            coherent.
         threshold: Threshold of ``"threshold"``, in (0, 1].
         largest_component: What to keep the largest connected component of: labels, each on its own, and groups of
             labels that are one body, such as ``[[1, 2]]``. True: every label on its own. False: no cleanup.
@@ -70,7 +72,8 @@ class PseudoLabeller:
             that cleanup made of a confident component has a low one, so it is ignored too.
         weight_by_confidence: Whether voxels count by their confidence instead of alike.
         ignore_index: 1 to 255, what ignored voxels hold; no class of its own.
-        empty_score: Score, in [0, 1]: Dice where prediction and truth are both empty. RankSEG decodes for it.
+        empty_score: Score, in [0, 1]: Dice where prediction and truth are both empty, in expected Dice. ``"rankseg"``
+            decodes for it.
 
     Examples:
         >>> foreground = torch.tensor([[0.98] * 60 + [0.45] * 30 + [0.001] * 900])
@@ -84,7 +87,7 @@ class PseudoLabeller:
 
     def __init__(
         self,
-        decoder: PseudoDecoder = "rankseg",
+        decoder: PseudoDecoder | RankSEGDecoder | PointwiseDecoder = "rankseg",
         *,
         threshold: float = 0.5,
         largest_component: bool | Sequence[int | Sequence[int]] = True,
@@ -178,15 +181,21 @@ class PseudoLabeller:
 
 
 def _make_decoder(
-    name: PseudoDecoder, threshold: float, empty_score: float
-) -> ArgmaxDecoder | ThresholdDecoder | RankSEGDecoder:
+    name: PseudoDecoder | RankSEGDecoder | PointwiseDecoder, threshold: float, empty_score: float
+) -> RankSEGDecoder | PointwiseDecoder:
+    if isinstance(name, RankSEGDecoder | PointwiseDecoder):
+        if name.mode == "multilabel" if isinstance(name, RankSEGDecoder) else not name.exclusive:
+            raise ValueError(
+                f"pseudo-labels must be of exclusive classes, got {name!r}, which is of independent channels"
+            )
+        return name
     if name == "argmax":
         return ArgmaxDecoder()
     if name == "threshold":
         return ThresholdDecoder(threshold)
     if name == "rankseg":
         return RankSEGDecoder("dice", coherence=0.0, empty_score=empty_score)
-    raise ValueError(f"decoder must be argmax, threshold or rankseg, got {name!r}")
+    raise ValueError(f"decoder must be argmax, threshold, rankseg or a decoder, got {name!r}")
 
 
 def _judged(

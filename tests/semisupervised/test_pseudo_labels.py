@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from rankseg_med.decode import RankSEGDecoder
+from rankseg_med.decode import ArgmaxDecoder, AtHalfDecoder, RankSEGDecoder
 from rankseg_med.semisupervised import PseudoLabeller
 
 
@@ -44,6 +44,23 @@ def test_decoder_and_cleanup_by_hand(decoder, groups):
         np.testing.assert_array_equal(label_map, expected)
     assert torch.all(labels.weight == 1)
     assert len(labels.decisions) == (4 if decoder == "rankseg" else 0)
+
+
+def test_a_decoder_of_ones_own():
+    probabilities = random_probabilities(3)
+    for decoder in (RankSEGDecoder("iou", presence="always"), ArgmaxDecoder()):
+        labeller = PseudoLabeller(decoder, largest_component=False)
+        np.testing.assert_array_equal(labeller.label_volume(probabilities).label_map, decoder(probabilities))
+        with RankSEGDecoder().open(3, probabilities.shape[1:]) as session:
+            session.update(slice(0, len(probabilities[0])), probabilities)
+            same = labeller.label_session(session).label_map == decoder(probabilities)
+            assert same.float().mean() > 0.99  # a session rounds to 16 bits
+
+
+@pytest.mark.parametrize("decoder", [RankSEGDecoder("dice", mode="multilabel"), AtHalfDecoder()])
+def test_channels_that_overlap_make_no_label_map(decoder):
+    with pytest.raises(ValueError, match="must be of exclusive classes"):
+        PseudoLabeller(decoder)
 
 
 def test_every_label_on_its_own_and_no_cleanup():
@@ -129,7 +146,7 @@ def test_a_session_gives_what_the_volume_gives(decoder):
         ({"min_confidence": 1.5}, r"min_confidence must lie in \[0, 1\]"),
         ({"ignore_index": 0}, "ignore_index must be 1 to 255"),
         ({"decoder": "threshold", "threshold": 0.0}, "threshold must lie in"),
-        ({"decoder": "best"}, "decoder must be argmax, threshold or rankseg, got 'best'"),
+        ({"decoder": "best"}, "decoder must be argmax, threshold, rankseg or a decoder, got 'best'"),
     ],
 )
 def test_wrong_options(wrong_types, options, message):

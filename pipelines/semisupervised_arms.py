@@ -1,0 +1,112 @@
+"""The arms of the semi-supervised experiment, and their configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from rankseg_med.configuration import Config, load_config
+from rankseg_med.decode import Presence
+
+Changes: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way of training.
+
+    Attributes:
+        learns_unlabelled: Whether it looks at images without labels.
+        all_labels: Whether it may look at every label: the ceiling.
+        changes: What it changes in the config of copy-paste, by whether structures are always there.
+    """
+
+    learns_unlabelled: bool = True
+    all_labels: bool = False
+    changes: Callable[[Presence], Changes] = lambda presence: {}
+
+
+LABELS_ALONE, ALL_LABELS, PUBLISHED = "labels_alone", "all_labels", "published"
+
+
+def _labels_of(decoder: Any, **labeller: Any) -> dict[str, Any]:  # noqa: ANN401 - what a config holds
+    """Pseudo-labels by a decoder, of a teacher without calibration."""
+    options = {f"pseudo_labeller::{name}": value for name, value in labeller.items()}
+    return {"pseudo_labeller::decoder": decoder, "teacher::calibration": None, **options}
+
+
+def _rankseg(coherence: float, presence: Presence) -> dict[str, Any]:
+    decoder = "rankseg_med.decode.RankSEGDecoder"
+    return {"_target_": decoder, "metric": "dice", "coherence": coherence, "presence": presence}
+
+
+_ISOTONIC = {
+    "teacher::calibration": {
+        "_target_": "rankseg_med.calibration.IsotonicCalibration",
+        "num_classes": "@num_classes",
+        "weighting": "cases",
+    }
+}
+_TEMPERATURE = {
+    "teacher::calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": "@num_classes"}
+}
+_MEAN_TEACHER = {
+    "teacher::calibration": None,
+    "pseudo_labeller": None,
+    "method": {
+        "_target_": "rankseg_med.semisupervised.MeanTeacher",
+        "teacher": "@teacher",
+        "consistency": "mse",
+        "weight": 1.0,
+        "ramp_iterations": "$@epochs * @iterations_per_epoch // 5",
+        "noise_sd": 0.1,
+    },
+}
+
+ARMS = {
+    LABELS_ALONE: Arm(learns_unlabelled=False),
+    "mean_teacher": Arm(changes=lambda presence: _MEAN_TEACHER),
+    PUBLISHED: Arm(changes=lambda presence: _labels_of("threshold")),
+    "rankseg": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence))),
+    "coherent": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence))),
+    "rankseg_isotonic": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence)) | _ISOTONIC),
+    "coherent_isotonic": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence)) | _ISOTONIC),
+    "rankseg_temperature": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence)) | _TEMPERATURE),
+    "published_confident": Arm(changes=lambda presence: _labels_of("threshold", min_confidence=0.8)),
+    "rankseg_confident": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence), min_confidence=0.8)),
+    "coherent_confident": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence), min_confidence=0.8)),
+    ALL_LABELS: Arm(learns_unlabelled=False, all_labels=True),
+}
+
+_PAD = {"_target_": "SpatialPadd", "spatial_size": "@roi_size"}
+_CROP_ANYWHERE = {"_target_": "RandSpatialCropd", "keys": "image", "roi_size": "@roi_size", "random_size": False}
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "config": {},
+    "crops": {
+        "augmentation::transforms": [{**_PAD, "keys": ["image", "label"]}, "@crop"],
+        "unlabelled_augmentation::transforms": [{**_PAD, "keys": "image"}, _CROP_ANYWHERE],
+    },
+}
+"""``config``: as shipped, with affine maps, noise and contrast. ``crops``: random crops alone, as the published code of
+bidirectional copy-paste has it for LA and pancreas."""
+
+
+def config_of(name: str, base: str, presence: Presence, iterations: int, augmentation: str = "config") -> Config:
+    """The config of an arm, cut into epochs that end with the iterations.
+
+    Args:
+        name: Name of the arm.
+        base: Shipped config of training with labels alone.
+        presence: Whether every image has every structure.
+        iterations: How long it trains; rounded down to whole epochs.
+        augmentation: Key of `AUGMENTATIONS`.
+    """
+    arm = ARMS[name]
+    config = load_config("train", f"bcp_{base}" if arm.learns_unlabelled else base, device="cpu")
+    config.update(AUGMENTATIONS[augmentation])
+    if arm.learns_unlabelled:
+        config.update(arm.changes(presence))
+    config["iterations_per_epoch"] = min(int(config["iterations_per_epoch"]), iterations)
+    config["epochs"] = iterations // int(config["iterations_per_epoch"])
+    return config

@@ -1,0 +1,162 @@
+"""Tables of the semi-supervised experiment."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from semisupervised_arms import ALL_LABELS, ARMS, LABELS_ALONE, PUBLISHED
+
+from rankseg_med.metrics import bootstrap_interval, totals_by_unit
+from rankseg_med.report import Document, TextTable, as_markdown
+
+SCORED = "ab/ab.json"
+"""What a finished run has, beside its scores."""
+_DECODERS = ("argmax", "tuned")
+Scores = Mapping[str, Mapping[str, float]]
+"""Case id to score to value, a mean over structures."""
+
+
+def report(work: Path, patient_of: Callable[[str], str]) -> str:
+    """All finished runs as Markdown: every arm by argmax and by the tuned decoder, and what arms change.
+
+    Args:
+        work: Folder of an experiment.
+        patient_of: Case id to patient.
+    """
+    runs = _read_runs(work)
+    arms = [arm for arm in ARMS if arm in runs]
+    tables = [_levels(runs, arms)]
+    for reference in (LABELS_ALONE, PUBLISHED):
+        others = [arm for arm in arms if arm != reference]
+        if reference in runs and others:
+            tables.append(_changes(runs, reference, others, patient_of))
+    count = sum(map(len, runs.values()))
+    return as_markdown(Document("Images without labels", f"{count} runs.", tuple(tables)), work)
+
+
+def _read_runs(work: Path) -> dict[str, dict[int, dict[str, Scores]]]:
+    """Arm to seed to decoder to scores, of finished runs."""
+    runs: dict[str, dict[int, dict[str, Scores]]] = defaultdict(dict)
+    for scored in sorted(work.glob(f"*/*/{SCORED}")):
+        seed = scored.parents[1]
+        tables = {decoder: scored.parent / "scores" / decoder / "scores.csv" for decoder in _DECODERS}
+        runs[seed.parent.name][int(seed.name)] = {decoder: _read(path) for decoder, path in tables.items()}
+    return runs
+
+
+def _read(path: Path) -> Scores:
+    by_case: dict[str, list[dict[str, float]]] = defaultdict(list)
+    with path.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            dice = float(row["dice"])
+            by_case[row["case_id"]].append(
+                {
+                    "dice": 100 * dice,
+                    "jaccard": 100 * dice / (2 - dice),
+                    "hd95": float(row["hd95_mm"]),
+                    "asd": float(row["assd_mm"]),
+                    "found": 100.0 * (dice > 0),
+                    "volume": float(row["reference_volume_ml"]),
+                }
+            )
+    return {
+        case: {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} for case, rows in by_case.items()
+    }
+
+
+def _levels(runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], arms: Sequence[str]) -> TextTable:
+    def mean(scores: Scores, name: str) -> float:
+        # A structure that was missed has no distance; the share of those found stands beside it.
+        return float(np.nanmean([case[name] for case in scores.values()]))
+
+    def of_smallest(scores: Scores) -> float:
+        volumes = [case["volume"] for case in scores.values()]
+        return float(np.mean([c["dice"] for c in scores.values() if c["volume"] <= np.quantile(volumes, 1 / 3)]))
+
+    rows = []
+    for arm in arms:
+        for decoder in _DECODERS:
+            seeds = [scores[decoder] for scores in runs[arm].values()]
+            columns = [[mean(scores, name) for scores in seeds] for name in ("dice", "jaccard", "hd95", "asd", "found")]
+            columns.append([of_smallest(scores) for scores in seeds])
+            rows.append((arm, decoder, str(len(seeds)), *(f"{np.mean(c):.2f}{_spread(c)}" for c in columns)))
+    return TextTable(
+        "Scores of test patients",
+        ("arm", "decoder", "seeds", "Dice", "Jaccard", "HD95 mm", "ASD mm", "found %", "Dice, smallest third"),
+        tuple(rows),
+        note="Means over cases and structures, then over seeds; ± is the standard deviation over seeds. Found: Dice above "
+        "0. Distances are of cases that were found.",
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+
+
+def _changes(
+    runs: Mapping[str, Mapping[int, Mapping[str, Scores]]],
+    reference: str,
+    arms: Sequence[str],
+    patient_of: Callable[[str], str],
+) -> TextTable:
+    rows = []
+    for decoder in _DECODERS:
+        gap = _mean_change(runs, reference, ALL_LABELS, decoder)
+        for arm in arms:
+            by_seed = _differences(runs, reference, arm, decoder)
+            means = [float(np.mean(list(cases.values()))) for cases in by_seed.values()]
+            pooled = [(patient_of(case), change) for cases in by_seed.values() for case, change in cases.items()]
+            if not means:
+                continue
+            patients, changes = zip(*pooled, strict=True)
+            low, high = bootstrap_interval(*totals_by_unit(np.array(changes), list(patients)))
+            closed = "" if math.isnan(gap) or reference != LABELS_ALONE else f"{100 * np.mean(means) / gap:.0f} %"
+            rows.append(
+                (
+                    *(arm, decoder, str(len(means)), f"{np.mean(means):+.2f}", _over_seeds(means)),
+                    *(f"{low:+.2f} to {high:+.2f}", " ".join(f"{one:+.2f}" for one in means), closed),
+                )
+            )
+    return TextTable(
+        f"Change of Dice against {reference}",
+        ("arm", "decoder", "seeds", "change", "95 %, seeds", "95 %, patients", "seed by seed", "gap closed"),
+        tuple(rows),
+        note="Paired by seed and case. Over seeds by Student's t; over patients by the bootstrap, seeds of a patient "
+        f"together. Gap: from {LABELS_ALONE} to {ALL_LABELS}.",
+    )
+
+
+def _over_seeds(means: Sequence[float]) -> str:
+    if len(means) < 2:
+        return "-"
+    error = stats.sem(means)
+    if error == 0:
+        return f"{means[0]:+.2f} to {means[0]:+.2f}"
+    low, high = stats.t.interval(0.95, len(means) - 1, np.mean(means), error)
+    return f"{low:+.2f} to {high:+.2f}"
+
+
+def _mean_change(
+    runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], before: str, after: str, decoder: str
+) -> float:
+    by_seed = _differences(runs, before, after, decoder) if after in runs else {}
+    return float(np.mean([np.mean(list(cases.values())) for cases in by_seed.values()])) if by_seed else math.nan
+
+
+def _differences(
+    runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], before: str, after: str, decoder: str
+) -> dict[int, dict[str, float]]:
+    """Seed to case to change of Dice, of seeds that both have."""
+    found = {}
+    for seed in sorted(runs[before].keys() & runs[after].keys()):
+        a, b = runs[before][seed][decoder], runs[after][seed][decoder]
+        if a.keys() != b.keys():
+            raise ValueError(f"seed {seed}: {before} and {after} must be scored on the same cases")
+        found[seed] = {case: b[case]["dice"] - a[case]["dice"] for case in a}
+    return found
