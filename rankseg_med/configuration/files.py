@@ -54,19 +54,18 @@ def find_config(overlay: str | Path, folder: Path | None = None) -> Path:
     raise ConfigError(f"{path}: no such config file, nor a shipped config ({', '.join(shipped)}){hint}")
 
 
-def extended_config(overlay: Path) -> Path | None:
-    """The file that an overlay extends, if any.
+def extended_configs(overlay: Path) -> list[Path]:
+    """The files that an overlay extends, the topmost last.
 
     Raises:
         ConfigError: there is no such file or shipped config, or the overlay cannot be read.
     """
-    extended = read_config_file(overlay).get("extends")
-    if extended is None:
-        return None
-    if not isinstance(extended, str) or not extended:
-        raise ConfigError(f"{overlay}: extends must name a shipped config or one file, got {extended!r}")
+    named = read_config_file(overlay).get("extends")
+    extended = [] if named is None else [named] if isinstance(named, str) else named
+    if not isinstance(extended, list) or not all(isinstance(name, str) and name for name in extended):
+        raise ConfigError(f"{overlay}: extends must name a shipped config or a file, or list some, got {named!r}")
     try:
-        return find_config(extended, overlay.parent)
+        return [find_config(name, overlay.parent) for name in extended]
     except ConfigError as error:
         raise ConfigError(f"{overlay}: extends {error}") from error
 
@@ -84,8 +83,8 @@ def layers_of(overlay: Path, above: tuple[Path, ...] = ()) -> list[Path]:
     extending = (*above, overlay.resolve())
     if extending[-1] in above:
         raise ConfigError(f"{overlay}: extends itself, by way of {', '.join(path.name for path in extending)}")
-    extended = extended_config(overlay)
-    return [overlay] if extended is None else [*layers_of(extended, extending), overlay]
+    below = [layer for extended in extended_configs(overlay) for layer in layers_of(extended, extending)]
+    return [*below, overlay]
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

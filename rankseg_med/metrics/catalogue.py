@@ -94,6 +94,13 @@ def _hausdorff(percentile: float) -> Metric:
     return Metric(f"HD{percentile:g}", "distance", lambda pair: pair.distances.hausdorff_percentile_mm(percentile))
 
 
+def _pooled_hausdorff(percentile: float) -> Metric:
+    def measure(pair: MaskPair) -> float:
+        return pair.distances.hausdorff_pooled_percentile_mm(percentile)
+
+    return Metric(f"HD{percentile:g} pooled", "distance", measure)
+
+
 METRICS: Mapping[str, Metric] = {
     "dice": Metric("Dice", "overlap", lambda pair: dice(pair.prediction, pair.reference)),
     "jaccard": Metric("IoU", "overlap", lambda pair: jaccard(pair.prediction, pair.reference)),
@@ -143,20 +150,22 @@ def find_metric(name: str) -> Metric:
     """The metric of a name.
 
     Args:
-        name: one of `METRICS` or `LESION_METRICS`, or a Hausdorff distance at any percentile, such as ``"hd99.5_mm"``.
+        name: one of `METRICS` or `LESION_METRICS`, or a Hausdorff distance at any percentile, such as ``"hd99.5_mm"``,
+            or of both directions pooled, as MedPy has it, ``"hd95_pooled_mm"``.
 
     Raises:
         ValueError: there is no such metric.
     """
     if name in _NAMED:
         return _NAMED[name]
-    percentile = re.fullmatch(r"hd(\d+(?:\.\d+)?)_mm", name)
-    if percentile is None or not 0 <= float(percentile[1]) <= 100:
+    found = re.fullmatch(r"hd(?P<percentile>\d+(?:\.\d+)?)(?P<pooled>_pooled)?_mm", name)
+    if found is None or not 0 <= float(found["percentile"]) <= 100:
         raise InputError(
             f"the metrics are {', '.join(_NAMED)}, and the Hausdorff distance at any percentile up to 100, such as "
-            f"'hd99_mm'; got {name!r}"
+            f"'hd99_mm', or pooled, 'hd99_pooled_mm'; got {name!r}"
         )
-    return _hausdorff(float(percentile[1]))
+    percentile = float(found["percentile"])
+    return _pooled_hausdorff(percentile) if found["pooled"] else _hausdorff(percentile)
 
 
 def find_judging_metric(name: str) -> Metric:

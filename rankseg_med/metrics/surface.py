@@ -10,7 +10,7 @@ MedPy 0.5, DeepMind's surface-distance 0.1, SimpleITK 2.5 and the scoring script
 | | `"voxels18"` | LiTS, MedPy with `connectivity=2` | |
 | | `"surfels"` | surface-distance, MONAI with `use_subvoxels=True` | |
 | HD | larger of both directions | MONAI, MedPy, surface-distance, LiTS | |
-| HD95 | larger of both directions | MONAI, surface-distance | MedPy: one percentile of both directions pooled |
+| HD95 | larger of both directions | MONAI, surface-distance | MedPy and papers that use it: `hd95_pooled_mm` |
 | ASD | mean of one direction | MONAI, MedPy, surface-distance | |
 | ASSD | mean of both directions pooled | MONAI, MedPy, LiTS | SimpleITK: mean of the two directed means |
 | RMSD | both directions pooled | LiTS | |
@@ -84,8 +84,7 @@ class SurfaceDistances:
         ``max(percentile of P to R, percentile of R to P)``. Of voxels the percentile is interpolated linearly between
         order statistics, as in MONAI (``compute_hausdorff_distance``). Of surfels it is the smallest distance within
         which that percentage of the area lies, as in surface-distance (``compute_robust_hausdorff``). MedPy (``hd95``)
-        differs: it takes one percentile of both directions pooled, where the errors of a small surface drown in a large
-        one.
+        differs, see `hausdorff_pooled_percentile_mm`.
 
         Args:
             percentile: in [0, 100]; 95 gives HD95, 100 the Hausdorff distance.
@@ -93,15 +92,24 @@ class SurfaceDistances:
         Raises:
             ValueError: ``percentile`` is outside [0, 100].
         """
-        if not 0 <= percentile <= 100:
-            raise ValueError(f"percentile must be in [0, 100], got {percentile}; for HD95 pass 95")
-        if self.surface == "surfels":
-            return max(
-                _percentile_of_area(self.prediction_to_reference_mm, self.prediction_weights, percentile),
-                _percentile_of_area(self.reference_to_prediction_mm, self.reference_weights, percentile),
-            )
-        directions = (self.prediction_to_reference_mm, self.reference_to_prediction_mm)
-        return float(max(np.percentile(distances_mm, percentile) for distances_mm in directions))
+        return max(
+            self._percentile(self.prediction_to_reference_mm, self.prediction_weights, percentile),
+            self._percentile(self.reference_to_prediction_mm, self.reference_weights, percentile),
+        )
+
+    def hausdorff_pooled_percentile_mm(self, percentile: float) -> float:
+        """One percentile of both directions pooled, in mm, where the errors of a small surface drown in a large one.
+
+        MedPy's ``hd95`` of voxels, which the papers on semi-supervised learning report as 95HD. Percentiles are those
+        of `hausdorff_percentile_mm`.
+
+        Args:
+            percentile: in [0, 100].
+
+        Raises:
+            ValueError: ``percentile`` is outside [0, 100].
+        """
+        return self._percentile(self._pooled_mm, self._pooled_weights, percentile)
 
     def asd_prediction_to_reference_mm(self) -> float:
         """Average surface distance from prediction to reference, ``sum of a d / sum of a`` over S(P), in mm."""
@@ -141,6 +149,18 @@ class SurfaceDistances:
         check_tolerance(tolerance_mm)
         is_close = self._pooled_mm <= tolerance_mm * (1 + _ROUNDING_OF_DISTANCES)
         return float(np.average(is_close, weights=self._pooled_weights))
+
+    def _percentile(
+        self,
+        distances_mm: Float64[np.ndarray, " elements"],
+        weights: Float64[np.ndarray, " elements"],
+        percentile: float,
+    ) -> float:
+        if not 0 <= percentile <= 100:
+            raise ValueError(f"percentile must be in [0, 100], got {percentile}; for HD95 pass 95")
+        if self.surface == "surfels":
+            return _percentile_of_area(distances_mm, weights, percentile)
+        return float(np.percentile(distances_mm, percentile))
 
     @property
     def _pooled_mm(self) -> Float64[np.ndarray, " both_surfaces"]:

@@ -11,8 +11,13 @@ from rankseg_med.studies import DicomSegFormat, read_structures
 from tests.conftest import REPOSITORY
 
 
+METHODS = ("bcp", "mean_teacher")
+"""Over a data set's config; nothing by themselves."""
+OF_DATA_SETS = [name for name in shipped_configs() if name not in METHODS]
+
+
 @pytest.mark.parametrize("job", ["inference", "train"])
-@pytest.mark.parametrize("name", shipped_configs())
+@pytest.mark.parametrize("name", OF_DATA_SETS)
 def test_every_part_of_every_shipped_config_can_be_built(job, name):
     config = load_config(job, name, device="cpu")
     for entry in config.config:
@@ -22,6 +27,14 @@ def test_every_part_of_every_shipped_config_can_be_built(job, name):
     with torch.inference_mode():
         logits = network(torch.zeros(1, config.get_parsed_content("channels"), *roi))
     assert logits.shape == (1, len(config["label_names"]), *roi)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_goes_over_any_data_set(method):
+    config = load_config("train", ["lits", method], device="cpu")
+    assert config.get_parsed_content("method").teacher is config.get_parsed_content("teacher")
+    with pytest.raises(ConfigError, match=f"{method}.yaml: lacks label_names"):
+        load_config("train", method, device="cpu")
 
 
 def test_shipped_names():
@@ -56,6 +69,18 @@ def test_an_overlay_extends_a_file_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load_config("train", "project/mine.yaml", device="cpu")
     assert (config["epochs"], config["batch_size"], config["spacing_mm"]) == (7, 3, [1.0, 1.0, 1.0])
+
+
+def test_an_overlay_extends_several_and_what_they_extend_once(tmp_path):
+    for name, content in {
+        "base": "extends: hippocampus\nepochs: 1\nbatch_size: 1\n",
+        "longer": "extends: base.yaml\nepochs: 2\n",
+        "larger": "extends: base.yaml\nbatch_size: 2\n",
+        "mine": "extends: [longer.yaml, larger.yaml]\nlearning_rate: 0.5\n",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(content)
+    config = load_config("train", tmp_path / "mine.yaml", device="cpu")
+    assert (config["epochs"], config["batch_size"], config["learning_rate"]) == (2, 2, 0.5)
 
 
 def test_overlays_that_extend_each_other(tmp_path):
@@ -105,7 +130,7 @@ def test_settings_that_are_replaced_later_are_built(tmp_path):
     assert Config(copy.deepcopy(config.get())).get_parsed_content("decoder").metric == "iou"
 
 
-@pytest.mark.parametrize("name", shipped_configs())
+@pytest.mark.parametrize("name", OF_DATA_SETS)
 def test_what_shipped_configs_tell_dicom_fits_their_names(name):
     config = load_config("inference", name)
     names = {label: name for label, name in enumerate(config["label_names"]) if label}

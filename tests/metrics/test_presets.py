@@ -142,6 +142,9 @@ def test_bcp_measures_voxels_and_keeps_volumes():
     (row,) = bcp.score(line(1, 1, 1, 0), line(1, 0, 0, 0), (5.0, 2.0, 3.0)).regions
     # From the ends of three voxels to the first: 0, 1 and 2 voxels.
     assert row.values["asd_prediction_to_reference_mm"] == 1
+    # Of 0, 1 and 2 rank 1.9 of 0 to 2; of these and the 0 of the way back rank 2.85 of 0 to 3.
+    assert row.values["hd95_mm"] == pytest.approx(1.9)
+    assert row.values["hd95_pooled_mm"] == pytest.approx(1.85)
     assert (row.prediction_volume_ml, row.reference_volume_ml) == pytest.approx((0.09, 0.03))
 
 
