@@ -72,9 +72,12 @@ def run(experiment: Experiment, arm: str, seed: int, output: Path) -> None:
     network = Network.from_config(settings, [output / LAST])
 
     def cases(studies: tuple[Study, ...]) -> list[NetworkCase]:
-        return [NetworkCase(one, one.label, data_set.patient_of(one.case_id), network) for one in studies if one.label]
+        return [
+            NetworkCase(study, study.label, data_set.patient_of(study.case_id), network)
+            for study in studies
+            if study.label is not None
+        ]
 
-    # Windows of a network that is asked for the same case twice are the same; nothing of the test patients is seen here.
     write_tuning(tune(cases(split.validation), Task(structures), seed=seed), output / _TUNED)
     run_ab(
         cases(split.test),

@@ -43,7 +43,12 @@ DATA_SETS = {
     "hippocampus": DataSet("hippocampus", "always", 1500, 60, 20, 6),
     # A fifth of 371 patients each; 5 % of the other 223 have labels.
     "lung_nodules": DataSet("lung_nodules", "always", 1500, 74, 74, 11, _patient_of_nodule),
+    "sarcoma_pet": DataSet("sarcoma_pet", "always", 1000, 11, 8, 8),
+    # The published test patients; those that tune are taken from the published training patients.
+    "left_atrium": DataSet("left_atrium", "always", 17000, 0, 16, 8),
+    "left_atrium_small": DataSet("left_atrium_small", "always", 1000, 0, 16, 8),
 }
+"""Data sets by name; of the left atria as published, which needs a GPU, and small."""
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,10 @@ def _levels(runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], arms: Sequen
             rows.append((arm, decoder, str(len(seeds)), *(f"{np.mean(c):.2f}{_spread(c)}" for c in columns)))
     return TextTable(
         "Scores of test patients",
-        ("arm", "decoder", "seeds", "Dice", "Jaccard", "HD95 mm", "ASD mm", "found %", "Dice, smallest third"),
+        ("arm", "decoder", "seeds", "Dice", "Jaccard", "HD95 mm", "ASD mm", "found %", "Dice, small third"),
         tuple(rows),
-        note="Means over cases and structures, then over seeds; ± is the standard deviation over seeds. Found: Dice above "
-        "0. Distances are of cases that were found.",
+        note="Means over cases and structures, then over seeds; ± is the standard deviation over seeds. Found: Dice "
+        "above 0. Distances are of cases that were found.",
     )
 
 

@@ -69,9 +69,9 @@ def load_config(
         job: ``"inference"``, ``"train"`` or ``"decode"``: which shipped base to start from.
         overlay: Path of a YAML or JSON file, or the name of a shipped config such as ``"demo"``. Its entries replace
             those of the base; ``inferer::overlap: 0.7`` replaces one nested value. An entry ``extends`` names another
-            overlay that comes first, or lists several: a shipped one, or a file relative to this one's folder. Trusted files only:
-            expressions that start with ``$`` are run as code. Of several, later ones come over earlier ones; what two
-            of them extend is laid once. None for the base alone, which is complete for ``"decode"``.
+            overlay that comes first, or lists several: shipped ones, or files relative to this one's folder. Trusted
+            files only: expressions that start with ``$`` are run as code. Of several, later ones come over earlier
+            ones; what two of them extend is laid once. None for the base alone, which is complete for ``"decode"``.
         device: ``"auto"`` leaves it to the config, which takes CUDA where there is one and it says nothing else.
         changes: entries that come over those of the overlay, such as ``{"inferer::overlap": 0.7}``.
 

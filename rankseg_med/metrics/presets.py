@@ -76,8 +76,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             "bcp",
-            "BCP and other semi-supervised papers: Dice, Jaccard, HD95 (theirs is pooled), ASD in voxels; an empty prediction "
-            "scores 0.",
+            "BCP and other semi-supervised papers: Dice, Jaccard, HD95 (theirs is pooled), ASD in voxels; an empty "
+            "prediction scores 0.",
             Scoring(_BCP_METRICS, empty_policy=_BCP_POLICY),
             unit_spacing=True,
         ),

@@ -10,7 +10,6 @@ from rankseg_med.configuration.files import shipped_configs
 from rankseg_med.studies import DicomSegFormat, read_structures
 from tests.conftest import REPOSITORY
 
-
 METHODS = ("bcp", "mean_teacher")
 """Over a data set's config; nothing by themselves."""
 OF_DATA_SETS = [name for name in shipped_configs() if name not in METHODS]
