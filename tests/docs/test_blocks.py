@@ -25,7 +25,7 @@ CONFIGS = {
     ("networks.md", "network_def:"): ("inference", "demo"),
     ("semisupervised.md", "class_biases: true"): ("train", "bcp_hippocampus"),
     ("semisupervised.md", "weighting: cases"): ("train", "bcp_hippocampus"),
-    ("semisupervised.md", "extends: bcp_lits"): ("train", None),
+    ("semisupervised.md", "extends: [lits, bcp]"): ("train", None),
 }
 
 
