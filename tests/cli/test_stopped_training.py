@@ -87,6 +87,7 @@ def whole(command, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 def test_one_signal_saves_the_iteration_and_says_how_to_go_on(command, whole, tmp_path, number):
     run = tmp_path / "a run"

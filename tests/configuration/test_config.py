@@ -21,6 +21,11 @@ def test_every_part_of_every_shipped_config_can_be_built(job, name):
     config = load_config(job, name, device="cpu")
     for entry in config.config:
         config.get_parsed_content(entry)
+
+
+@pytest.mark.parametrize("name", [name for name in OF_DATA_SETS if not name.startswith(METHODS)])
+def test_networks_fit_their_windows_and_classes(name):
+    config = load_config("inference", name, device="cpu")
     network = config.get_parsed_content("network")
     roi = config.get_parsed_content("roi_size")
     with torch.inference_mode():

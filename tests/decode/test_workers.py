@@ -88,7 +88,7 @@ def threads_of_a_fresh_thread() -> int:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("room", [0, 1 << 24])
+@pytest.mark.parametrize("room", [0, pytest.param(1 << 24, marks=pytest.mark.slow)])
 def test_as_many_workers_as_there_are_find_the_same(decoder, room, threads, monkeypatch):
     """To the bit, whether voxels are kept or read again."""
     monkeypatch.setattr(blocks, "_LEAST_ROOM", room)

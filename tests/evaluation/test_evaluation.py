@@ -331,6 +331,7 @@ class TestFiles:
         assert foreground["mean"] == ""
         assert distance["unit"] == "voxel"
 
+    @pytest.mark.slow
     def test_only_complete_files_lie_in_the_folder(self, folders, tmp_path, killed_while_writing):
         names = ["nnunet_summary.json", "scores.csv", "summary.csv", "summary.json", "tables.md", "tables.tex"]
         for name in ("scores.csv", "summary.json"):
@@ -470,6 +471,7 @@ class TestPlans:
             plan_evaluation(**wrong)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_in_the_same_order(folders):
     (folders[0] / "b.nii.gz").write_bytes(b"not a NIfTI file")
     in_processes = RunOptions(executor=InProcesses(workers=2))

@@ -206,6 +206,7 @@ def test_what_it_reads_is_left_as_it_was(labels, scores, tmp_path):
     assert len(evaluate(labels, tmp_path / "references", {1: "tumour"}).scores) == 2
 
 
+@pytest.mark.slow
 def test_without_volumes_and_by_processes(labels):
     studies = studies_in(write_report(labels, with_volumes=False, workers=2).page)
     assert studies["a"]["volumes"] is None

@@ -30,7 +30,9 @@ RUNS = {
 }
 
 
-@pytest.fixture(params=RUNS, scope="module")
+@pytest.fixture(
+    params=[*(name for name in RUNS if name != "ray"), pytest.param("ray", marks=pytest.mark.slow)], scope="module"
+)
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     if request.param == "ray":
         request.getfixturevalue("ray_cluster")

@@ -35,7 +35,7 @@ def noisy_pair(seed, shape=(9, 8, 10)):
     return prediction, reference
 
 
-@pytest.fixture(params=["shifted", "eroded", "split"])
+@pytest.fixture(params=["split", *(pytest.param(change, marks=pytest.mark.slow) for change in ("shifted", "eroded"))])
 def kits_pair(request, shared_data):
     """A real kidney with three tumours, cut out, and a changed copy."""
     image = nib.load(shared_data / "kits19_labels" / "case_00001.nii.gz")
@@ -53,6 +53,7 @@ def kits_pair(request, shared_data):
     return prediction, reference, [float(step) for step in image.header.get_zooms()]
 
 
+@pytest.mark.slow
 def test_lits_strict_detects_what_the_script_detects():
     differing = 0
     for seed in range(150):

@@ -72,6 +72,7 @@ def executor(request) -> Iterator[Executor]:
         cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(doubling, files, executor):
     numbers = random.Random(0)
     cases = files(*map(str, range(_CASES)))

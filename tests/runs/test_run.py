@@ -186,6 +186,7 @@ def test_unwritable_output_folder(doubling, files):
         run_job(doubling, cases)
 
 
+@pytest.mark.slow
 def test_leftovers_beside_what_is_done_are_removed(doubling, files, killed_while_writing):
     """Of a worker that outlived its killed run for a moment, while the next run did the case."""
     cases = files("1", "2")

@@ -127,7 +127,7 @@ class InterruptionError(Exception):
 
 
 @pytest.mark.parametrize("name", ["hippocampus", *SEMI_SUPERVISED])
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_run_resumes_to_the_same_losses(studies, tmp_path, name, num_workers):
     training, validation, unlabelled = semi_supervised_parts(studies)
     options = {"unlabelled": unlabelled if "_" in name else [], "seed": 3}
