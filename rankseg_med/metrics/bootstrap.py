@@ -11,6 +11,8 @@ from scipy import stats
 
 from rankseg_med.errors import InputError
 
+ROUNDING = 9
+"""Scores, and means of them, that agree to so many decimals are equal: they differ by rounding at most."""
 _DRAWS_AT_ONCE = 500_000
 """Of units, at 32 bytes each, so that memory does not grow with the number of samples."""
 

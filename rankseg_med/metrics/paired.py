@@ -12,7 +12,7 @@ from scipy import stats
 
 from rankseg_med.errors import InputError
 from rankseg_med.metrics._checks import check_finite_scores
-from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit, units_of
+from rankseg_med.metrics.bootstrap import ROUNDING, bootstrap_interval, totals_by_unit, units_of
 from rankseg_med.metrics.catalogue import find_judging_metric
 
 
@@ -128,9 +128,10 @@ def compare_paired(
     case_ids, unpaired = _pair(scores_a, scores_b)
     a = np.array([scores_a[case_id] for case_id in case_ids])
     b = np.array([scores_b[case_id] for case_id in case_ids])
-    differences = b - a
+    differences = (b - a).round(ROUNDING)
     gains = differences if compared.higher_is_better else -differences
     totals, sizes = totals_by_unit(differences, units_of(case_ids, patients))
+    of_patients = (totals / sizes).round(ROUNDING)
     by_gain = [CaseDifference(case_ids[index], float(differences[index])) for index in np.argsort(gains, kind="stable")]
     return PairedComparison(
         n_cases=len(case_ids),
@@ -140,8 +141,8 @@ def compare_paired(
         mean_difference=_mean(differences),
         interval=bootstrap_interval(totals, sizes, confidence, resamples, seed),
         confidence=confidence,
-        wilcoxon_p=_wilcoxon_p(totals / sizes),
-        sign_test_p=_sign_test_p(totals / sizes),
+        wilcoxon_p=_wilcoxon_p(of_patients),
+        sign_test_p=_sign_test_p(of_patients),
         outcomes=tuple(
             Outcomes(
                 threshold,

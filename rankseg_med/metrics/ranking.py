@@ -96,7 +96,7 @@ def rank_runs(
 
     A case that a run missed has the worst rank of the case, and the worst score in means: 0, or of distances, which
     have no worst, the largest of any run in any ranked case. A case whose score is undefined in a run, or that every
-    run missed, is not ranked; it is named in ``unranked``. With no case to rank, every number is NaN.
+    run missed, is not ranked; it is named in ``unranked``. With no case to rank, all but counts is NaN.
 
     Args:
         scores: run to case id to score, of at least three runs; NaN is undefined (by the `EmptyPolicy`). Absent or

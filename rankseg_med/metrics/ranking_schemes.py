@@ -10,8 +10,9 @@ from jaxtyping import Float64
 from scipy import stats
 
 from rankseg_med.errors import InputError
+from rankseg_med.metrics.bootstrap import ROUNDING
 from rankseg_med.metrics.rank_tests import holm
-from rankseg_med.metrics.score_matrix import ROUNDING, ScoreMatrix
+from rankseg_med.metrics.score_matrix import ScoreMatrix
 from rankseg_med.metrics.signed_rank import signed_rank_p
 
 LEVEL = 0.05

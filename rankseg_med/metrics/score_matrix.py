@@ -12,13 +12,11 @@ from jaxtyping import Float64, Int
 from scipy import stats
 
 from rankseg_med.metrics._checks import check_finite_scores
-from rankseg_med.metrics.bootstrap import units_of
+from rankseg_med.metrics.bootstrap import ROUNDING, units_of
 from rankseg_med.metrics.catalogue import find_judging_metric
 
 MISSED = -math.inf
 """Gain of a case that a run has no score of: below every other."""
-ROUNDING = 9
-"""Means that agree to so many decimals are equal: they differ by the order of their sums at most."""
 
 
 @dataclass(frozen=True, eq=False)

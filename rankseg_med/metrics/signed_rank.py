@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
+from rankseg_med.metrics.bootstrap import ROUNDING
+
 
 def signed_rank_p(
     differences: Float64[np.ndarray, " units"], draws: Float64[np.ndarray, "samples units"]
@@ -16,12 +18,13 @@ def signed_rank_p(
     differences of 0; but all samples share one sort, since a sample changes only how often a difference is there.
 
     Args:
-        differences: difference of each unit.
+        differences: difference of each unit; what agrees to `ROUNDING` decimals is equal.
         draws: how often each unit is in each sample.
 
     Returns:
         p values of the alternatives that differences lie above 0, and below; 1 where a sample has none but 0.
     """
+    differences = differences.round(ROUNDING)
     kept = differences != 0
     differences, draws = differences[kept], draws[:, kept]
     if not differences.size:

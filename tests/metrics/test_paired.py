@@ -127,6 +127,20 @@ def test_memory_of_many_cases_is_bounded():
     assert peak < 30e6
 
 
+def test_rounding_is_no_change():
+    """0.81 - 0.8 is a little more than 0.01, and three changes that cancel add up to a little more than 0."""
+    result = compare_paired({"p1": 0.8}, {"p1": 0.81})
+    assert result.outcomes[1] == Outcomes(0.01, wins=0, ties=1, losses=0)
+    changes = [0.1, 0.2, -0.3]
+    assert sum(changes) > 0
+    result = compare_paired(named(np.zeros(3)), named(changes), patients=dict.fromkeys(named(changes), "p1"))
+    assert result.sign_test_p == result.wilcoxon_p == 1
+    # Tenths that are ties, as SciPy has it of whole numbers.
+    a, b = [4, 3, 1, 9, 5, 2], [3, 2, 3, 8, 3, 8]
+    result = compare_paired(named(np.array(a) / 10), named(np.array(b) / 10))
+    assert result.wilcoxon_p == pytest.approx(stats.wilcoxon(b, a).pvalue)
+
+
 def test_seeds():
     generator = np.random.default_rng(2)
     a, b = named(generator.random(20)), named(generator.random(20))

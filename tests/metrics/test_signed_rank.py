@@ -26,6 +26,15 @@ def test_agrees_with_scipy_on_every_sample(numbers, seed):
             assert found[index] == pytest.approx(expected)
 
 
+def test_differences_that_rounding_alone_tells_apart_are_tied():
+    tenths = [4 - 3, 3 - 2, 1 - 3, 9 - 8, 5 - 3, 7 - 7]
+    differences = np.array([0.4 - 0.3, 0.3 - 0.2, 0.1 - 0.3, 0.9 - 0.8, 0.5 - 0.3, 0.1 + 0.2 - 0.3])
+    assert len(set(abs(differences))) > len(set(map(abs, tenths)))
+    above, _ = signed_rank_p(differences, np.ones((1, len(tenths))))
+    expected = stats.wilcoxon(tenths, alternative="greater", method="asymptotic", correction=True).pvalue
+    assert above == pytest.approx(expected)
+
+
 def test_no_differences():
     for differences in (np.zeros(3), np.zeros(0)):
         above, below = signed_rank_p(differences, np.ones((2, len(differences))))
