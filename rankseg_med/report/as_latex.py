@@ -9,8 +9,8 @@ from rankseg_med.report.document import TextTable
 _SIGNS = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    # A bracket at the beginning of a row would be an option of the line break above it.
-    "[": "{[}",
+    # A bracket or an asterisk at the beginning of a row would belong to the line break above it.
+    **{"[": "{[}", "*": "{*}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
 }
 

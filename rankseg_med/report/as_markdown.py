@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rankseg_med.report.document import Document, TextTable
 
-_SIGNS = re.compile(r"([\\`*_|<>\[\]#])")
+_SIGNS = re.compile(r"([\\`*_|<>\[\]#&~])")
 
 
 def as_markdown(document: Document, folder: Path) -> str:

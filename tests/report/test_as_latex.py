@@ -1,3 +1,5 @@
+import pytest
+
 from rankseg_med.report import TextTable, as_latex
 
 
@@ -30,9 +32,10 @@ def test_names_cannot_become_commands():
     )
 
 
-def test_a_row_that_begins_with_a_bracket_is_no_option_of_the_line_above():
-    table = TextTable("t", ("case", "gain"), (("a", "1"), ("[b]", "2")), numbers_from=1)
-    assert "\n{[}b] & 2 \\\\\n" in as_latex([table])
+@pytest.mark.parametrize(("name", "written"), [("[b]", "{[}b]"), ("*b", "{*}b")])
+def test_how_a_row_begins_is_no_option_of_the_line_above(name, written):
+    table = TextTable("t", ("case", "gain"), (("a", "1"), (name, "2")), numbers_from=1)
+    assert f"\n{written} & 2 \\\\\n" in as_latex([table])
 
 
 def test_no_table():

@@ -66,6 +66,11 @@ def test_markdown(document, tmp_path):
     assert lines[-1] == "- a note"
 
 
+def test_names_are_no_entities_and_not_struck_out():
+    table = TextTable("t", ("name", "n"), (("&lt; ~~old~~", "1"),), numbers_from=1)
+    assert r"| \&lt; \~\~old\~\~ | 1 |" in tables_as_markdown([table])
+
+
 def test_tables_alone(document, tmp_path):
     tables = tables_as_markdown([*document.tables, TextTable("More", ("a", "b"), (), numbers_from=1)])
     assert tables.splitlines()[0] == "## Scores"
