@@ -7,6 +7,7 @@ import yaml
 
 from rankseg_med.configuration.config import Config, ConfigError, load_config
 from rankseg_med.configuration.files import shipped_configs
+from rankseg_med.inference.windows import WindowGrid
 from rankseg_med.studies import DicomSegFormat, read_structures
 from tests.conftest import REPOSITORY
 
@@ -39,6 +40,14 @@ def test_a_method_goes_over_any_data_set(method):
     assert config.get_parsed_content("method").teacher is config.get_parsed_content("teacher")
     with pytest.raises(ConfigError, match=f"{method}.yaml: lacks label_names"):
         load_config("train", method, device="cpu")
+
+
+def test_left_atria_are_seen_in_the_steps_of_the_papers():
+    """The published test code moves its window by 18, 18 and 4 voxels."""
+    roi, overlap = (load_config("inference", "left_atrium")[key] for key in ("roi_size", "inferer::overlap"))
+    grid = WindowGrid.of([112 + 18, 112 + 18, 80 + 4], roi, overlap)
+    assert [layer.start for layer in grid.layers] == [0, 18]
+    assert [[part.start for part in place] for place in grid.layers[0].windows] == [[0, 0], [0, 4], [18, 0], [18, 4]]
 
 
 def test_shipped_names():
