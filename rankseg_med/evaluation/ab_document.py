@@ -30,7 +30,7 @@ def _tables(result: SideBySide) -> Iterator[TextTable]:
 
 
 def _score_table(result: SideBySide, metric: str) -> TextTable:
-    name, unit = _name(metric), find_metric(metric).unit or "points"
+    name, unit = find_metric(metric).titled(), find_metric(metric).unit or "points"
     rows = []
     for structure in result.structures:
         changes = result.changes_of(structure, metric)
@@ -55,7 +55,7 @@ def _score_table(result: SideBySide, metric: str) -> TextTable:
 
 
 def _group_table(result: SideBySide) -> TextTable:
-    metric, name = result.metric, _name(result.metric)
+    metric, name = result.metric, find_metric(result.metric).titled()
     groups = {
         (change.structure, change.group): result.changes_of(change.structure, metric, change.group)
         for change in result.changes
@@ -85,7 +85,7 @@ def _worst_table(result: SideBySide) -> TextTable:
         for (structure, setting), worst in result.worst.items()
     ]
     return TextTable(
-        f"The {WORST} worst cases by {_name(result.metric)}",
+        f"The {WORST} worst cases by {find_metric(result.metric).titled()}",
         ("structure", "setting", "case and change"),
         tuple(rows),
         numbers_from=3,
@@ -122,8 +122,3 @@ def _signed(value: float, metric: str) -> str:
 
 def _number(value: float, metric: str) -> str:
     return find_metric(metric).shown(value)
-
-
-def _name(metric: str) -> str:
-    found = find_metric(metric)
-    return f"{found.heading} in {found.unit}" if found.unit else found.heading

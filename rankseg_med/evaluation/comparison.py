@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.evaluation.scored_runs import read_runs
-from rankseg_med.metrics import PairedComparison, compare_paired
+from rankseg_med.evaluation.scored_runs import common_distance_unit, read_runs
+from rankseg_med.metrics import DistanceUnit, PairedComparison, compare_paired
 from rankseg_med.studies import write_json
 
 
@@ -23,12 +23,14 @@ class RegionComparison:
         metric: column of ``scores.csv``.
         result: what changes from run A to run B.
         missing: ids of the cases that one run alone knows, be it as failures.
+        distance_unit: what distances are in.
     """
 
     region: str
     metric: str
     result: PairedComparison
     missing: tuple[str, ...] = ()
+    distance_unit: DistanceUnit = "mm"
 
 
 def compare(
@@ -57,7 +59,8 @@ def compare(
 
     Raises:
         ValueError: a file is not what `evaluate` writes, the runs have other regions or no case in common, a metric
-            is unknown or has no better side, or a case has no patient.
+            is unknown, has no better side or is in mm in one run and in voxels in the other, or a case has no
+            patient.
         OSError: a file cannot be read or written.
     """
     a, b = read_runs((run_a, run_b))
@@ -69,7 +72,7 @@ def compare(
             result = compare_scores(
                 a.scores(region, metric), b.scores(region, metric), metric, patients=patient_of, thresholds=thresholds
             )
-            comparisons.append(RegionComparison(region, metric, result, missing))
+            comparisons.append(RegionComparison(region, metric, result, missing, common_distance_unit((a, b), metric)))
     if output is not None:
         _write(comparisons, run_a, run_b, output)
     return comparisons

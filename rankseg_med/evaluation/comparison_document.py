@@ -64,7 +64,7 @@ def report_pair(comparisons: Sequence[RegionComparison], name_a: str, name_b: st
     """
     records = pair_records(comparisons, name_a, name_b)
     tables = (
-        change_table(records, name_a, name_b),
+        change_table(records, name_a, name_b, distance_unit=comparisons[0].distance_unit),
         outcome_table("Cases that gain and lose", ("region", "metric"), records),
     )
     notes = tuple(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rankseg_med.evaluation.comparison import RegionComparison
 from rankseg_med.evaluation.run_ranking import ConsensusStanding, RegionRanking
-from rankseg_med.metrics import PairedComparison, Standing, find_metric
+from rankseg_med.metrics import DistanceUnit, PairedComparison, Standing, find_metric
 from rankseg_med.report import TextTable
 
 Record = Mapping[str, str]
@@ -60,8 +60,11 @@ def standing_records(entry: RegionRanking) -> list[Record]:
     return [{**where, **_standing(standing, entry.metric), **cases} for standing in by_rank]
 
 
-def change_table(records: Sequence[Record], name_a: str, name_b: str) -> TextTable:
+def change_table(
+    records: Sequence[Record], name_a: str, name_b: str, *, distance_unit: DistanceUnit = "mm"
+) -> TextTable:
     """What changes from one run to another, a region and metric a row."""
+    of_distances = " Distances are in voxels." if distance_unit == "voxel" else ""
     is_clustered = any(record["cases"] != record["patients"] for record in records)
     counts = ("cases", "patients") if is_clustered else ("cases",)
     return table_of(
@@ -69,14 +72,14 @@ def change_table(records: Sequence[Record], name_a: str, name_b: str) -> TextTab
         records,
         ("region", "metric", *counts, *_CHANGE, "Wilcoxon p", "sign test p"),
         note="Differences are B less A, with percentile bootstrap interval. Wilcoxon signed-rank and sign test: "
-        "two-sided p values, not corrected for the number of rows.",
+        f"two-sided p values, not corrected for the number of rows.{of_distances}",
     )
 
 
 def pairs_table(entry: RegionRanking, records: Sequence[Record]) -> TextTable:
     """What changes between each two of several runs."""
     return table_of(
-        f"Pairs of runs: {entry.region}, {_name(entry.metric)}",
+        f"Pairs of runs: {_titled(entry)}",
         records,
         ("A", "B", "cases", *_CHANGE, "Wilcoxon p\nby Holm", "sign test p\nby Holm", "Nemenyi p"),
         note="Differences are B less A, with percentile bootstrap interval, over the cases with a score in both. "
@@ -93,7 +96,7 @@ def outcome_table(title: str, labels: tuple[str, str], records: Sequence[Record]
 def ranking_table(entry: RegionRanking, records: Sequence[Record]) -> TextTable:
     """Where each run stands."""
     return table_of(
-        f"Ranking: {entry.region}, {_name(entry.metric)}",
+        f"Ranking: {_titled(entry)}",
         records,
         ("run", "rank", _INTERVAL, "first", "mean rank", "mean score", "beaten", "missed"),
         numbers_from=1,
@@ -129,6 +132,10 @@ def table_of(
     """Some columns of records as a table."""
     rows = tuple(tuple(record[column] for column in columns) for record in records)
     return TextTable(title, tuple(columns), rows, numbers_from, note)
+
+
+def _titled(entry: RegionRanking) -> str:
+    return f"{entry.region}, {find_metric(entry.metric).titled(entry.distance_unit)}"
 
 
 def _change(result: PairedComparison, metric: str) -> Record:
@@ -201,8 +208,3 @@ def _p_value(value: float) -> str:
     if math.isnan(value):
         return "-"
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-def _name(metric: str) -> str:
-    found = find_metric(metric)
-    return f"{found.heading} in {found.unit}" if found.unit else found.heading

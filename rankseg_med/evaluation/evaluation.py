@@ -14,7 +14,8 @@ from rankseg_med.evaluation.nnunet_summary import write_nnunet_summary
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.evaluation.plan import check_regions
 from rankseg_med.evaluation.scoring_job import Pair, ScoredCase, ScoringJob, score_pairs
-from rankseg_med.metrics import DEFAULT_SCORING, Evaluation, Preset, Scoring, label_regions
+from rankseg_med.evaluation.worst_cases import remove_overlays
+from rankseg_med.metrics import DEFAULT_SCORING, DistanceUnit, Evaluation, Preset, Scoring, label_regions
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import (
     StudyError,
@@ -65,6 +66,8 @@ def evaluate(
     - ``nnunet_summary.json``: voxel counts, Dice and IoU as nnU-Net writes them, see `write_nnunet_summary`.
     - ``cases/<case id>.json``: the sidecar of each case with its scores. What was scored before, of the same files
       and by the same rules, is taken from there; what has changed since is scored again.
+
+    Pictures of `draw_worst_cases` that were drawn by other scores are removed.
 
     The same evaluation may be started several times at once, and shares the work; another one of the same folder is
     refused while it lasts, so that all files are of one.
@@ -135,7 +138,11 @@ def evaluate(
         if output is not None and shard is None:
             remove_unfinished(output / name for name in _FILES)
             summary, pair_of = output / "summary.json", {pair.case_id: pair for pair in pairs}
-            write_scores(evaluation, output / "scores.csv")
+            scores = output / "scores.csv"
+            before = scores.read_bytes() if scores.is_file() else b""
+            write_scores(evaluation, scores)
+            if scores.read_bytes() != before:
+                remove_overlays(output)
             write_summary(evaluation, summary, rules.name, resample_to_reference=resample_to_reference)
             write_statistics(evaluation, output / "summary.csv")
             write_nnunet_summary(evaluation, pair_of, output / "nnunet_summary.json")
@@ -161,7 +168,7 @@ def _gather(
     scores = {case_id: case.scores.regions for case_id, case in scored.items()}
     findings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
     warnings = [*ignored, *findings]
-    unit: Literal["mm", "voxel"] = "voxel" if rules.unit_spacing else "mm"
+    unit: DistanceUnit = "voxel" if rules.unit_spacing else "mm"
     results = rules.summarise([case.scores for case in scored.values()])
     return Evaluation(rules.regions, scores, failures, warnings, rules.scoring, patients, unit, results)
 

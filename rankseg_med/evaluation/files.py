@@ -46,20 +46,23 @@ class ScoreTable:
             OSError: It cannot be read.
         """
         rows: dict[str, dict[str, dict[str, str]]] = {}
-        with path.open(newline="", encoding="utf-8") as stream:
-            table = csv.DictReader(stream)
-            columns = tuple(table.fieldnames or ())
-            if not {*_NAMES} <= {*columns}:
-                raise InputError(f"{path}: needs the columns case_id and name, got {table.fieldnames}")
-            for row in table:
-                cases = rows.setdefault(row["name"], {})
-                if row["case_id"] in cases:
-                    raise InputError(f"{path}: has {row['name']} of {row['case_id']} twice; evaluate the run again")
-                cases[row["case_id"]] = row
+        try:
+            with path.open(newline="", encoding="utf-8") as stream:
+                table = csv.DictReader(stream)
+                columns, read = tuple(table.fieldnames or ()), list(table)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: must be CSV in UTF-8 ({error}); evaluate the run again") from error
+        if not {*_NAMES} <= {*columns}:
+            raise InputError(f"{path}: needs the columns case_id and name, got {list(columns)}")
+        for row in read:
+            cases = rows.setdefault(row["name"], {})
+            if row["case_id"] in cases:
+                raise InputError(f"{path}: has {row['name']} of {row['case_id']} twice; evaluate the run again")
+            cases[row["case_id"]] = row
         return cls(path, tuple(name for name in columns if name not in (*_NAMES, *_VOLUMES)), rows)
 
     def score(self, region: str, case_id: str, metric: str) -> float:
-        """A score; NaN where it is undefined.
+        """A score, or a volume in ml by the name of its column; NaN where it is undefined.
 
         Raises:
             InputError: There is no such column, or no number in it.
@@ -138,7 +141,7 @@ def write_statistics(evaluation: Evaluation, path: Path) -> None:
         OSError: the file cannot be written.
     """
     metrics, failed = evaluation.scoring.metrics, len(evaluation.failures)
-    unit = {metric: evaluation.distance_unit if find_metric(metric).unit else "" for metric in metrics}
+    unit = {metric: find_metric(metric).unit_in(evaluation.distance_unit) for metric in metrics}
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, ("region", "metric", "unit", *_STATISTICS, "n_failed"))
         writer.writeheader()

@@ -13,8 +13,8 @@ from rankseg_med import __version__
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.comparison import compare_scores
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.evaluation.scored_runs import read_runs
-from rankseg_med.metrics import PairedComparison, Ranking, holm, rank_runs, ranks_by
+from rankseg_med.evaluation.scored_runs import common_distance_unit, read_runs
+from rankseg_med.metrics import DistanceUnit, PairedComparison, Ranking, holm, rank_runs, ranks_by
 from rankseg_med.studies import write_json
 
 
@@ -48,12 +48,14 @@ class RegionRanking:
         metric: Column of ``scores.csv``.
         ranking: Which run is best.
         pairs: Every pair of runs.
+        distance_unit: What distances are in.
     """
 
     region: str
     metric: str
     ranking: Ranking
     pairs: tuple[RunPair, ...]
+    distance_unit: DistanceUnit = "mm"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def compare_runs(
 
     Raises:
         ValueError: There are fewer than three runs, a file is not what `evaluate` writes, a run has other regions than
-            the first or no case in common with it, a metric is unknown or has no better side, or a case has no patient.
+            the first or no case in common with it, a metric is unknown, has no better side or is in mm in one run and
+            in voxels in another, or a case has no patient.
         OSError: A file cannot be read or written.
     """
     if len(runs) < 3:
@@ -128,7 +131,8 @@ def compare_runs(
                 (a, b): compare_scores(scores[a], scores[b], metric, patients=patient_of, thresholds=thresholds)
                 for a, b in combinations(runs, 2)
             }
-            rankings.append(RegionRanking(region, metric, ranking, _pairs(results, ranking)))
+            unit = common_distance_unit(list(scored.values()), metric)
+            rankings.append(RegionRanking(region, metric, ranking, _pairs(results, ranking), unit))
     missing = {name: tuple(sorted(case_ids - run.case_ids)) for name, run in scored.items()}
     found = RunRanking(runs, tuple(rankings), _consensus([entry.ranking for entry in rankings]), missing)
     if output is not None:
@@ -165,14 +169,12 @@ def _write(found: RunRanking, scheme: str, path: Path) -> None:
         "runs": {name: str(folder) for name, folder in found.runs.items()},
         "scheme": scheme,
         "missing": found.missing,
-        "comparisons": [
-            {"region": entry.region, "metric": entry.metric, **asdict(pair)}
-            for entry in found.rankings
-            for pair in entry.pairs
-        ],
-        "ranking": [
-            {"region": entry.region, "metric": entry.metric, **asdict(entry.ranking)} for entry in found.rankings
-        ],
+        "comparisons": [{**_where(entry), **asdict(pair)} for entry in found.rankings for pair in entry.pairs],
+        "ranking": [{**_where(entry), **asdict(entry.ranking)} for entry in found.rankings],
         "consensus": [asdict(standing) for standing in found.consensus],
     }
     write_json(content, path)
+
+
+def _where(entry: RegionRanking) -> dict[str, str]:
+    return {"region": entry.region, "metric": entry.metric, "distance_unit": entry.distance_unit}

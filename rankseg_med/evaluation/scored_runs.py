@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.files import ScoreTable
+from rankseg_med.metrics import DistanceUnit, find_metric
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,17 @@ class ScoredRun:
         folder: The folder.
         table: Its scores.
         failed: Cases that could not be scored.
+        distance_unit: What its distances are in.
     """
 
     folder: Path
     table: ScoreTable
     failed: frozenset[str]
+    distance_unit: DistanceUnit = "mm"
 
     @classmethod
     def read(cls, folder: Path) -> ScoredRun:
-        """Read ``scores.csv``, and the failures of ``summary.json`` where it is there.
+        """Read ``scores.csv``, and of ``summary.json``, where it is there, the failures and what distances are in.
 
         Raises:
             InputError: The folder is something else.
@@ -36,9 +39,14 @@ class ScoredRun:
         path = folder / "scores.csv"
         if not path.is_file():
             raise InputError(f"{folder}: holds no scores.csv; give a folder that rankseg-med evaluate --output wrote")
-        summary = folder / "summary.json"
-        failures = json.loads(summary.read_text(encoding="utf-8"))["failures"] if summary.is_file() else ()
-        return cls(folder, ScoreTable.read(path), frozenset(failures))
+        table, summary = ScoreTable.read(path), folder / "summary.json"
+        if not summary.is_file():
+            return cls(folder, table, frozenset())
+        try:
+            content = json.loads(summary.read_text(encoding="utf-8"))
+            return cls(folder, table, frozenset(content["failures"]), content.get("distance_unit", "mm"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{summary}: must be what evaluate writes ({error}); evaluate the run again") from error
 
     @property
     def regions(self) -> list[str]:
@@ -64,12 +72,17 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     """Read runs that can be compared.
 
     Raises:
-        InputError: A folder is not what `evaluate` writes, or a run has other regions than the first, or no case in
-            common with it.
+        InputError: A folder is not what `evaluate` writes, or a run has no score, other regions than the first, or no
+            case in common with it.
         OSError: A file cannot be read.
     """
     runs = [ScoredRun.read(folder) for folder in folders]
     first = runs[0]
+    for run in runs:
+        if not run.regions:
+            raise InputError(
+                f"{run.folder}: has no scored case, but {len(run.failed)} that failed; see its summary.json"
+            )
     for other in runs[1:]:
         folders_of_both = f"{first.folder} and {other.folder}"
         if other.table.rows.keys() != first.table.rows.keys():
@@ -77,6 +90,22 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
         if not any(first.table.rows[region].keys() & other.table.rows[region].keys() for region in first.regions):
             raise InputError(f"{folders_of_both} must have a case in common, got none; are they of one data set?")
     return runs
+
+
+def common_distance_unit(runs: Sequence[ScoredRun], metric: str) -> DistanceUnit:
+    """What the distances of all runs are in; of the first, where the metric is a ratio.
+
+    Raises:
+        InputError: The metric is a distance, in mm in some runs and in voxels in others.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        if other.distance_unit != first.distance_unit and find_metric(metric).unit:
+            raise InputError(
+                f"{first.folder} and {other.folder} must have {metric} in one unit, got {first.distance_unit} and "
+                f"{other.distance_unit}; evaluate both by the same preset"
+            )
+    return first.distance_unit
 
 
 def name_runs(folders: Sequence[Path], names: Sequence[str] = ()) -> list[str]:

@@ -45,8 +45,7 @@ def draw_worst_cases(
         OSError: An earlier picture cannot be removed.
     """
     records = read_records(output, images=images, data_root=data_root)
-    for old in (output / OVERLAYS).glob("worst_*.png"):
-        old.unlink()
+    remove_overlays(output)
     worst = _ranked(records)[:count]
     names = names_by_label({name: found["labels"] for name, found in records.summary.get("regions", {}).items()})
     draw = partial(_draw, names=names, folder=output / OVERLAYS)
@@ -57,6 +56,16 @@ def draw_worst_cases(
         else:
             pictures.append(Picture(drawn, case.caption))
     return pictures, faults
+
+
+def remove_overlays(output: Path) -> None:
+    """Remove the pictures that an earlier evaluation left, whose scores are no longer these.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    for old in (output / OVERLAYS).glob("worst_*.png"):
+        old.unlink()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ the same numbers as a MONAI metric; it is not imported here because it needs tor
 """
 
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
-from rankseg_med.metrics.catalogue import METRICS, Metric, find_metric
+from rankseg_med.metrics.catalogue import METRICS, DistanceUnit, Metric, find_metric
 from rankseg_med.metrics.empty import DEFAULT_EMPTY_POLICY, EMPTY_POLICIES, EmptyPolicy, EmptyRule
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
 from rankseg_med.metrics.overlap import (
@@ -41,6 +41,7 @@ __all__ = [
     "CaseDifference",
     "CaseScores",
     "DataSetResults",
+    "DistanceUnit",
     "EmptyPolicy",
     "EmptyRule",
     "Evaluation",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,6 +15,9 @@ from rankseg_med.metrics.empty import Kind
 from rankseg_med.metrics.lesions import LesionScores, score_lesions
 from rankseg_med.metrics.overlap import dice, jaccard, precision, relative_volume_difference, sensitivity
 from rankseg_med.metrics.surface import Surface, SurfaceDistances, surface_distances
+
+DistanceUnit: TypeAlias = Literal["mm", "voxel"]
+"""What the distances of an evaluation are in, whatever the ending of their names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,20 @@ class Metric:
     def unit(self) -> Literal["mm", ""]:
         """Unit of the number; empty for a ratio."""
         return "mm" if self.kind == "distance" else ""
+
+    def unit_in(self, distances: DistanceUnit) -> Literal["mm", "voxel", ""]:
+        """Unit of the number where distances are in mm, or in voxels; empty for a ratio."""
+        return distances if self.unit else ""
+
+    def titled(self, distances: DistanceUnit = "mm", link: str = " in ") -> str:
+        """Heading and unit, such as "HD95 in mm" or "HD95 in voxels"; of a ratio the heading alone.
+
+        Args:
+            distances: what distances are in.
+            link: what stands between heading and unit.
+        """
+        unit = self.unit_in(distances)
+        return f"{self.heading}{link}{'voxels' if unit == 'voxel' else unit}" if unit else self.heading
 
     @property
     def higher_is_better(self) -> bool | None:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from rankseg_med.metrics.bootstrap import bootstrap_interval, totals_by_unit
+from rankseg_med.metrics.catalogue import DistanceUnit
 from rankseg_med.metrics.regions import Region, RegionScores
 from rankseg_med.metrics.scoring import DEFAULT_SCORING, Scoring
 
@@ -132,7 +132,7 @@ class Evaluation:
     warnings: Sequence[str] = ()
     scoring: Scoring = DEFAULT_SCORING
     patients: Mapping[str, str] | None = None
-    distance_unit: Literal["mm", "voxel"] = "mm"
+    distance_unit: DistanceUnit = "mm"
     results: DataSetResults | None = None
 
     def values(self, region: str, metric: str) -> dict[str, float]:
@@ -177,7 +177,9 @@ class Evaluation:
         return {}
 
     def foreground_mean(self, metric: str) -> float:
-        """Mean over the regions of their mean over cases, as nnU-Net reports it; NaN where no region has one.
+        """Mean over the regions of their mean over cases; NaN where no region has one.
+
+        A region without a mean is left out, where nnU-Net has no foreground mean at all.
 
         Args:
             metric: one of ``scoring.metrics``.

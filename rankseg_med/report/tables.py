@@ -116,10 +116,7 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> TextTable:
 
 
 def _heading(evaluation: Evaluation, metric: str) -> str:
-    found = find_metric(metric)
-    if not found.unit:
-        return found.heading
-    return f"{found.heading} {found.unit if evaluation.distance_unit == 'mm' else 'voxels'}"
+    return find_metric(metric).titled(evaluation.distance_unit, link=" ")
 
 
 def _statistics(evaluation: Evaluation, region: str, metric: str) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import rankseg_med
+from rankseg_med.errors import InputError
 from rankseg_med.evaluation.comparison import compare
 from rankseg_med.evaluation.evaluation import evaluate
 from rankseg_med.metrics.paired import CaseDifference, Outcomes, compare_paired
@@ -107,6 +108,25 @@ def test_what_evaluate_writes_is_what_it_reads(tmp_path):
     assert (dice.outcomes[1].wins, dice.outcomes[1].ties) == (distance.outcomes[0].wins, 1) == (2, 1)
 
 
+class TestUnits:
+    @pytest.fixture
+    def measure(self, runs):
+        def measure(*units):
+            for folder, unit in zip(runs, units, strict=True):
+                (folder / "summary.json").write_text(json.dumps({"failures": {}, "distance_unit": unit}))
+            return compare(*runs, ["dice", "hd95_mm"])
+
+        return measure
+
+    def test_voxels_are_said(self, measure):
+        assert {row.distance_unit for row in measure("voxel", "voxel")} == {"voxel"}
+
+    def test_millimetres_and_voxels_are_not_compared(self, measure, runs):
+        with pytest.raises(ValueError, match="must have hd95_mm in one unit, got mm and voxel; evaluate both"):
+            measure("mm", "voxel")
+        assert len(compare(*runs, ["dice"])) == 2
+
+
 class TestErrors:
     def test_no_table(self, runs, tmp_path):
         with pytest.raises(ValueError, match=r"holds no scores.csv; give a folder that rankseg-med evaluate"):
@@ -132,9 +152,17 @@ class TestErrors:
             ("case_id,name,dice\nz,liver,0.5\nz,tumour,0.5\n", "must have a case in common"),
             ("case_id,name,dice\np1_a,liver\np1_a,tumour,1\n", "dice of p1_a must be a number, got None"),
             ("", "needs the columns"),
+            ("case_id,name,dice\n", "b: has no scored case, but 1 that failed"),
+            ("case_id,name,dice\np,L\xe9sion,0.5\n", "must be CSV in UTF-8"),
         ],
     )
     def test_tables_that_cannot_be_compared(self, runs, table, message):
-        (runs[1] / "scores.csv").write_text(table)
+        (runs[1] / "scores.csv").write_text(table, encoding="latin-1")
         with pytest.raises(ValueError, match=message):
+            compare(*runs)
+
+    @pytest.mark.parametrize("summary", ["{", "[]", "{}"])
+    def test_a_summary_of_something_else(self, runs, summary):
+        (runs[1] / "summary.json").write_text(summary)
+        with pytest.raises(InputError, match=r"summary.json: must be what evaluate writes"):
             compare(*runs)

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -54,6 +55,11 @@ class TestPair:
             table = report_pair([RegionComparison("liver", "dice", result)], "a", "b").document.tables[0]
             assert ("patients" in table.headings) is patients
 
+    def test_voxels_are_said(self):
+        for unit in ("mm", "voxel"):
+            report = report_pair([replace(pair_of("hd95_mm"), distance_unit=unit)], "a", "b")
+            assert ("Distances are in voxels." in report.document.tables[0].note) is (unit == "voxel")
+
     def test_undefined_numbers_are_dashes(self):
         (row,) = rows_of(report_pair([pair_of(a={}, b={})], "a", "b").data["pairs.csv"])
         assert {row[name] for name in ("mean A", "B - A", "low", "Wilcoxon p", "worst case")} == {"-"}
@@ -91,6 +97,13 @@ class TestRanking:
             "not ranked, liver dice: 1 case: case_05 (undefined in b)",
         )
         assert report_ranking(found).document.notes[-1].startswith("few to test: only 5 cases or patients")
+
+    def test_voxels_are_said(self):
+        found = ranking_of({"a": BASE, "b": GAIN, "c": BASE})
+        (entry,) = found.rankings
+        in_voxels = replace(found, rankings=(replace(entry, metric="hd95_mm", distance_unit="voxel"),))
+        titles = [table.title for table in report_ranking(in_voxels).document.tables[:2]]
+        assert titles == ["Ranking: liver, HD95 in voxels", "Pairs of runs: liver, HD95 in voxels"]
 
     def test_nothing_to_rank(self):
         report = report_ranking(ranking_of({"a": {}, "b": {}, "c": {}}))

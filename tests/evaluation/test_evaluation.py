@@ -339,6 +339,18 @@ class TestFiles:
         evaluate(*folders, LABELS, output=tmp_path / "result")
         assert sorted(path.name for path in (tmp_path / "result").iterdir()) == ["cases", *names]
 
+    def test_pictures_stay_while_scores_do(self, folders, tmp_path):
+        picture, mine = (tmp_path / "overlays" / name for name in ("worst_01_a.png", "mine.png"))
+        evaluate(*folders, LABELS, output=tmp_path)
+        for path in (picture, mine):
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        evaluate(*folders, LABELS, output=tmp_path)
+        assert picture.exists()
+        save(label_map(0), folders[0] / "a.nii.gz")
+        evaluate(*folders, LABELS, output=tmp_path)
+        assert (picture.exists(), mine.exists()) == (False, True)
+
     def test_a_class_without_any_defined_score_is_null(self, folders, tmp_path):
         evaluate(*folders, {9: "spleen"}, output=tmp_path)
         summary = json.loads((tmp_path / "summary.json").read_text())

@@ -96,6 +96,7 @@ def test_json(runs, tmp_path):
     assert tumour["unranked"] == {"p4": "undefined in a"}
     pair = content["comparisons"][1]
     assert (pair["region"], pair["metric"], pair["run_a"], pair["run_b"]) == ("liver", "dice", "a", "c")
+    assert pair["distance_unit"] == liver["distance_unit"] == "mm"
     assert pair["result"]["mean_difference"] == pytest.approx(-0.2)
     assert [standing["rank"] for standing in content["consensus"]] == [2, 1, 3]
 
