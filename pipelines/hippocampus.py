@@ -8,7 +8,6 @@ neither for training nor for choosing a checkpoint (the last one is taken), and 
 """
 
 import argparse
-import csv
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from rankseg_med.evaluation.files import ScoreTable
 
 LABELS = {1: "anterior", 2: "posterior"}
 DECODERS = ("argmax", "dice")
@@ -31,10 +32,11 @@ def rankseg_med(*arguments: object) -> None:
 
 def dice_per_case(scores: Path) -> dict[str, dict[str, float]]:
     """Case id to Dice by class name, and their mean, from a scores.csv."""
+    table = ScoreTable.read(scores)
     dice: dict[str, dict[str, float]] = defaultdict(dict)
-    with scores.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            dice[row["case_id"]][row["name"]] = float(row["dice"])
+    for name, cases in table.rows.items():
+        for case in cases:
+            dice[case][name] = table.score(name, case, "dice")
     return {case: {**by_class, "mean": float(np.mean(list(by_class.values())))} for case, by_class in dice.items()}
 
 

@@ -17,16 +17,22 @@ class Arm:
     """A way of training.
 
     Attributes:
-        learns_unlabelled: Whether it looks at images without labels.
+        configs: Shipped configs, each over the one before, where ``{}`` stands for that of labels alone.
         all_labels: Whether it may look at every label: the ceiling.
-        changes: What it changes in the config of copy-paste, by whether structures are always there.
+        changes: What it changes in them, by whether structures are always there.
     """
 
-    learns_unlabelled: bool = True
+    configs: tuple[str, ...] = ("bcp_{}",)
     all_labels: bool = False
     changes: Callable[[Presence], Changes] = lambda presence: {}
 
+    @property
+    def learns_unlabelled(self) -> bool:
+        """Whether it looks at images without labels."""
+        return self.configs != _SUPERVISED
 
+
+_SUPERVISED = ("{}",)
 LABELS_ALONE, ALL_LABELS, PUBLISHED = "labels_alone", "all_labels", "published"
 
 
@@ -51,22 +57,10 @@ _ISOTONIC = {
 _TEMPERATURE = {
     "teacher::calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": "@num_classes"}
 }
-_MEAN_TEACHER = {
-    "teacher::calibration": None,
-    "pseudo_labeller": None,
-    "method": {
-        "_target_": "rankseg_med.semisupervised.MeanTeacher",
-        "teacher": "@teacher",
-        "consistency": "mse",
-        "weight": 1.0,
-        "ramp_iterations": "$@epochs * @iterations_per_epoch // 5",
-        "noise_sd": 0.1,
-    },
-}
 
 ARMS = {
-    LABELS_ALONE: Arm(learns_unlabelled=False),
-    "mean_teacher": Arm(changes=lambda presence: _MEAN_TEACHER),
+    LABELS_ALONE: Arm(_SUPERVISED),
+    "mean_teacher": Arm(("{}", "mean_teacher")),
     PUBLISHED: Arm(changes=lambda presence: _labels_of("threshold")),
     "rankseg": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence))),
     "coherent": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence))),
@@ -76,7 +70,7 @@ ARMS = {
     "published_confident": Arm(changes=lambda presence: _labels_of("threshold", min_confidence=0.8)),
     "rankseg_confident": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence), min_confidence=0.8)),
     "coherent_confident": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence), min_confidence=0.8)),
-    ALL_LABELS: Arm(learns_unlabelled=False, all_labels=True),
+    ALL_LABELS: Arm(_SUPERVISED, all_labels=True),
 }
 
 _PAD = {"_target_": "SpatialPadd", "spatial_size": "@roi_size"}
@@ -103,10 +97,9 @@ def config_of(name: str, base: str, presence: Presence, iterations: int, augment
         augmentation: Key of `AUGMENTATIONS`.
     """
     arm = ARMS[name]
-    config = load_config("train", f"bcp_{base}" if arm.learns_unlabelled else base, device="cpu")
+    config = load_config("train", [overlay.format(base) for overlay in arm.configs], device="cpu")
     config.update(AUGMENTATIONS[augmentation])
-    if arm.learns_unlabelled:
-        config.update(arm.changes(presence))
+    config.update(arm.changes(presence))
     config["iterations_per_epoch"] = min(int(config["iterations_per_epoch"]), iterations)
     config["epochs"] = iterations // int(config["iterations_per_epoch"])
     return config

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 from semisupervised_arms import ALL_LABELS, ARMS, LABELS_ALONE, PUBLISHED
 
+from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.metrics import bootstrap_interval, totals_by_unit
 from rankseg_med.report import Document, TextTable, as_markdown
 
@@ -52,17 +53,19 @@ def _read_runs(work: Path) -> dict[str, dict[int, dict[str, Scores]]]:
 
 def _read(path: Path) -> Scores:
     by_case: dict[str, list[dict[str, float]]] = defaultdict(list)
-    with path.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            dice = float(row["dice"])
-            by_case[row["case_id"]].append(
+    table = ScoreTable.read(path)
+    for structure, cases in table.rows.items():
+        for case in cases:
+            score = partial(table.score, structure, case)
+            dice = score("dice")
+            by_case[case].append(
                 {
                     "dice": 100 * dice,
                     "jaccard": 100 * dice / (2 - dice),
-                    "hd95": float(row["hd95_mm"]),
-                    "asd": float(row["assd_mm"]),
+                    "hd95": score("hd95_mm"),
+                    "assd": score("assd_mm"),
                     "found": 100.0 * (dice > 0),
-                    "volume": float(row["reference_volume_ml"]),
+                    "volume": score("reference_volume_ml"),
                 }
             )
     return {
@@ -72,7 +75,7 @@ def _read(path: Path) -> Scores:
 
 def _levels(runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], arms: Sequence[str]) -> TextTable:
     def mean(scores: Scores, name: str) -> float:
-        # A structure that was missed has no distance; the share of those found stands beside it.
+        # Of a structure that is rightly left empty there is no distance.
         return float(np.nanmean([case[name] for case in scores.values()]))
 
     def of_smallest(scores: Scores) -> float:
@@ -83,15 +86,17 @@ def _levels(runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], arms: Sequen
     for arm in arms:
         for decoder in _DECODERS:
             seeds = [scores[decoder] for scores in runs[arm].values()]
-            columns = [[mean(scores, name) for scores in seeds] for name in ("dice", "jaccard", "hd95", "asd", "found")]
+            columns = [
+                [mean(scores, name) for scores in seeds] for name in ("dice", "jaccard", "hd95", "assd", "found")
+            ]
             columns.append([of_smallest(scores) for scores in seeds])
             rows.append((arm, decoder, str(len(seeds)), *(f"{np.mean(c):.2f}{_spread(c)}" for c in columns)))
     return TextTable(
         "Scores of test patients",
-        ("arm", "decoder", "seeds", "Dice", "Jaccard", "HD95 mm", "ASD mm", "found %", "Dice, small third"),
+        ("arm", "decoder", "seeds", "Dice", "Jaccard", "HD95 mm", "ASSD mm", "found %", "Dice, small third"),
         tuple(rows),
         note="Means over cases and structures, then over seeds; ± is the standard deviation over seeds. Found: Dice "
-        "above 0. Distances are of cases that were found.",
+        "above 0. A structure that is left out whole has the image's diagonal for a distance.",
     )
 
 

@@ -12,6 +12,7 @@ from monai.transforms import RandAffined, RandCropByLabelClassesd, RandSpatialCr
 from semisupervised_arms import ARMS, AUGMENTATIONS, config_of
 from semisupervised_data import DATA_SETS, DataSet, split_of
 
+from rankseg_med.configuration import load_config
 from rankseg_med.decode import RankSEGDecoder, ThresholdDecoder
 
 
@@ -95,6 +96,12 @@ def test_pseudo_labels_of_the_arms():
     }
 
 
+def test_mean_teacher_is_the_shipped_one():
+    config = config_of("mean_teacher", "left_atrium", "always", 1000)
+    shipped = load_config("train", ["left_atrium", "mean_teacher"], device="cpu")
+    assert all(config[key] == shipped[key] for key in ("teacher", "pseudo_labeller", "method"))
+
+
 def test_augmentation_by_crops_alone():
     config = config_of("published", "hippocampus", "always", 1000, "crops")
     kinds = [[type(t) for t in config.get_parsed_content(f"{s}augmentation").transforms] for s in ("", "unlabelled_")]
@@ -112,7 +119,7 @@ def write_run(work, arm, seed, dice_of):
             writer = csv.writer(stream)
             writer.writerow(["case_id", "name", "dice", "hd95_mm", "assd_mm", "reference_volume_ml"])
             for (case_id, dice), volume in zip(dice_of.items(), (1.0, 5.0), strict=True):
-                distances = ("nan", "nan") if dice == 0 else (2.0, 0.5)
+                distances = (30.0, 10.0) if dice == 0 else (2.0, 0.5)
                 writer.writerow([case_id, "nodule", dice, *distances, volume])
     (folder / "ab.json").write_text("{}")
 
@@ -125,9 +132,10 @@ def test_tables_by_hand(tmp_path):
         write_run(tmp_path, "all_labels", seed, {"a_R_1": 0.4, "b_R_1": 0.7})
     (tmp_path / "mean_teacher" / "0").mkdir(parents=True)  # not finished
     tables = semisupervised_report.report(tmp_path, lambda case_id: case_id[0])
-    # Jaccard of a Dice of a half is a third; the missed one has no distance.
+    assert "| HD95 mm | ASSD mm |" in tables
+    # Jaccard of a Dice of a half is a third.
     assert (
-        "| labels\\_alone | argmax | 2 | 25.00 ± 0.00 | 16.67 ± 0.00 | 2.00 ± 0.00 | 0.50 ± 0.00 | 50.00 ± 0.00 | "
+        "| labels\\_alone | argmax | 2 | 25.00 ± 0.00 | 16.67 ± 0.00 | 16.00 ± 0.00 | 5.25 ± 0.00 | 50.00 ± 0.00 | "
         "0.00 ± 0.00 |" in tables
     )
     # Over seeds 0 and 20 points: 10, give or take 12.706 standard errors of 10. Of a gap of 30 points 20 are closed.
