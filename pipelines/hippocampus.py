@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rankseg_med.evaluation.files import ScoreTable
+from rankseg_med.evaluation import ScoreTable
 
 LABELS = {1: "anterior", 2: "posterior"}
 DECODERS = ("argmax", "dice")

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 from semisupervised_arms import ALL_LABELS, ARMS, LABELS_ALONE, PUBLISHED
 
-from rankseg_med.evaluation.files import ScoreTable
+from rankseg_med.evaluation import ScoreTable
 from rankseg_med.metrics import bootstrap_interval, totals_by_unit
 from rankseg_med.report import Document, TextTable, as_markdown
 

@@ -7,6 +7,7 @@ from rankseg_med.evaluation.cleanup_trials import CleanupSearch
 from rankseg_med.evaluation.comparison import RegionComparison, compare
 from rankseg_med.evaluation.comparison_document import ComparisonReport, report_pair, report_ranking
 from rankseg_med.evaluation.evaluation import Missing, evaluate
+from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
 from rankseg_med.evaluation.plan import find_structures, plan_evaluation
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
@@ -39,6 +40,7 @@ __all__ = [
     "Report",
     "RunPair",
     "RunRanking",
+    "ScoreTable",
     "Task",
     "Trial",
     "Tuning",
