@@ -110,7 +110,7 @@ def gather_scores(
         else:
             case_ids.append(case_id)
             rows.append([found.get(run, math.nan) for run in scores])
-    gains = np.array(rows, dtype=float).reshape(-1, len(scores))
+    gains = np.array(rows, dtype=float).reshape(-1, len(scores)).round(ROUNDING)
     if not judged.higher_is_better:
         gains = -gains
     is_bounded = judged.higher_is_better or not rows

@@ -45,6 +45,11 @@ def test_patients_are_units():
     np.testing.assert_allclose(matrix.blocks, [[0.8, 0.4, 0.4], [0.5, 0.5, -math.inf]])
 
 
+def test_scores_that_rounding_alone_tells_apart_share_their_rank():
+    matrix = gather_scores({"a": {"x": 0.1 + 0.2}, "b": {"x": 0.3}, "c": {"x": 0.1}}, "dice", None)
+    assert matrix.rank_totals.tolist() == [[1.5, 1.5, 3]]
+
+
 def test_nothing():
     matrix = gather_scores({"a": {}, "b": {"x": math.nan}}, "hd_mm", {})
     assert (matrix.gains.shape, matrix.sizes.size) == ((0, 2), 0)
