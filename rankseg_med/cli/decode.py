@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from rankseg_med.cli.format_options import (
     LayoutOption,
     ProbabilitiesOption,
     SegTypeOption,
-    format_of,
+    chosen_format,
 )
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.options import (
@@ -27,9 +27,6 @@ from rankseg_med.cli.options import (
     parse_changes,
     parse_regions,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @with_job_options()
@@ -94,7 +91,7 @@ def decode_command(
     studies = list_probabilities(source, images, axes)
     settings = load_config("decode", config, device=device, changes=parse_changes(changes))
     inputs_of = {study.case_id: study.paths for study in studies.studies}
-    written_as = format_of(format, seg_type, layout, probabilities, settings.get("structures"), inputs_of)
+    written_as = chosen_format(format, seg_type, layout, probabilities, settings.get("structures"), inputs_of)
     studies, output_dir = placed(studies, output_dir, written_as)
     set_decoder(settings, decoder, coherence, presence)
     if region_channels is not None:

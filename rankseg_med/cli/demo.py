@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rankseg_med.cli.console import output, say
 from rankseg_med.cli.options import known_device
-
-if TYPE_CHECKING:
-    pass
 
 
 def demo_command(

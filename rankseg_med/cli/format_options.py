@@ -30,8 +30,6 @@ SegTypeOption: TypeAlias = Annotated[
         "the label map. Default: binary.",
     ),
 ]
-
-
 LayoutOption: TypeAlias = Annotated[
     LayoutName,
     typer.Option(
@@ -48,7 +46,7 @@ ProbabilitiesOption: TypeAlias = Annotated[
 ]
 
 
-def format_of(
+def chosen_format(
     format: FormatName,
     seg_type: SegType | None,
     layout: LayoutName,

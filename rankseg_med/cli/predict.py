@@ -14,7 +14,7 @@ from rankseg_med.cli.format_options import (
     LayoutOption,
     ProbabilitiesOption,
     SegTypeOption,
-    format_of,
+    chosen_format,
 )
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.nnunet_options import (
@@ -171,7 +171,7 @@ def predict_command(
         channels = channels_named(source, models[0].num_images)
     studies = list_studies(source, data_root=data_root, fold=fold, channels=channels)
     inputs_of = {study.case_id: study.images for study in studies.studies}
-    written_as = format_of(format, seg_type, layout, probabilities, settings.get("structures"), inputs_of)
+    written_as = chosen_format(format, seg_type, layout, probabilities, settings.get("structures"), inputs_of)
     studies, output_dir = placed(studies, output_dir, written_as)
     job: PredictJob | NnunetJob
     if models:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -185,9 +186,14 @@ def _by_case(
         {case_id: file for case_id, file in by_case(side.studies).items() if case_id not in faults} for side in sides
     )
     if is_dataset(references):
-        # There files have no suffix: of sub-01_T1w both are sub-01_dseg.nii.gz.
-        called = {file.name: case_id for case_id, file in predicted.items()}
-        expected = {called.get(file.name, case_id): file for case_id, file in expected.items()}
+        # There files have no suffix: of sub-01_T1w both are sub-01_dseg.nii.gz. Where that is the name of two, in anat
+        # and in dwi, it says nothing.
+        names = Counter(file.name for side in (predicted, expected) for file in {*side.values()})
+        called = {file.name: case_id for case_id, file in predicted.items() if names[file.name] == 2}
+        expected = {
+            case_id if case_id in predicted else called.get(file.name, case_id): file
+            for case_id, file in expected.items()
+        }
     if fold is not None:
         # Predictions of all folds may share a folder; a case that the list does not know at all is still a failure.
         listed = {study.case_id for study in find_studies(references, data_root=data_root)}

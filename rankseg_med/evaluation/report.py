@@ -90,7 +90,9 @@ def write_report(
     records = _with_argmax(records, telling_cases(content.studies))
     counted = _Counted(_pictures(records, with_volumes, workers, on_study))
     write_page(content, counted, path)
-    drawn = () if figures is None else (*save_figures(records, figures), *save_overlays(records, content, figures))
+    drawn: tuple[Path, ...] = ()
+    if figures is not None:
+        drawn = (*save_figures(records, figures), *save_overlays(records, content, figures, workers))
     return Report(path, len(content.studies), counted.undrawn, drawn)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
-from rankseg_med.errors import InputError
 from rankseg_med.evaluation.quality import risk_coverage
 from rankseg_med.evaluation.report_content import ExpectedAndTrue, expected_and_true
 from rankseg_med.evaluation.report_records import FolderRecords
 from rankseg_med.evaluation.report_studies import Structure, label_names, structures_in, telling_cases
 from rankseg_med.evaluation.report_volumes import viewed
+from rankseg_med.evaluation.study_record import StudyRecord
+from rankseg_med.executors import map_items
 from rankseg_med.metrics import find_metric
 from rankseg_med.report import (
     PageContent,
@@ -99,7 +101,7 @@ def _reliability(expected: Float64[np.ndarray, " _"], true: Float64[np.ndarray, 
     return ReliabilityCurve(means, found, error)
 
 
-def save_overlays(records: FolderRecords, content: PageContent, folder: Path) -> Iterator[Path]:
+def save_overlays(records: FolderRecords, content: PageContent, folder: Path, workers: int = 1) -> Iterator[Path]:
     """Save overlays, ``overlays/<case id>``, of the studies that score lowest and of the least certain, PNG and PDF.
 
     Each has three planes, with the reference and other label maps beside the study's own. A study that cannot be drawn
@@ -109,6 +111,7 @@ def save_overlays(records: FolderRecords, content: PageContent, folder: Path) ->
         records: What is on disk.
         content: What the page says, which ranks them.
         folder: Folder of the figures.
+        workers: Processes that read and draw studies.
 
     Yields:
         Each file that was written.
@@ -116,14 +119,23 @@ def save_overlays(records: FolderRecords, content: PageContent, folder: Path) ->
     Raises:
         OSError: A file cannot be written.
     """
-    names = label_names(records)
     by_id = {record.case_id: record for record in records.studies}
-    for case_id in telling_cases(content.studies):
-        try:
-            view = viewed(by_id[case_id], [])
-        except (InputError, OSError):
-            continue
-        if view is not None:
-            for path in (folder / "overlays" / f"{case_id}.{ending}" for ending in _FORMATS):
-                save_study_overlay(path, view, names, heading="label map", title=case_id)
-                yield path
+    telling = [by_id[case_id] for case_id in telling_cases(content.studies)]
+    save = partial(_save_overlay, names=label_names(records), folder=folder / "overlays")
+    for saved in map_items(save, telling, workers):
+        if isinstance(saved, Exception):
+            raise saved
+        yield from saved
+
+
+def _save_overlay(record: StudyRecord, names: Mapping[int, str], folder: Path) -> tuple[Path, ...]:
+    try:
+        view = viewed(record, [])
+    except Exception:  # noqa: BLE001 - whatever it is, the page has met it before
+        return ()
+    if view is None:
+        return ()
+    paths = tuple(folder / f"{record.case_id}.{ending}" for ending in _FORMATS)
+    for path in paths:
+        save_study_overlay(path, view, names, heading="label map", title=record.case_id)
+    return paths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +12,21 @@ from typing import Any
 
 from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.scoring_job import ScoringJob
-from rankseg_med.evaluation.study_record import DICOM_SUFFIX, Scores, StudyRecord
+from rankseg_med.evaluation.study_record import Scores, StudyRecord
 from rankseg_med.runs import FolderStatus, folder_status
-from rankseg_med.studies import Sidecar, StudyError, by_case, list_predictions, list_studies, records_beside
+from rankseg_med.studies import (
+    DicomSegFormat,
+    NiftiFormat,
+    Sidecar,
+    StudyError,
+    by_case,
+    list_predictions,
+    list_studies,
+    records_beside,
+)
 from rankseg_med.workflows import StoredProbabilities
 
-_NIFTI = (".nii.gz", ".nii")
+_OF_LABEL_MAPS = (NiftiFormat.suffix, DicomSegFormat.suffix)
 _FIRST_CHANNEL = "_0000"
 _OF_PROBABILITIES = "decode"
 _WITH_IGNORED_VOXELS = "pseudo-label"
@@ -87,14 +96,16 @@ def read_records(
         found = by_case(listed.studies)
         if [*found.values()] == [images] and len(studies) == 1:
             found = dict.fromkeys(studies, images)
+        found = {case_id.removesuffix(_FIRST_CHANNEL): image for case_id, image in found.items()} | found
+        problems += _lacking(images, "image", studies, found)
         studies = {
-            case_id: replace(record, image=found.get(case_id, found.get(case_id + _FIRST_CHANNEL, record.image)))
-            for case_id, record in studies.items()
+            case_id: replace(record, image=found.get(case_id, record.image)) for case_id, record in studies.items()
         }
     if against is not None:
         listed = list_predictions(against)
         problems += [fault.reason for fault in listed.faults]
         others = by_case(listed.studies)
+        problems += _lacking(against, "label map", studies, others)
         studies = {case_id: replace(record, against=others.get(case_id)) for case_id, record in studies.items()}
     return FolderRecords(
         folder,
@@ -104,6 +115,14 @@ def read_records(
         {} if evaluation is None else evaluation.summary,
         tuple(problems),
     )
+
+
+def _lacking(place: Path, what: str, studies: Mapping[str, StudyRecord], found: Mapping[str, Path]) -> Iterator[str]:
+    """What a place that was named for all studies does not have, of those that have a label map."""
+    missing = [case_id for case_id, record in studies.items() if record.label_map is not None and case_id not in found]
+    if missing:
+        shown = ", ".join(sorted(missing)[:5]) + (", ..." if len(missing) > 5 else "")
+        yield f"{place}: has no {what} of {len(missing)} of {len(studies)} studies: {shown}"
 
 
 def _is_evaluation(status: FolderStatus) -> bool:
@@ -128,7 +147,7 @@ def _own_records(status: FolderStatus, is_evaluation: bool) -> Iterable[StudyRec
 def _with_files(record: StudyRecord, sidecar: Sidecar, folder: Path) -> StudyRecord:
     # A job may export more after the label map.
     first = next(iter(sidecar.outputs), "")
-    label_map = Path(os.path.normpath(folder / first)) if first.lower().endswith((*_NIFTI, DICOM_SUFFIX)) else None
+    label_map = Path(os.path.normpath(folder / first)) if first.endswith(_OF_LABEL_MAPS) else None
     notes = list(record.notes)
     image = None
     if sidecar.job == _OF_PROBABILITIES:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rankseg_med.studies import Sidecar
-
-DICOM_SUFFIX = ".dcm"
+from rankseg_med.studies import DicomSegFormat, Sidecar
 
 Scores = Mapping[str, Mapping[str, float]]
 """Region to metric to value."""
@@ -69,4 +67,4 @@ class StudyRecord:
     def is_dicom_object(self) -> bool:
         """Whether the label map is a DICOM object, which refers to the slices of a series."""
         path = self.label_map
-        return path is not None and path.name.lower().endswith(DICOM_SUFFIX) and not path.is_dir()
+        return path is not None and path.name.lower().endswith(DicomSegFormat.suffix) and not path.is_dir()

@@ -28,7 +28,8 @@ def write_page(content: PageContent, pictures: Iterable[StudyPictures], path: Pa
 
     Pictures and volumes are within the page, or, if they would make it larger than 15 MB, in a folder beside it that
     is named after it: ``report-files-<8 digits>``. It is new each time, so that a page never meets files of another;
-    those of earlier pages are removed once the new page is in place.
+    those that were there before are removed once the new page is in place, and none of a page that is being written at
+    the same time.
 
     Args:
         content: What it says.
@@ -39,7 +40,7 @@ def write_page(content: PageContent, pictures: Iterable[StudyPictures], path: Pa
         OSError: It cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.stem}-files-{uuid4().hex[:8]}")
+    beside, earlier = path.with_name(f"{path.stem}-files-{uuid4().hex[:8]}"), _folders_of(path)
     with _removed_on_error(beside):
         with atomic_folder(beside) as folder:
             studies = [
@@ -52,9 +53,8 @@ def write_page(content: PageContent, pictures: Iterable[StudyPictures], path: Pa
         facts = {**_facts(content), "studies": studies, "folder": beside.name}
         with atomic_write(path) as temporary:
             temporary.write_text(_page(content.title, facts, inline or {}), encoding="utf-8")
-    for older in _folders_of(path):
-        if older != beside:
-            shutil.rmtree(older, ignore_errors=True)
+    for folder in earlier:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from rankseg_med.report.study_view import StudyView
 def save_study_overlay(
     path: str | os.PathLike[str], view: StudyView, names: Mapping[int, str], *, heading: str, title: str
 ) -> None:
-    """Save a PNG of a study, see `save_overlay`: its label map, and beside it what that is held against.
+    """Save a figure of a study, see `save_overlay`: its label map, and beside it what that is held against.
 
     Args:
-        path: Where the PNG goes; an existing file is replaced.
+        path: Where it goes, PNG or PDF by its name; an existing file is replaced.
         view: The study; without an image it is drawn on black.
         names: Label to name; others are called by their number.
         heading: What the label map is, above its column.

@@ -20,6 +20,7 @@ from rankseg_med.studies.formats import (
     Labels,
     NiftiFormat,
     Probabilities,
+    check_named,
     check_probabilities,
 )
 from rankseg_med.studies.image import meta_tensor
@@ -65,14 +66,8 @@ class _DicomFormat(FlatLayout):
         self.check_source(grid_of)
         self.check_names(names)
         voxels = checked_labels(labels, path, read_grid(grid_of).shape, grid_of)
-        structures = structures_of(names or {}, self.structures)
-        unnamed = set(np.unique(voxels).tolist()) - {0} - {item.label for item in structures}
-        if unnamed:
-            raise StudyError(
-                f"{path}: every label must have a name, and {', '.join(map(str, sorted(unnamed)))} has none among "
-                f"{dict(names or {})}; give label_names for all"
-            )
-        return voxels, structures
+        check_named(voxels, path, names or {})
+        return voxels, structures_of(names or {}, self.structures)
 
     def check_series(self, path: Path, series: Path | None) -> Path:
         """The series that a file is read back on, by which alone it says where its voxels lie."""

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, UInt8
 from monai.data import MetaTensor
 
+from rankseg_med.errors import InputError
+from rankseg_med.studies.bids.dataset import is_dataset
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.image import load_label_map
 from rankseg_med.studies.label_map import write_label_map, write_label_names
@@ -112,7 +114,7 @@ class LabelMapFormat(Protocol):
 
 
 class FlatLayout:
-    """One file a study, named after it, and its record beside it; any folder will do."""
+    """One file a study, named after it, and its record beside it."""
 
     suffix: ClassVar[str]
 
@@ -125,11 +127,29 @@ class FlatLayout:
         return folder
 
     def check_folder(self, folder: Path) -> None:
+        """Raise if it is a BIDS data set, whose label maps are looked for elsewhere in it."""
+        if is_dataset(folder):
+            raise InputError(
+                f"{folder}: is a BIDS data set, in which nobody looks for label maps that lie in the folder itself; "
+                "write BIDS, or write to another folder"
+            )
+
+
+class NiftiFiles:
+    """Label maps in NIfTI: of any image, and read back without it, wherever they lie."""
+
+    def check_source(self, image: Path) -> None:
         """Any will do."""
+
+    def read(
+        self, path: Path, *, grid_of: Path | None = None, names: Mapping[int, str] | None = None
+    ) -> UInt8[MetaTensor, "1 X Y Z"]:
+        """As `load_label_map`: the file says where it lies, and needs no image and no names."""
+        return load_label_map(path)
 
 
 @dataclass(frozen=True)
-class NiftiFormat(FlatLayout):
+class NiftiFormat(FlatLayout, NiftiFiles):
     """`write_label_map`, with the names of the labels in the file and in a table beside it."""
 
     suffix = ".nii.gz"
@@ -137,9 +157,6 @@ class NiftiFormat(FlatLayout):
 
     def check_names(self, names: Mapping[int, str] | None) -> None:
         """Any will do, and none."""
-
-    def check_source(self, image: Path) -> None:
-        """Any will do."""
 
     def write(
         self,
@@ -162,11 +179,18 @@ class NiftiFormat(FlatLayout):
             write_label_names(names, path.parent)
         write_label_map(labels, path, grid_of=grid_of, names=names)
 
-    def read(
-        self, path: Path, *, grid_of: Path | None = None, names: Mapping[int, str] | None = None
-    ) -> UInt8[MetaTensor, "1 X Y Z"]:
-        """As `load_label_map`: the file says where it lies, and needs no image and no names."""
-        return load_label_map(path)
+
+def check_named(voxels: UInt8[np.ndarray, "X Y Z"], path: Path, names: Mapping[int, str]) -> None:
+    """Make sure that every label has a name, for formats in which one without would be lost or another thing.
+
+    Raises:
+        StudyError: One has none.
+    """
+    if unnamed := set(np.unique(voxels).tolist()) - {0} - names.keys():
+        raise StudyError(
+            f"{path}: every label must have a name, and {', '.join(map(str, sorted(unnamed)))} has none among "
+            f"{dict(names)}; give label_names for all"
+        )
 
 
 def check_probabilities(

@@ -143,13 +143,13 @@ def write_fractions(values: Float[torch.Tensor, "X Y Z *channels"], path: Path, 
     Args:
         values: `(X, Y, Z)`, or `(X, Y, Z, channels)` for a 4-D file.
         path: where it goes, ending in `.nii` or `.nii.gz`; an existing file is replaced.
-        grid_of: the image whose grid it has: any that `open_image` takes.
+        grid_of: the image whose grid it has: any that `open_image` takes, or several NIfTI volumes on one grid.
 
     Raises:
         StudyError: the values leave [0, 1] or have another shape than the image, or its header is unusable.
         OSError: the file cannot be written.
     """
-    grid = read_grid(grid_of)
+    grid = read_grid(grid_of, channels=True)
     if tuple(values.shape[:3]) != grid.shape:
         raise StudyError(f"{path}: must have the shape {grid.shape} of {grid_of}, got {tuple(values.shape[:3])}")
     # Also false for NaN.
@@ -204,7 +204,7 @@ def labels_named_in(path: Path) -> dict[int, str]:
 
 
 def write_label_names(names: Mapping[int, str], folder: Path, colours: Colours | None = None) -> None:
-    """Write a folder's table of labels, unless it names them so already.
+    """Write a folder's table of labels, unless it says the same already, and maybe more.
 
     Args:
         names: Label to name, without the background.
@@ -218,9 +218,9 @@ def write_label_names(names: Mapping[int, str], folder: Path, colours: Colours |
     table = io.StringIO()
     writer = csv.writer(table, delimiter="\t", lineterminator="\n")
     rows: list[tuple[object, ...]] = [("index", "name"), *sorted(names.items())]
+    shown = {label: f"#{bytes(colours[label]).hex().upper()}" for label in sorted(names)} if colours else {}
     if colours is not None:
-        column = ["color", *(f"#{bytes(colours[label]).hex().upper()}" for label in sorted(names))]
-        rows = [(*row, colour) for row, colour in zip(rows, column, strict=True)]
+        rows = [(*row, colour) for row, colour in zip(rows, ["color", *shown.values()], strict=True)]
     writer.writerows(rows)
     path = folder / LABEL_TABLE
     if not is_there(path):
@@ -230,6 +230,17 @@ def write_label_names(names: Mapping[int, str], folder: Path, colours: Colours |
         raise StudyError(
             f"{path}: names the labels {found}, which are {dict(names)} here; remove it, or write to another folder"
         )
+    elif differing := {label: said for label, said in _colours_in(path).items() if shown.get(label, said) != said}:
+        raise StudyError(
+            f"{path}: gives the labels the colours {differing}, which are {shown} here; remove it, or write to another "
+            "folder"
+        )
+
+
+def _colours_in(path: Path) -> dict[int, str]:
+    """Label to colour, as a table that can be read says, such as ``#D65E00``."""
+    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter="\t")
+    return {int(row["index"]): colour.upper() for row in rows if (colour := row.get("color"))}
 
 
 def read_label_names(folder: Path) -> dict[int, str] | None:

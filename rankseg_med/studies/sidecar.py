@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,6 +154,13 @@ class Sidecar(BaseModel):
                 f"{path}: is not the sidecar of a study, or damaged, or of an older version ({place}: {first['msg']}); "
                 "move it out of the output folder, do the study again with --overwrite, or write to another folder"
             ) from error
+
+    @classmethod
+    def all_in(cls, folder: Path) -> Iterator[Sidecar]:
+        """The sidecars of a folder, in no order; whatever else lies there, damaged ones too, is passed over."""
+        for path in folder.glob("*.json"):
+            with suppress(StudyError, OSError):
+                yield cls.read(path)
 
     def write(self, folder: Path) -> Path:
         """Write it, whole or not at all, in place of what the study's sidecar said before."""

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rankseg_med import __version__
 from rankseg_med.errors import InputError
 from rankseg_med.studies.atomic import atomic_write, write_json
-from rankseg_med.studies.bids.names import absolute, dataset_of
+from rankseg_med.studies.bids.names import LABEL_MAP, absolute, dataset_of
 from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
+from rankseg_med.studies.sidecar import Sidecar
 
 DESCRIPTION = "dataset_description.json"
 LOGS = "logs"
@@ -42,18 +43,23 @@ def is_dataset(folder: Path) -> bool:
 
 
 def records_beside(label_map: Path) -> Path:
-    """Where the record of a label map lies."""
+    """Where the record of a label map lies; beside one that has no name of BIDS, wherever its folder is."""
     dataset = dataset_of(label_map)
-    return dataset / LOGS if is_dataset(dataset) else label_map.parent
+    return dataset / LOGS if label_map.name.endswith(LABEL_MAP) and is_dataset(dataset) else label_map.parent
 
 
 def check_dataset(folder: Path) -> None:
-    """Make sure that a folder is no data set of anybody else's; it need not be there.
+    """Make sure that a folder is no data set of anybody else's, and holds no flat label maps; it need not be there.
 
     Raises:
-        InputError: It is one, or something else lies in place of the description.
+        InputError: It is one, or something else lies in place of the description, or it has records of flat label maps,
+            of which readers of the data set would know nothing.
     """
     _Description.read(folder)
+    if (flat := next(Sidecar.all_in(folder), None)) is not None:
+        raise InputError(
+            f"{folder}: holds label maps that are no data set, such as of {flat.case_id}; write BIDS to another folder"
+        )
 
 
 def join_dataset(folder: Path, sources: Path) -> str:

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jaxtyping import UInt8
-from monai.data import MetaTensor
-
 from rankseg_med.errors import InputError
 from rankseg_med.studies.atomic import write_json
 from rankseg_med.studies.bids.dataset import DESCRIPTION_OF_LABEL_MAPS, LOGS, check_dataset, join_dataset
 from rankseg_med.studies.bids.names import LABEL_MAP, BidsName, absolute, dataset_of, entities_in
-from rankseg_med.studies.formats import Labels, Probabilities, check_probabilities
-from rankseg_med.studies.image import load_label_map
-from rankseg_med.studies.label_map import write_fractions, write_label_map, write_label_names
+from rankseg_med.studies.formats import Labels, NiftiFiles, Probabilities, check_named, check_probabilities
+from rankseg_med.studies.geometry import Grid
+from rankseg_med.studies.label_map import checked_labels, write_fractions, write_label_map, write_label_names
 from rankseg_med.studies.readers import read_grid
 from rankseg_med.studies.structures import StructureSettings, check_structures, colours_of
 
@@ -30,7 +27,7 @@ _DESCRIPTION_OF_PROBABILITIES = (
 
 
 @dataclass(frozen=True)
-class BidsFormat:
+class BidsFormat(NiftiFiles):
     """NIfTI in a BIDS derivative data set: a folder a subject, JSON beside every file, records in ``logs``.
 
     Attributes:
@@ -62,7 +59,7 @@ class BidsFormat:
         return folder / LOGS
 
     def check_folder(self, folder: Path) -> None:
-        """Raise if it is somebody else's data set."""
+        """Raise if it is somebody else's data set, or holds flat label maps."""
         check_dataset(folder)
 
     def check_names(self, names: Mapping[int, str] | None) -> None:
@@ -81,9 +78,6 @@ class BidsFormat:
                 )
         check_structures(self.structures, names)
 
-    def check_source(self, image: Path) -> None:
-        """Any will do."""
-
     def write(
         self,
         labels: Labels,
@@ -97,17 +91,21 @@ class BidsFormat:
         """Write it, and what says that the folder is a data set.
 
         Raises:
-            StudyError: Probabilities are lacking or of another shape, or as `write_label_map` and `write_label_names`.
+            StudyError: A label has no name; probabilities are lacking or of another shape; or as `write_label_map` and
+                `write_label_names`.
             InputError: Labels without names, or the folder is somebody else's data set.
             OSError: A file cannot be written.
         """
         self.check_names(names)
         named, colours, dataset = dict(names or {}), colours_of(names or {}, self.structures), dataset_of(path)
+        grid = read_grid(grid_of, channels=True)
+        voxels = checked_labels(labels, path, grid.shape, grid_of)
+        check_named(voxels, path, named)
         if self.probabilities:
-            probabilities = check_probabilities(probabilities, path, len(named), tuple(labels.shape))
-        said = self._said(path, grid_of, inputs or (grid_of,), join_dataset(dataset, self.sources))
+            probabilities = check_probabilities(probabilities, path, len(named), voxels.shape)
+        said = self._said(path, grid_of, grid, inputs or (grid_of,), join_dataset(dataset, self.sources))
         write_label_names(named, dataset, colours)
-        write_label_map(labels, path, grid_of, named, colours)
+        write_label_map(voxels, path, grid_of, named, colours)
         write_json({"Description": DESCRIPTION_OF_LABEL_MAPS, **said}, _json_of(path))
         if self.probabilities and probabilities is not None:
             fractions = path.with_name(path.name.removesuffix(LABEL_MAP) + _PROBABILITIES)
@@ -117,13 +115,7 @@ class BidsFormat:
                 {"Description": _DESCRIPTION_OF_PROBABILITIES, **said, "LabelMap": label_map}, _json_of(fractions)
             )
 
-    def read(
-        self, path: Path, *, grid_of: Path | None = None, names: Mapping[int, str] | None = None
-    ) -> UInt8[MetaTensor, "1 X Y Z"]:
-        """As `load_label_map`: the file says where it lies, and needs no image and no names."""
-        return load_label_map(path)
-
-    def _said(self, path: Path, grid_of: Path, inputs: Sequence[Path], link: str) -> dict[str, Any]:
+    def _said(self, path: Path, grid_of: Path, grid: Grid, inputs: Sequence[Path], link: str) -> dict[str, Any]:
         """What the JSON of every file says."""
 
         def uri(file: Path) -> str:
@@ -137,7 +129,7 @@ class BidsFormat:
             "SpatialReference": uri(grid_of) if entities.get("space", "orig") != "orig" else "orig",
         }
         if "res" in entities:
-            spacing = " x ".join(f"{length:g}" for length in read_grid(grid_of).spacing_mm)
+            spacing = " x ".join(f"{length:g}" for length in grid.spacing_mm)
             said["Resolution"] = f"voxels of {spacing} mm"
         return said
 
