@@ -116,7 +116,7 @@ def test_bids_validator(rankseg_med, phantoms, tmp_path):
         is_valid(tmp_path / "out")
 
 
-def test_interrupted(rankseg_med, images, tmp_path):
+def test_interrupted(rankseg_med, phantoms, images, tmp_path):
     """As a run leaves it that is killed between two files of a study."""
     out, command = tmp_path / "out", ("predict", images, *BIDS, "-o", tmp_path / "out")
     assert rankseg_med(*command).code == 0
@@ -125,6 +125,9 @@ def test_interrupted(rankseg_med, images, tmp_path):
     record.model_copy(update={"status": "started", "outputs": {}}).write(out / "logs")
     (out / "sub-01/ses-2/anat/sub-01_ses-2_dseg.json").unlink()
     assert rankseg_med("status", out).code == 1
+    # What is written is whole, and scored under its id, as in the flat layout.
+    scored = rankseg_med("evaluate", out, phantoms / "labels", "-o", tmp_path / "scores")
+    assert (scored.code, "failed" in scored.err) == (0, False), scored.err
     result = rankseg_med(*command)
     assert (result.code, "(1 of them before)" in result.out) == (0, True)
     assert files_in(out) == before
@@ -193,6 +196,28 @@ def test_decode(rankseg_med, stored, tmp_path):
     assert said["Sources"] == [f"{link}:probabilities/sub-7_T1w.npy", f"{link}:raw/sub-7/anat/sub-7_T1w.nii.gz"]
     refused = rankseg_med(*command, "--probabilities", "--decoder", "argmax")
     assert (refused.code, "needs probabilities of exclusive classes" in refused.err) == (1, True)
+
+
+def test_decode_of_files_that_have_no_image(rankseg_med, stored, tmp_path):
+    volume = nib.Nifti1Image(stored.transpose(1, 2, 3, 0), np.diag([1, 2, 3, 1]))
+    volume.to_filename(tmp_path / "liver_1.nii.gz")
+    command = ("decode", tmp_path / "liver_1.nii.gz", "--config", tmp_path / "names.yaml", "-o", tmp_path / "out")
+    result = rankseg_med(*command, "--layout", "bids", "--probabilities")
+    assert result.code == 0, result.out
+    found = nib.load(tmp_path / "out" / "sub-liver1" / "anat" / "sub-liver1_probseg.nii.gz")
+    np.testing.assert_allclose(found.get_fdata().transpose(3, 0, 1, 2), stored[1:], rtol=0, atol=1e-4)
+
+
+def test_no_flat_label_maps_in_a_data_set(rankseg_med, images, tmp_path):
+    flat, out = tmp_path / "flat", tmp_path / "out"
+    assert rankseg_med("predict", images, *BIDS, "-o", out).code == 0
+    assert rankseg_med("predict", images, *PREDICT, "-o", flat).code == 0
+    before = files_in(tmp_path)
+    refused = rankseg_med("predict", images, *PREDICT, "-o", out), rankseg_med("predict", images, *BIDS, "-o", flat)
+    assert [result.code for result in refused] == [1, 1]
+    assert "is a BIDS data set" in refused[0].err
+    assert "label maps that are no data set" in refused[1].err
+    assert files_in(tmp_path) == before
 
 
 def test_somebody_elses_data_set(rankseg_med, images, tmp_path):

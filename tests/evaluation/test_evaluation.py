@@ -14,7 +14,7 @@ from rankseg_med.executors import InProcesses
 from rankseg_med.metrics import METRICS, EmptyPolicy, EmptyRule, Scoring, label_regions, score_label_maps
 from rankseg_med.runs.run import RunOptions
 from rankseg_med.runs.shard import Shard
-from rankseg_med.studies import StudyError
+from rankseg_med.studies import BidsFormat, OutputFile, Sidecar, StudyError
 
 LABELS = {1: "liver", 2: "tumour"}
 SPACING_MM = (1.0, 2.0, 3.0)
@@ -63,6 +63,35 @@ def test_spacing_comes_from_the_file_whatever_its_orientation(tmp_path):
     ((liver,),) = evaluation.scores.values()
     assert liver.values["hd_mm"] == pytest.approx(4.0)
     assert liver.prediction_volume_ml == pytest.approx(2 * 24 / 1000)
+
+
+def test_files_of_one_name_in_a_data_set_are_paired_by_their_ids(tmp_path):
+    """An anatomical and a diffusion image of one subject: BIDS has both label maps called alike."""
+    for side, label in (("predictions", 1), ("references", 0)):
+        format = BidsFormat(tmp_path)
+        for seed, kind in enumerate(("anat", "dwi")):
+            image = tmp_path / kind / f"sub-1_{kind}.nii.gz"
+            save(label_map(0), image)
+            (path, *_) = format.paths_in(tmp_path / side, image.name[:-7], [image])
+            format.write(label_map(seed + label), path, grid_of=image, names=LABELS, inputs=[image])
+            outputs = {f"../{path.relative_to(tmp_path / side)}": OutputFile.of(path)}
+            Sidecar.model_validate(
+                {
+                    **{"case_id": image.name[:-7], "job": "predict", "status": "done", "inputs": [], "time": ""},
+                    **{"outputs": outputs, "input_fingerprint": "", "config_digest": "", "host": ""},
+                }
+            ).write(tmp_path / side / "logs")
+    found = evaluate(tmp_path / "predictions", tmp_path / "references", LABELS)
+    assert not found.failures
+    for seed, case_id in enumerate(("sub-1_anat", "sub-1_dwi")):
+        wanted = score_label_maps(label_map(seed + 1), label_map(seed), label_regions(LABELS), SPACING_MM)
+        assert found.scores[case_id] == wanted
+    # Without records there is nothing to tell them by.
+    for path in (tmp_path / "references" / "logs").iterdir():
+        path.unlink()
+    (tmp_path / "references" / "sub-1" / "dwi" / "sub-1_dseg.nii.gz").unlink()
+    with pytest.raises(StudyError, match="must have at least one case id in common"):
+        evaluate(tmp_path / "predictions", tmp_path / "references", LABELS)
 
 
 class TestFailures:

@@ -171,6 +171,16 @@ def test_against_another_label_map(labels, tmp_path):
     assert len(studies["b"]["slices"]) == 1
 
 
+def test_what_was_named_and_is_not_of_these_studies_is_said(labels, tmp_path):
+    save(tmp_path / "other" / "a.nii.gz", box(1))
+    save(tmp_path / "images" / "x.nii.gz", box(1))
+    page = write_report(labels, against=tmp_path / "other", images=tmp_path / "images").page
+    assert facts_in(page)["problems"] == [
+        f"{tmp_path / 'images'}: has no image of 3 of 5 studies: a, b, c",
+        f"{tmp_path / 'other'}: has no label map of 2 of 5 studies: b, c",
+    ]
+
+
 def test_a_label_map_that_was_altered_or_is_damaged(labels):
     save(labels / "a.nii.gz", np.random.default_rng(0).integers(0, 2, (12, 6, 5)))
     size = (labels / "b.nii.gz").stat().st_size
@@ -220,6 +230,21 @@ def test_figures(labels, scores, tmp_path):
     kinds = ("box-dice", "box-hd95_mm", "agreement-dice", "reliability-dice", "risk-coverage-dice")
     assert {f"{kind}.{ending}" for kind in kinds for ending in ("png", "pdf")} <= names
     assert {f"overlays/{case_id}.{ending}" for case_id in "abc" for ending in ("png", "pdf")} <= names
+
+
+def test_overlays_by_processes_and_of_what_can_be_drawn(labels, scores, tmp_path):
+    size = (labels / "b.nii.gz").stat().st_size
+    (labels / "b.nii.gz").write_bytes(b"\x1f\x8b" + bytes(size - 2))
+    report = write_report(labels, scores=scores, figures=tmp_path / "figures", workers=2)
+    overlays = [path.name for path in report.figures if path.parent.name == "overlays"]
+    assert overlays == ["a.png", "a.pdf", "c.png", "c.pdf"]
+
+
+def test_figures_that_cannot_be_written(labels, tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "overlays").write_text("in the way")
+    with pytest.raises(OSError, match="overlays"):
+        write_report(labels, figures=tmp_path / "figures")
 
 
 def test_a_trial_of_settings(tmp_path):

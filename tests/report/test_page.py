@@ -127,6 +127,18 @@ def test_large_pages_have_a_folder_beside_them(tmp_path, few_inline):
     assert (folder / names[1]).read_text() == 'receiveVolumes("00001.js", {"volumes": [], "classes": []});\n'
 
 
+def test_the_files_of_a_page_that_is_written_meanwhile_stay(tmp_path, few_inline):
+    """Two shards that end at the same time: whichever page is there last has its files."""
+    studies = [StudyEntry(f"case{number}", "done") for number in range(40)]
+
+    def another_is_written():
+        (tmp_path / "report-files-0123abcd").mkdir()
+        yield from [PICTURES] * 40
+
+    write_page(content(*studies), another_is_written(), tmp_path / "report.html")
+    assert (tmp_path / "report-files-0123abcd").is_dir()
+
+
 def test_a_new_page_takes_the_old_ones_folder_away_and_no_other(tmp_path, few_inline):
     studies = [StudyEntry(f"case{number}", "done") for number in range(40)]
     others = [tmp_path / "report-files-mine", tmp_path / "other-files-0123abcd", tmp_path / "report-files-0123abcd.bak"]

@@ -129,6 +129,15 @@ def test_the_table_sorts_and_filters(opened, study, tmp_path):
     assert NASTY in page.locator(".problem").first.inner_text()
 
 
+def test_reasons_have_room_beside_many_columns(opened, tmp_path):
+    columns = tuple(Column(f"a structure {number}: expected Dice", 4) for number in range(15))
+    values = {column.heading: Value(0.5, (0.4, 0.6)) for column in columns}
+    studies = (StudyEntry("a", "done", values=values), StudyEntry("b", "failed", "the reason, in some words " * 5))
+    write_page(PageContent("A report", (), columns, studies), [StudyPictures()] * 2, tmp_path / "report.html")
+    page = opened(tmp_path / "report.html")
+    assert page.locator("#studies td.failed .note").bounding_box()["width"] >= 240
+
+
 def test_the_worst_come_first_with_their_pictures(opened, study, tmp_path):
     write(tmp_path / "report.html", study)
     page = opened(tmp_path / "report.html")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 
@@ -79,14 +82,13 @@ def join_dataset(folder: Path, sources: Path) -> str:
         OSError: A file cannot be written.
     """
     uri = _uri(sources, folder)
-    while True:
+    folder.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(folder):
         found = _Description.read(folder)
         name = found.name_of(uri, sources.name)
         wanted = found.joined(name, uri)
-        if wanted == found:
-            break
-        # Read it again: another process may have replaced what was written.
-        write_json(wanted.model_dump(exclude_unset=True), folder / DESCRIPTION)
+        if wanted != found:
+            write_json(wanted.model_dump(exclude_unset=True), folder / DESCRIPTION)
     if not any(is_there(folder / f"README{ending}") for ending in ("", ".md", ".rst", ".txt")):
         with atomic_write(folder / "README.md") as temporary:
             temporary.write_text(_README, encoding="utf-8")
@@ -95,6 +97,18 @@ def join_dataset(folder: Path, sources: Path) -> str:
         content = {"Description": DESCRIPTION_OF_LABEL_MAPS, "Manual": False, "SpatialReference": "orig"}
         write_json(content, folder / "dseg.json")
     return name
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep other processes from doing the same there, until this one ends at the latest."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # of network file systems, some have no locks
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 class _Maker(BaseModel):

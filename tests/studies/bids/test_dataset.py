@@ -1,13 +1,15 @@
 """What says that a folder is a derivative data set."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rankseg_med import __version__
 from rankseg_med.errors import InputError
+from rankseg_med.studies import BidsFormat, DicomSegFormat, NiftiFormat, Sidecar
 from rankseg_med.studies.bids import dataset
 from rankseg_med.studies.bids.dataset import check_dataset, is_dataset, join_dataset, records_beside
 
@@ -112,9 +114,51 @@ def test_several_at_once(tmp_path):
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_no_link_is_lost_that_another_adds_meanwhile(tmp_path, monkeypatch):
+    read, pool = dataset._Description.read, ThreadPoolExecutor(1)
+    others = []
+
+    def slowly(folder):
+        found = read(folder)
+        if not others:
+            others.append(pool.submit(join_dataset, tmp_path, Path("/data/b")))
+            wait(others, timeout=0.3)
+        return found
+
+    monkeypatch.setattr(dataset._Description, "read", slowly)
+    join_dataset(tmp_path, Path("/data/a"))
+    assert others[0].result() == "b"
+    assert sorted(description(tmp_path)["DatasetLinks"]) == ["a", "b"]
+    pool.shutdown()
+
+
+def test_flat_label_maps_lie_elsewhere(tmp_path, save, ct):
+    """Each layout's readers know nothing of the other's label maps."""
+    image = save("a.nii.gz", ct)
+    flat, out = tmp_path / "flat", tmp_path / "out"
+    NiftiFormat().check_folder(flat)
+    Sidecar.model_validate(
+        {
+            **{"case_id": "a", "job": "predict", "status": "started", "inputs": [], "outputs": {}},
+            **{"input_fingerprint": "", "config_digest": "", "time": "", "host": ""},
+        }
+    ).write(flat)
+    with pytest.raises(InputError, match="holds label maps that are no data set, such as of a"):
+        BidsFormat(tmp_path).check_folder(flat)
+    format = BidsFormat(tmp_path)
+    (path, _) = format.paths_in(out, "a", [image])
+    format.write(np.zeros(ct.shape, np.uint8), path, grid_of=image, names={1: "liver"})
+    format.check_folder(out)
+    for other in (NiftiFormat(), DicomSegFormat()):
+        with pytest.raises(InputError, match="is a BIDS data set, in which nobody looks"):
+            other.check_folder(out)
+
+
 def test_where_the_record_of_a_label_map_lies(tmp_path):
     label_map = tmp_path / "sub-1" / "anat" / "sub-1_dseg.nii.gz"
     assert records_beside(label_map) == label_map.parent
     join_dataset(tmp_path, Path("/data"))
     assert records_beside(label_map) == tmp_path / "logs"
     assert records_beside(Path("out/a.nii.gz")) == Path("out")
+    flat = tmp_path / "sub-1" / "predicted" / "a.nii.gz"
+    assert records_beside(flat) == flat.parent

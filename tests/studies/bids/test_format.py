@@ -57,6 +57,13 @@ def test_the_table_has_colours_as_the_config_says(tmp_path, image, sources):
     assert table == "index\tname\tcolor\n1\tliver\t#D65E00\n2\tliver tumour\t#000AFF\n"
     (extension,) = nib.load(path).header.extensions
     assert b'Key="2" Red="0" Green="0.039" Blue="1"' in extension.content
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=r"dseg\.tsv: gives the labels the colours \{2: '#000AFF'\}"):
+        written(BidsFormat(sources), tmp_path / "out", "sub-01_T1w", image)
+    assert (path.read_bytes(), (tmp_path / "out" / "dseg.tsv").read_text()) == (before, table)
+    # Who takes colours out of the table wants none there.
+    (tmp_path / "out" / "dseg.tsv").write_text("index\tname\n1\tliver\n2\tliver tumour\n")
+    written(BidsFormat(sources), tmp_path / "out", "sub-01_T1w", image)
 
 
 def test_probabilities(tmp_path, image, sources):
@@ -76,6 +83,24 @@ def test_probabilities(tmp_path, image, sources):
     assert said["LabelMap"] == ["liver", "liver tumour"]
     assert "the background's" in said["Description"]
     assert said["Sources"] == json.loads(paths[2].read_text())["Sources"]
+
+
+def test_on_the_grid_of_probabilities(tmp_path, save, ct):
+    """Stored probabilities without an image are a 4-D file, which says where they lie."""
+    stored = save("raw/sub-1_res-2.nii.gz", np.zeros((*ct.shape, 3), np.float32))
+    values = torch.full((2, *ct.shape), 0.25)
+    format = BidsFormat(tmp_path / "raw", probabilities=True)
+    _, paths = written(format, tmp_path / "out", "sub-1_res-2", stored, probabilities=values)
+    found = nib.load(paths[1])
+    assert found.shape == (*ct.shape, 2)
+    np.testing.assert_array_equal(found.affine, nib.load(stored).affine)
+    np.testing.assert_allclose(found.get_fdata(), 0.25, rtol=0, atol=1e-5)
+
+
+def test_a_label_without_a_name(tmp_path, image, sources):
+    with pytest.raises(StudyError, match="every label must have a name, and 2 has none"):
+        written(BidsFormat(sources), tmp_path / "out", "sub-01_T1w", image, names={1: "liver"})
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 6, 7), (2, 5, 6, 6)])
