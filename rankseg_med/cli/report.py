@@ -15,7 +15,8 @@ def report_command(
         Path, typer.Argument(metavar="FOLDER", help="Output folder of predict, decode, pseudo-label, evaluate or ab.")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Page to write, *.html. Default: report.html in the folder.")
+        Path | None,
+        typer.Option("--output", "-o", help="Page to write, *.html. Default: report.html in the folder (BIDS: logs)."),
     ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Output folder of evaluate, whose scores and references are shown too.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -102,6 +101,8 @@ def join_dataset(folder: Path, sources: Path) -> str:
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Keep other processes from doing the same there, until this one ends at the latest."""
+    import fcntl  # Unix alone has it
+
     place = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # of network file systems, some have no locks
