@@ -25,7 +25,7 @@ def sources(image):
 
 def written(format, folder, case_id, image, names=NAMES, **options):
     (path, *_) = paths = format.paths_in(folder, case_id, [image])
-    labels = np.zeros(nib.load(image).shape, np.uint8)
+    labels = np.zeros(nib.load(image).shape[:3], np.uint8)
     labels[1, 2, 3], labels[4, 0, 6] = 1, 2
     format.write(torch.from_numpy(labels), path, grid_of=image, names=names, inputs=[image], **options)
     assert all(file.is_file() for file in paths)
@@ -156,7 +156,7 @@ def test_names_that_a_table_cannot_hold(tmp_path, image, sources, names, message
 def test_labels_of_other_names_in_the_same_data_set(tmp_path, image, sources):
     written(BidsFormat(sources), tmp_path / "out", "sub-01_T1w", image)
     with pytest.raises(StudyError, match=r"dseg\.tsv: names the labels"):
-        written(BidsFormat(sources), tmp_path / "out", "sub-02_T1w", image, names={1: "kidney"})
+        written(BidsFormat(sources), tmp_path / "out", "sub-02_T1w", image, names={1: "kidney", 2: "cyst"})
     assert not (tmp_path / "out" / "sub-02").exists()
 
 
