@@ -22,7 +22,7 @@ from rankseg_med.evaluation.report_studies import (
     label_names,
     structures_in,
 )
-from rankseg_med.metrics import find_metric
+from rankseg_med.metrics import DistanceUnit, find_metric
 from rankseg_med.report import Column, PageContent, StudyEntry, TextTable
 from rankseg_med.runs import now
 from rankseg_med.studies import Sidecar
@@ -97,7 +97,7 @@ def _score_column(structure: Structure, metric: str) -> Column:
 
 def _tables(records: FolderRecords, structures: list[Structure], metrics: tuple[str, ...]) -> Iterator[TextTable]:
     if records.summary:
-        yield _score_table(records.summary, metrics)
+        yield _score_table(records.summary, metrics, records.distance_unit)
     rows = [row for structure in structures for row in _agreement(records, structure)]
     if rows:
         yield TextTable(
@@ -108,15 +108,15 @@ def _tables(records: FolderRecords, structures: list[Structure], metrics: tuple[
         )
 
 
-def _score_table(summary: Mapping[str, Any], metrics: tuple[str, ...]) -> TextTable:
+def _score_table(summary: Mapping[str, Any], metrics: tuple[str, ...], distances: DistanceUnit) -> TextTable:
     rows = []
     for region, statistics in summary["regions"].items():
         for name in metrics:
-            found, metric = statistics[name], find_metric(name)
+            found = statistics[name]
             mean, low, high, median = (_shown(name, found[key]) for key in ("mean", "mean_low", "mean_high", "median"))
             counts = (str(found["n"]), str(found["n_undefined"]), str(summary["n_failed"]))
             interval = "-" if low == "-" else f"{low} to {high}"
-            rows.append((region, " ".join([metric.heading, metric.unit]).strip(), mean, interval, median, *counts))
+            rows.append((region, find_metric(name).titled(distances, link=" "), mean, interval, median, *counts))
     headings = ("structure", "metric", "mean", "95 % interval", "median", "studies", "undefined", "failed")
     policy = summary["scoring"]["empty_policy"]["name"]
     note = (

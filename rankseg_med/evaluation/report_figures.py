@@ -13,7 +13,13 @@ from jaxtyping import Float64
 from rankseg_med.evaluation.quality import risk_coverage
 from rankseg_med.evaluation.report_content import ExpectedAndTrue, expected_and_true
 from rankseg_med.evaluation.report_records import FolderRecords
-from rankseg_med.evaluation.report_studies import Structure, label_names, structures_in, telling_cases
+from rankseg_med.evaluation.report_studies import (
+    Structure,
+    heading_of,
+    label_names,
+    structures_in,
+    telling_cases,
+)
 from rankseg_med.evaluation.report_volumes import viewed
 from rankseg_med.evaluation.study_record import StudyRecord
 from rankseg_med.executors import map_items
@@ -83,7 +89,7 @@ def _box_plots(records: FolderRecords, structures: Sequence[Structure], metric: 
             groups[structure.name] = np.array(finite)
     if not groups:
         return
-    axis = f"{found.heading} ({found.unit})" if found.unit else found.heading
+    axis = heading_of(metric, records.distance_unit)
     for ending in _FORMATS:
         path = folder / f"box-{metric}.{ending}"
         save_box_plots(path, groups, axis=axis, best=1.0 if found.higher_is_better else None)

@@ -13,6 +13,7 @@ from typing import Any
 from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.scoring_job import ScoringJob
 from rankseg_med.evaluation.study_record import Scores, StudyRecord
+from rankseg_med.metrics import DistanceUnit
 from rankseg_med.runs import FolderStatus, folder_status
 from rankseg_med.studies import (
     DicomSegFormat,
@@ -52,6 +53,12 @@ class FolderRecords:
     metrics: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def distance_unit(self) -> DistanceUnit:
+        """What scored distances are in."""
+        unit: DistanceUnit = self.summary.get("distance_unit", "mm")
+        return unit
 
 
 def read_records(

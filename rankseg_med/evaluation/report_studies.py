@@ -12,7 +12,7 @@ import numpy as np
 
 from rankseg_med.evaluation.report_records import FolderRecords
 from rankseg_med.evaluation.study_record import StudyRecord
-from rankseg_med.metrics import find_metric
+from rankseg_med.metrics import DistanceUnit, find_metric
 from rankseg_med.report import StudyEntry, Value
 from rankseg_med.studies import StudyError, read_grid, read_label_names
 
@@ -22,6 +22,12 @@ MOST_TELLING = 6
 _HEADINGS = {"dice": "Dice", "iou": "IoU"}
 
 
+def heading_of(metric: str, distances: DistanceUnit) -> str:
+    """Heading and unit of a score, such as "HD95 (mm)"."""
+    found = find_metric(metric)
+    return f"{found.titled(distances, link=' (')})" if found.unit else found.heading
+
+
 @dataclass(frozen=True)
 class Structure:
     """A class or a region: what decisions and scores speak of.
@@ -29,10 +35,12 @@ class Structure:
     Attributes:
         name: Name in headings, and in scores.
         labels: Labels that make it up; empty where only scores name it.
+        distance_unit: What scored distances are in.
     """
 
     name: str
     labels: tuple[int, ...]
+    distance_unit: DistanceUnit = "mm"
 
     @property
     def volume_heading(self) -> str:
@@ -45,8 +53,7 @@ class Structure:
 
     def score_heading(self, metric: str) -> str:
         """Of the column of scores."""
-        found = find_metric(metric)
-        return f"{self.name}: {found.heading}" + (f" ({found.unit})" if found.unit else "")
+        return f"{self.name}: {heading_of(metric, self.distance_unit)}"
 
     def decision_of(self, record: StudyRecord) -> Mapping[str, Any] | None:
         """What was decided for it; None if nothing was."""
@@ -75,7 +82,11 @@ def structures_in(records: FolderRecords, names: Mapping[int, str]) -> list[Stru
         labels |= dict.fromkeys(tuple(found["labels"]) for found in record.decisions)
         labels |= dict.fromkeys((int(label),) for label in details.get("volume_ml") or {})
     return [
-        Structure(regions.get(key) or " + ".join(names.get(label, f"label {label}") for label in key), key)
+        Structure(
+            regions.get(key) or " + ".join(names.get(label, f"label {label}") for label in key),
+            key,
+            records.distance_unit,
+        )
         for key in sorted(labels, key=lambda key: (-len(key), key))
     ]
 

@@ -89,7 +89,7 @@ def _ranked(records: FolderRecords) -> list[_RankedCase]:
         scored.sort(key=lambda case: -abs(case[0]))
     else:
         scored.sort(key=lambda case: case[0], reverse=not found.higher_is_better)
-    unit = records.summary.get("distance_unit", found.unit) if found.unit else ""
+    unit = found.unit_in(records.distance_unit)
     return [
         _RankedCase(rank, record, f"{record.case_id}: {found.heading} {found.shown(score)} {unit}".strip())
         for rank, (score, record) in enumerate(scored, start=1)

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from rankseg_med.errors import InputError
-from rankseg_med.evaluation import evaluate, find_cases, run_ab, structures_of, write_report
+from rankseg_med.evaluation import evaluate, find_cases, plan_evaluation, run_ab, structures_of, write_report
 from rankseg_med.runs import Shard
 from rankseg_med.studies import OutputFile, Sidecar, StudyError, content_digest
 from tests.evaluation.test_ab import write_case
@@ -100,6 +100,16 @@ def test_what_jobs_left(labels):
     assert ["predict: decoder::name", '"dice"'] in facts["settings"]
     assert facts["versions"] == [["torch", "2"]]
     assert not facts["tables"]
+
+
+def test_distances_in_voxels_are_said_to_be(labels, scores, tmp_path):
+    bcp = plan_evaluation(preset="bcp", labels={1: "tumour"})
+    evaluate(labels, tmp_path / "references", bcp, output=tmp_path / "in_voxels")
+    for folder, unit in ((scores, "mm"), (tmp_path / "in_voxels", "voxels")):
+        facts = facts_in(write_report(labels, scores=folder).page)
+        assert f"tumour: HD95 ({unit})" in {column["heading"] for column in facts["columns"]}
+        (table,) = (table for table in facts["tables"] if table["title"] == "Scores")
+        assert f"HD95 {unit}" in {row[1] for row in table["rows"]}
 
 
 def test_an_image_that_is_gone_is_named_and_the_labels_are_drawn(labels, tmp_path):
