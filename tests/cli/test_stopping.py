@@ -42,7 +42,8 @@ def wait_for_a_label_map(output: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_finishes_what_is_in_hand(images, tmp_path, number):
     process = start(images, tmp_path / "out")
     wait_for_a_label_map(tmp_path / "out")

@@ -242,6 +242,7 @@ def test_figures(labels, scores, tmp_path):
     assert {f"overlays/{case_id}.{ending}" for case_id in "abc" for ending in ("png", "pdf")} <= names
 
 
+@pytest.mark.slow
 def test_overlays_by_processes_and_of_what_can_be_drawn(labels, scores, tmp_path):
     size = (labels / "b.nii.gz").stat().st_size
     (labels / "b.nii.gz").write_bytes(b"\x1f\x8b" + bytes(size - 2))

@@ -74,7 +74,7 @@ def test_too_few_patients():
     assert verdict(RankSEG=change(), coherent=change()).sentence.endswith("with RankSEG, is undefined.")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=12), st.integers(0, 3))
 def test_never_on_an_interval_that_holds_zero(gains, seed):
     noise = np.random.default_rng(seed).normal(0, 0.1, len(gains))

@@ -25,7 +25,7 @@ RUNS = {
 
 
 @pytest.fixture(
-    params=[*(name for name in RUNS if name != "ray"), pytest.param("ray", marks=pytest.mark.slow)], scope="module"
+    params=["process", *(pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "ray"))], scope="module"
 )
 def run(request: pytest.FixtureRequest) -> Run:
     if request.param == "ray":

@@ -140,6 +140,7 @@ def test_names_and_hosts_of_any_length(tmp_path, monkeypatch, host, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_what_was_left_of_a_long_name_is_removed(tmp_path, killed_while_writing):
     path, other = (tmp_path / f"{first}{'x' * 199}_confidence.nii.gz" for first in "ab")
     leftover = killed_while_writing(path)
