@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from rankseg_med.masks import bounding_box
 from rankseg_med.report.figure_text import figure_text, legible
-from rankseg_med.report.palette import colours_of
+from rankseg_med.report.palette import hex_colours_of
 from rankseg_med.studies import atomic_write
 
 _FILL_OPACITY = 0.3
@@ -69,7 +69,7 @@ def save_overlay(
             image's, a label has no name, or the window or the spacing is not positive.
     """
     _check_arguments(image, label_maps, label_names, window_hu, spacing_mm)
-    colours = colours_of(label_names)
+    colours = hex_colours_of(label_names)
     slices = _most_telling_slices(image.shape, label_maps.values())
     box = bounding_box(image > window_hu[0], *label_maps.values())
     if not box[0].stop:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rankseg_med.studies import LABEL_COLOURS
 
 
-def colours_of(labels: Iterable[int]) -> dict[int, str]:
+def hex_colours_of(labels: Iterable[int]) -> dict[int, str]:
     """Label to colour, ``#RRGGBB``, as label maps on disk name them; the background has none, and colours repeat."""
     foreground = sorted(label for label in labels if label)
     return {

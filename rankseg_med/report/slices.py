@@ -12,7 +12,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageColor
 from scipy import ndimage
 
-from rankseg_med.report.palette import colours_of
+from rankseg_med.report.palette import hex_colours_of
 from rankseg_med.report.study_view import StudyView
 
 _LONG_SIDE_PIXELS = 288
@@ -46,7 +46,7 @@ def telling_slices(view: StudyView, names: Mapping[int, str]) -> list[SlicePictu
         view: The study.
         names: Label to name; others are called by their number.
     """
-    colours = colours_of({*names, *view.labels})
+    colours = hex_colours_of({*names, *view.labels})
     pictures = [_cross_section(view, names, colours)]
     for name, other in view.others.items():
         differing = np.count_nonzero(view.label_map != other, axis=(0, 1))

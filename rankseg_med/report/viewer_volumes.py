@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped, UInt8
 
 from rankseg_med.masks import connected_components
-from rankseg_med.report.palette import colours_of
+from rankseg_med.report.palette import hex_colours_of
 from rankseg_med.report.study_view import StudyView
 
 # A volume is sent to the graphics card whole; more would also make the files beside a page heavy.
@@ -85,7 +85,7 @@ def _nifti(
 
 def _classes(view: StudyView, names: Mapping[int, str]) -> list[dict[str, Any]]:
     voxel_ml = abs(float(np.linalg.det(view.affine[:3, :3]))) / 1000
-    colours = colours_of({*names, *view.labels})
+    colours = hex_colours_of({*names, *view.labels})
     return [
         {
             "label": label,

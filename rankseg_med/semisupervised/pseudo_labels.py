@@ -72,8 +72,11 @@ class PseudoLabeller:
             that cleanup made of a confident component has a low one, so it is ignored too.
         weight_by_confidence: Whether voxels count by their confidence instead of alike.
         ignore_index: 1 to 255, what ignored voxels hold; no class of its own.
-        empty_score: Score, in [0, 1]: Dice where prediction and truth are both empty, in expected Dice. ``"rankseg"``
-            decodes for it.
+        empty_score: Score, in [0, 1], of a class that neither the pseudo-label nor the truth has: it counts in expected
+            Dice, and ``"rankseg"`` decodes for it.
+
+    Raises:
+        ValueError: An option is out of its range, or the decoder is of independent channels.
 
     Examples:
         >>> foreground = torch.tensor([[0.98] * 60 + [0.45] * 30 + [0.001] * 900])
@@ -181,21 +184,26 @@ class PseudoLabeller:
 
 
 def _make_decoder(
-    name: PseudoDecoder | RankSEGDecoder | PointwiseDecoder, threshold: float, empty_score: float
+    decoder: PseudoDecoder | RankSEGDecoder | PointwiseDecoder, threshold: float, empty_score: float
 ) -> RankSEGDecoder | PointwiseDecoder:
-    if isinstance(name, RankSEGDecoder | PointwiseDecoder):
-        if name.mode == "multilabel" if isinstance(name, RankSEGDecoder) else not name.exclusive:
-            raise ValueError(
-                f"pseudo-labels must be of exclusive classes, got {name!r}, which is of independent channels"
-            )
-        return name
-    if name == "argmax":
+    if decoder == "argmax":
         return ArgmaxDecoder()
-    if name == "threshold":
+    if decoder == "threshold":
         return ThresholdDecoder(threshold)
-    if name == "rankseg":
+    if decoder == "rankseg":
         return RankSEGDecoder("dice", coherence=0.0, empty_score=empty_score)
-    raise ValueError(f"decoder must be argmax, threshold, rankseg or a decoder, got {name!r}")
+    if isinstance(decoder, RankSEGDecoder):
+        is_exclusive = decoder.mode == "multiclass"
+    elif isinstance(decoder, PointwiseDecoder):
+        is_exclusive = decoder.exclusive
+    else:
+        raise ValueError(f"decoder must be argmax, threshold, rankseg or a decoder, got {decoder!r}")
+    if not is_exclusive:
+        raise ValueError(
+            f"decoder must be of exclusive classes, since a pseudo-label has one label a voxel, got {decoder!r}; take "
+            "one that is not for independent channels"
+        )
+    return decoder
 
 
 def _judged(
