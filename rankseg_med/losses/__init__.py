@@ -1,5 +1,31 @@
-"""Losses that MONAI lacks; for all others take `monai.losses`."""
+"""Losses that MONAI lacks, and sums of losses; for all others take `monai.losses`.
 
+Called as MONAI's are: `loss(logits, labels)` with logits `(batch, classes, *spatial)` before softmax and labels
+`(batch, 1, *spatial)` gives a scalar. A loss whose `needs_distances` is true takes a third argument, the maps that
+`rankseg_med.transforms.SignedDistances` makes of the labels.
+"""
+
+from rankseg_med.losses.boundary import BoundaryLoss
+from rankseg_med.losses.combined import CombinedLoss, needs_distances
+from rankseg_med.losses.distance_penalised import DistancePenalisedCELoss
+from rankseg_med.losses.frequency_weighted import FrequencyWeightedCELoss
+from rankseg_med.losses.iou_balanced import IoUBalancedCELoss
+from rankseg_med.losses.linear_ramp import LinearRamp
+from rankseg_med.losses.lovasz import LovaszSoftmaxLoss
+from rankseg_med.losses.sensitivity_specificity import SensitivitySpecificityLoss
+from rankseg_med.losses.top_k import TopKCELoss
 from rankseg_med.losses.weighted_dice_ce import WeightedDiceCELoss
 
-__all__ = ["WeightedDiceCELoss"]
+__all__ = [
+    "BoundaryLoss",
+    "CombinedLoss",
+    "DistancePenalisedCELoss",
+    "FrequencyWeightedCELoss",
+    "IoUBalancedCELoss",
+    "LinearRamp",
+    "LovaszSoftmaxLoss",
+    "SensitivitySpecificityLoss",
+    "TopKCELoss",
+    "WeightedDiceCELoss",
+    "needs_distances",
+]

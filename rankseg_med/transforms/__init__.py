@@ -25,6 +25,7 @@ from rankseg_med.transforms.cleanup import (
     RemoveSmallComponentsd,
     RemoveSmallComponentsDict,
 )
+from rankseg_med.transforms.distances import SignedDistances, SignedDistancesD, SignedDistancesd, SignedDistancesDict
 from rankseg_med.transforms.errors import own_errors_of_transforms
 from rankseg_med.transforms.load import LoadStudyD, LoadStudyd, LoadStudyDict
 from rankseg_med.transforms.rankseg import RankSEG, RankSEGD, RankSEGd, RankSEGDict
@@ -71,6 +72,10 @@ __all__ = [
     "RemoveSmallComponentsD",
     "RemoveSmallComponentsDict",
     "RemoveSmallComponentsd",
+    "SignedDistances",
+    "SignedDistancesD",
+    "SignedDistancesDict",
+    "SignedDistancesd",
     "axis_coordinates",
     "own_errors_of_transforms",
     "resample_slices",
