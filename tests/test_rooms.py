@@ -30,7 +30,7 @@ ROOMS = {
     # It knows every part that a config may name.
     "configuration": {"decode", "losses", "studies", "calibration", "transforms", "inference", "semisupervised"},
     "runs": {"executors", "studies"},
-    "training": {"configuration", "calibration", "runs", "semisupervised", "studies", "transforms"},
+    "training": {"configuration", "calibration", "losses", "runs", "semisupervised", "studies", "transforms"},
     "workflows": {
         *("calibration", "configuration", "decode", "inference", "networks", "nnunet", "runs", "semisupervised"),
         *("studies", "transforms"),

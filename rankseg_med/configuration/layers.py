@@ -13,6 +13,8 @@ from monai.bundle.utils import MERGE_KEY, merge_kv
 from rankseg_med.configuration.components import TARGET, check_component
 from rankseg_med.configuration.error import ConfigError, meant
 from rankseg_med.configuration.files import BASES, base_file, read_config_file
+from rankseg_med.configuration.named_losses import LOSSES
+from rankseg_med.configuration.named_networks import NETWORKS
 from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import SEPARATOR, is_referred_to
 
@@ -50,6 +52,7 @@ _NO_USE: dict[str, dict[str, str]] = {
         "ensemble": "a study has one file of probabilities",
     },
 }
+_NAMED = {parts.key: parts for parts in (LOSSES, NETWORKS)}
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,12 @@ class Layers:
     Attributes:
         everything: with the entries of the other jobs' bases, which an overlay that serves several jobs may refine.
         kept: keys of the job's own base, and of what overlays define.
+        laid: keys of what overlays define or refine.
     """
 
     everything: Config
     kept: frozenset[str]
+    laid: frozenset[str]
 
 
 def lay_over(
@@ -71,7 +76,7 @@ def lay_over(
     """Lay overlays over the base of a job, the first at the bottom.
 
     Entries of a file count from top to bottom, so ``inferer::overlap`` may refine an ``inferer`` above it. An entry of
-    a name of its own must be referred to by another.
+    a name of its own must be referred to by another. Names of parts are replaced by what they stand for.
 
     Args:
         job: name of the job.
@@ -86,15 +91,17 @@ def lay_over(
     bases = {name: _of_jobs(read_config_file(base_file(name))) for name in BASES}
     known = _OVERLAY_KEYS.union(*bases.values())
     everything = Config({key: value for base in BASES for key, value in bases[base].items()} | bases[job])
-    kept, own = set(bases[job]), dict[str, str]()
+    kept, laid, own = set(bases[job]), set[str](), dict[str, str]()
     for path, content in [*overlays, ("--set", dict(changes or {}))]:
         try:
-            _check_order(content)
-            for key, value in _of_jobs(content).items():
+            entries = _without_names(content)
+            _check_order(entries)
+            for key, value in _of_jobs(entries).items():
                 root, *rest = _id_of(key).split(SEPARATOR)
                 if root not in known and root not in everything and (rest or key != root):
                     raise ConfigError(f"{key}: there is no {root}; {meant(root, known)}")
                 _lay(key, value, everything)
+                laid.add(root)
                 if key == root:
                     kept.add(key)
                     own |= {} if key in known else {key: str(path)}
@@ -103,7 +110,7 @@ def lay_over(
     for key, path in own.items():
         if not is_referred_to(key, everything):
             raise ConfigError(f"{path}: {key}: no job has such a key, and no entry refers to it; {meant(key, known)}")
-    return Layers(everything, frozenset(kept))
+    return Layers(everything, frozenset(kept), frozenset(laid))
 
 
 def check_use(job: str, layers: Layers) -> None:
@@ -121,6 +128,23 @@ def check_use(job: str, layers: Layers) -> None:
         # Where a teacher is calibrated in training, the same config may say that prediction is to use it.
         if (job, key) != ("train", "calibration") or config.get("teacher::calibration") is None:
             raise ConfigError(f"{key}: means nothing to {job}: {reason}; leave it out")
+    if job == "train" and config.get("method") is not None and "loss" in layers.laid:
+        target = config.get(f"method::{TARGET}", config["method"])
+        raise ConfigError(f"loss: means nothing beside a method: {target} has a loss of its own; leave one of them out")
+
+
+def _without_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's entries, with the names of parts replaced by what they stand for."""
+    entries = dict[str, Any]()
+    for key, value in content.items():
+        parts = _NAMED.get(key)
+        if parts is None or not parts.are_named_by(value):
+            entries[key] = value
+        elif parts.entry != key and parts.entry in content:
+            raise ConfigError(f"{key}: stands for {parts.entry}, which stands there too; leave one of them out")
+        else:
+            entries[parts.entry] = parts.expanded(value)
+    return entries
 
 
 def _of_jobs(content: Mapping[str, Any]) -> dict[str, Any]:

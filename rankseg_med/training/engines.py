@@ -18,7 +18,7 @@ from monai.data.utils import worker_init_fn
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, MeanDice, TensorBoardStatsHandler, from_engine
 from monai.inferers import SimpleInferer
-from monai.transforms import AsDiscreted, Compose
+from monai.transforms import AsDiscreted, Compose, Transform
 from torch.utils.data import RandomSampler
 
 from rankseg_med.calibration import Calibration
@@ -28,6 +28,7 @@ from rankseg_med.training.calibration import CalibrationOnValidation
 from rankseg_med.training.panels import ImagePanels
 from rankseg_med.training.processes import across_processes, is_first_process, share_of
 from rankseg_med.training.seeds import SeededBatches
+from rankseg_med.training.supervision import Supervision
 
 VALIDATION_METRIC = "val_mean_dice"
 
@@ -54,16 +55,16 @@ def make_trainer(
         seed: Random seed of every batch's randomness.
         iteration: The last that is done, where the trainer goes on; may be in the middle of an epoch.
     """
-    datasets = [_dataset(config, training, "")]
-    loader: Any = _loader(config, datasets[0], int(config["batch_size"]))
-    method: SemiSupervisedMethod | None = None
-    options: dict[str, Any] = {"loss_function": config.get_parsed_content("loss")}
+    learner: SemiSupervisedMethod | Supervision
     if "method" in config:
-        method = config.get_parsed_content("method")
-        datasets.append(_dataset(config, unlabelled, "unlabelled_"))
-        unlabelled_batch_size = int(config.get_parsed_content("unlabelled_batch_size"))
-        loader = TwoStreams(loader, _loader(config, datasets[1], unlabelled_batch_size))
-        options = {"loss_function": method.loss, "prepare_batch": method}
+        learner = config.get_parsed_content("method")
+        datasets = [_dataset(config, training, ""), _dataset(config, unlabelled, "unlabelled_")]
+        batch_sizes = [int(config["batch_size"]), int(config.get_parsed_content("unlabelled_batch_size"))]
+        loader: Any = TwoStreams(*map(partial(_loader, config), datasets, batch_sizes))
+    else:
+        learner = Supervision(config.get_parsed_content("loss"), config.get_parsed_content("num_classes"))
+        datasets = [_dataset(config, training, "", learner.transforms)]
+        loader = _loader(config, datasets[0], int(config["batch_size"]))
     batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))
     device = config.get_parsed_content("device")
     scaler = scaler_of(device)
@@ -77,8 +78,9 @@ def make_trainer(
         inferer=SimpleInferer(),
         amp=scaler is not None,
         decollate=False,
+        prepare_batch=learner,
+        loss_function=learner.loss,
         train_handlers=[batches, LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False)],
-        **options,
     )
     # MONAI's `Trainer.run` would make a new one, which knows nothing of a checkpoint.
     trainer.scaler = scaler
@@ -86,10 +88,11 @@ def make_trainer(
         {"iteration": iteration, "epoch_length": len(batches), "max_epochs": trainer.state.max_epochs}
     )
     if is_first_process():
-        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, method)).attach(trainer)
+        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, learner)).attach(
+            trainer
+        )
         ImagePanels(tensorboard, "train", every=int(config["validate_every"])).attach(trainer)
-    if method is not None:
-        method.attach(trainer)
+    learner.attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=loss_of))
     trainer.add_event_handler(Events.TERMINATE, _raise_if_nan)
     return trainer
@@ -141,10 +144,12 @@ def make_evaluator(
     return evaluator
 
 
-def _dataset(config: ConfigParser, studies: Sequence[Study], stream: str) -> CacheDataset:
+def _dataset(
+    config: ConfigParser, studies: Sequence[Study], stream: str, further: Sequence[Transform] = ()
+) -> CacheDataset:
     parts = [config.get_parsed_content(f"{stream}{part}") for part in ("preprocessing", "augmentation")]
     # Flat, because a Compose counts as random itself, and the cache ends at the first random transform.
-    return _cached(config, studies, Compose(parts).flatten())
+    return _cached(config, studies, Compose([*parts, *further]).flatten())
 
 
 def _cached(config: ConfigParser, studies: Sequence[Study], transforms: Compose) -> CacheDataset:
@@ -192,8 +197,8 @@ def loss_of(output: Mapping[str, Any]) -> float:
     return float(output["loss"].detach())
 
 
-def _scalars_of(method: SemiSupervisedMethod | None, output: Mapping[str, Any]) -> dict[str, float]:
-    return {"train_loss": loss_of(output), **({} if method is None else method.scalars)}
+def _scalars_of(learner: SemiSupervisedMethod | Supervision, output: Mapping[str, Any]) -> dict[str, float]:
+    return {"train_loss": loss_of(output), **learner.scalars}
 
 
 def _raise_if_nan(trainer: Engine) -> None:

@@ -1,0 +1,67 @@
+"""Learning from labels: what the loss is given of them, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from jaxtyping import Float
+from monai.engines import PrepareBatch
+from monai.utils import convert_to_tensor
+from torch import Tensor
+
+from rankseg_med.losses import CombinedLoss, needs_distances
+from rankseg_med.transforms import SignedDistancesd
+
+_LABEL, _DISTANCES = "label", "distances_mm"
+
+
+class Supervision(PrepareBatch):
+    """A `PrepareBatch` for a loss of labels, and the loss of what it prepares; the supervised pendant of a method.
+
+    ``trainer = SupervisedTrainer(..., prepare_batch=supervision, loss_function=supervision.loss)``, then
+    ``supervision.attach(trainer)``. Where the loss needs signed distances, the loader makes them, by ``transforms``.
+
+    Args:
+        loss: Takes logits and labels, and signed distances if it needs them.
+        num_classes: Classes, with the background.
+
+    Attributes:
+        transforms: What is to be done to an item of the loader after its augmentation.
+    """
+
+    def __init__(self, loss: Callable[..., Tensor], num_classes: int) -> None:
+        self._loss = loss
+        self._keys = (_LABEL, _DISTANCES) if needs_distances(loss) else (_LABEL,)
+        self.transforms = [SignedDistancesd(_LABEL, num_classes, _DISTANCES)] if needs_distances(loss) else []
+
+    def attach(self, trainer: Engine) -> None:
+        """Let the weights of a sum of losses follow the trainer's iterations."""
+        if isinstance(self._loss, CombinedLoss):
+            self._loss.attach(trainer)
+
+    @property
+    def scalars(self) -> Mapping[str, float]:
+        """Name to number, of the latest iteration, worth a curve in TensorBoard."""
+        return self._loss.scalars if isinstance(self._loss, CombinedLoss) else {}
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,  # noqa: ANN401  (of Tensor.to)
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Images for the network, and what it is to learn of them by name; ``label`` is always among it."""
+
+        def on_device(key: str) -> Tensor:
+            plain: Tensor = convert_to_tensor(batchdata[key], track_meta=False)
+            return plain.to(device=device, non_blocking=non_blocking, **kwargs)
+
+        return on_device("image"), {key: on_device(key) for key in self._keys}
+
+    def loss(self, logits: Float[Tensor, "batch classes *spatial"], targets: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """Loss of the network's logits."""
+        return self._loss(logits, *(targets[key] for key in self._keys))
