@@ -20,7 +20,6 @@ loss:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 from rankseg_med.configuration.components import TARGET
@@ -67,7 +66,7 @@ def _weight(place: str, weight: Any) -> Any:  # noqa: ANN401 - whatever a config
     """A term's weight as `CombinedLoss` takes it; references, expressions and components as they are."""
     if isinstance(weight, Mapping):
         return weight if TARGET in weight else _ramp(f"{place}::{_WEIGHT}", weight)
-    if is_written_out(weight) and (not isinstance(weight, Real) or isinstance(weight, bool)):
+    if is_written_out(weight) and type(weight) not in (int, float):
         raise ConfigError(
             f"{place}: must have a number, or {{{', '.join(_SCHEDULE)}}}, for its {_WEIGHT} in the sum, got "
             f"{weight!r}; for an argument of the loss itself that is called {_WEIGHT}, write {_OURS}CombinedLoss out"

@@ -54,10 +54,10 @@ class IoUBalancedCELoss(torch.nn.Module):
         classes = classes_of(labels)
         tiny = torch.finfo(by_voxel.dtype).tiny
         iou = _soft_iou(logits, labels).clamp(min=tiny)
-        of_voxels = iou.gather(1, classes.flatten(1)).reshape(classes.shape)
         is_foreground = classes > 0
+        of_voxels = iou.gather(1, classes.flatten(1)).reshape(classes.shape) * is_foreground
         # A common factor falls out; with this one no power underflows where it matters.
-        balanced = (of_voxels / torch.where(is_foreground, of_voxels, tiny).max()).pow(self.eta)
+        balanced = (of_voxels / of_voxels.max().clamp(min=tiny)).pow(self.eta)
         losses = by_voxel * is_foreground
         # Whose losses are all 0 stay 0.
         factor = losses.sum() / (balanced * losses).sum().clamp(min=tiny)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from ignite.engine import Engine, Events
+
+from rankseg_med.losses import BoundaryLoss, CombinedLoss, FrequencyWeightedCELoss, LinearRamp, needs_distances
+
+
+class Constant(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, logits, labels):
+        return logits.mean() * 0 + self.value
+
+
+LOGITS, LABELS = torch.zeros(1, 2, 3), torch.zeros(1, 1, 3)
+
+
+def test_a_ramp_by_hand():
+    ramp = LinearRamp(1.0, 0.0, 4)
+    assert [ramp.at(iteration) for iteration in (1, 2, 4, 5, 6, 1000)] == [1.0, 0.75, 0.25, 0.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match="iterations must be at least 1, got 0; a constant weight is a number"):
+        LinearRamp(0.0, 1.0, 0)
+
+
+def test_a_weighted_sum():
+    loss = CombinedLoss({"a": Constant(2.0), "b": Constant(5.0)}, {"a": 0.5, "b": 3.0})
+    assert float(loss(LOGITS, LABELS)) == 16
+    assert loss.scalars == {"loss/a": 2.0, "loss/b": 5.0}
+    assert not needs_distances(loss)
+
+
+def test_weights_follow_the_trainer():
+    loss = CombinedLoss({"a": Constant(1.0), "b": Constant(1.0)}, {"a": 1.0, "b": LinearRamp(0.0, 10.0, 2)})
+    with pytest.raises(RuntimeError, match=r"the weight of b must follow a trainer.*call attach\(trainer\) first"):
+        loss(LOGITS, LABELS)
+    trainer = Engine(lambda engine, batch: float(loss(LOGITS, LABELS)))
+    loss.attach(trainer)
+    seen = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output))
+    trainer.run(range(2), max_epochs=2)
+    assert seen == [1, 6, 11, 11]
+    assert loss.scalars["loss_weight/b"] == 10
+
+
+def test_distances_go_to_those_that_need_them():
+    distances_mm = torch.tensor([[[0.0, 0.0, 0.0], [-2.0, 4.0, 10.0]]])
+    loss = CombinedLoss({"ce": FrequencyWeightedCELoss(), "far": BoundaryLoss()}, {"ce": 0.0, "far": 1.0})
+    assert needs_distances(loss)
+    assert float(loss(LOGITS, LABELS, distances_mm)) == pytest.approx(0.5 * 4)
+    with pytest.raises(ValueError, match="far must be given signed distances, got none; pass distances_mm"):
+        loss(LOGITS, LABELS)
+
+
+@pytest.mark.parametrize("weights", [{}, {"b": 1.0}, {"a": 1.0, "b": 1.0}])
+def test_every_loss_has_a_weight(weights):
+    with pytest.raises(ValueError, match="losses and weights must have the same names"):
+        CombinedLoss({"a": Constant(1.0)}, weights)
+    with pytest.raises(ValueError, match="at least one, got none and none"):
+        CombinedLoss({}, {})
