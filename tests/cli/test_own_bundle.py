@@ -152,8 +152,9 @@ def test_evaluation(phantoms, at, tmp_path):
     assert (tmp_path / "metrics.csv").is_file()
 
 
-def test_training(at, tmp_path):
-    changes = {"epochs": 2, "iterations_per_epoch": 2, "validate_every": 1}
+@pytest.mark.parametrize("loss", [{}, {"loss": {"_target_": "rankseg_med.losses.LovaszSoftmaxLoss"}}])
+def test_training(at, tmp_path, loss):
+    changes = {**loss, "epochs": 2, "iterations_per_epoch": 2, "validate_every": 1}
     changes |= {"spacing_mm": [6.0, 6.0, 8.0], "roi_size": [32, 32, 32]}
     made = workflow(TRAIN, "train", **at, **changes, output_dir=str(tmp_path))
     before = [values.clone() for values in made.network_def.parameters()]

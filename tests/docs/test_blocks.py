@@ -26,6 +26,8 @@ CONFIGS = {
     ("semisupervised.md", "class_biases: true"): ("train", "bcp_hippocampus"),
     ("semisupervised.md", "weighting: cases"): ("train", "bcp_hippocampus"),
     ("semisupervised.md", "extends: [lits, bcp]"): ("train", None),
+    ("training.md", "tversky:"): ("train", "demo"),
+    ("training.md", "topk_ce:"): ("train", "demo"),
 }
 
 

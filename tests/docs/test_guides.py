@@ -102,6 +102,15 @@ def test_semisupervised(run):
     run()
 
 
+@pytest.mark.slow
+@pytest.mark.session("training.md")
+def test_training(run):
+    given.write_blobs(HERE / "images", HERE / "labels", "a", "b")
+    given.write_list(HERE / "list.json", "ab", "anterior", "posterior", folds=2)
+    run()
+    assert names_of("predictions") == {"a", "b"}
+
+
 @pytest.mark.session("stored_probabilities.md")
 def test_stored_probabilities(run):
     given.write_probabilities(HERE / "predictions", HERE / "labelsTs", "a", "b")
