@@ -8,6 +8,7 @@ Called as MONAI's are: `loss(logits, labels)` with logits `(batch, classes, *spa
 from rankseg_med.losses.boundary import BoundaryLoss
 from rankseg_med.losses.combined import CombinedLoss, needs_distances
 from rankseg_med.losses.distance_penalised import DistancePenalisedCELoss
+from rankseg_med.losses.dual_task import DualTaskLoss, label_boundary
 from rankseg_med.losses.frequency_weighted import FrequencyWeightedCELoss
 from rankseg_med.losses.iou_balanced import IoUBalancedCELoss
 from rankseg_med.losses.linear_ramp import LinearRamp
@@ -20,6 +21,7 @@ __all__ = [
     "BoundaryLoss",
     "CombinedLoss",
     "DistancePenalisedCELoss",
+    "DualTaskLoss",
     "FrequencyWeightedCELoss",
     "IoUBalancedCELoss",
     "LinearRamp",
@@ -27,5 +29,6 @@ __all__ = [
     "SensitivitySpecificityLoss",
     "TopKCELoss",
     "WeightedDiceCELoss",
+    "label_boundary",
     "needs_distances",
 ]

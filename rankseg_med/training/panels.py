@@ -51,9 +51,12 @@ class ImagePanels:
             )
 
 
-def _first(value: Any) -> Any:  # noqa: ANN401  (tensors, a dictionary of them, or a scalar loss)
+def _first(value: Any) -> Any:  # noqa: ANN401  (tensors, a dictionary or a list of them, or a scalar loss)
     if isinstance(value, Mapping):
         return value["label"][0]
+    # Of networks that return more than logits while they are trained, as those with deep supervision do.
+    if isinstance(value, list | tuple):
+        return _first(value[0])
     return value[0] if isinstance(value, torch.Tensor) and value.ndim else value
 
 

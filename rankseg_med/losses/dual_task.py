@@ -1,0 +1,80 @@
+"""Loss of a network that predicts edges beside its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class DualTaskLoss(torch.nn.Module):
+    r"""Loss of the classes, of the edges, and of the classes at the edges.
+
+    Takikawa et al., "Gated-SCNN: Gated Shape CNNs for Semantic Segmentation", ICCV 2019. With edge probabilities $s_i$,
+    $b_i = 1$ where voxel i borders on another class and the share $\beta$ of such voxels in the batch, it is
+
+    $$L(\text{logits}, \text{labels})
+      - \frac{\lambda_1}{N} \sum_i (1 - \beta) b_i \log s_i + \beta (1 - b_i) \log(1 - s_i)
+      - \lambda_2 \, \text{mean}_{s_i > t} \log p_{i, y_i},$$
+
+    the last being the paper's equation 7. Its equation 6, which compares edges of sampled label maps, is left out.
+
+    Args:
+        loss: $L$, such as MONAI's `DiceCELoss`.
+        edge_weight: $\lambda_1$, at least 0.
+        attention_weight: $\lambda_2$, at least 0.
+        threshold: $t$, in (0, 1).
+    """
+
+    def __init__(
+        self, loss: torch.nn.Module, edge_weight: float = 1.0, attention_weight: float = 1.0, threshold: float = 0.8
+    ) -> None:
+        super().__init__()
+        if min(edge_weight, attention_weight) < 0 or not 0 < threshold < 1:
+            raise ValueError(
+                "edge_weight and attention_weight must be at least 0 and threshold in (0, 1), got "
+                f"{edge_weight}, {attention_weight} and {threshold}"
+            )
+        self.loss = loss
+        self.edge_weight = edge_weight
+        self.attention_weight = attention_weight
+        self.threshold = threshold
+
+    def forward(
+        self, output: Tensor | Sequence[Tensor], labels: Shaped[Tensor, "batch 1 *spatial"]
+    ) -> Float[Tensor, ""]:
+        """Loss of a batch; errors: the network returned logits alone.
+
+        Args:
+            output: Logits ``(batch, classes, *spatial)``, and those of the edges ``(batch, 1, *spatial)``.
+            labels: Class of every voxel.
+
+        Returns:
+            A scalar. The third term is 0 where no voxel is so sure to be an edge.
+        """
+        if isinstance(output, Tensor) or len(output) != 2:
+            raise ValueError(
+                "DualTaskLoss needs a network that returns logits and edges, got logits alone; "
+                "for GatedSCNN set edges_in_training"
+            )
+        logits, edges = output[0], output[1].float()
+        of_classes: Tensor = self.loss(logits, labels)
+        boundary = label_boundary(labels).float()
+        share = boundary.mean()
+        balance = torch.where(boundary > 0, 1 - share, share)
+        of_edges = F.binary_cross_entropy_with_logits(edges, boundary, weight=balance)
+        likely = (edges.detach().sigmoid() > self.threshold).float()
+        cross_entropy = F.cross_entropy(logits.float(), labels.squeeze(1).long(), reduction="none").unsqueeze(1)
+        at_edges = (likely * cross_entropy).sum() / likely.sum().clamp(min=1)
+        return of_classes + self.edge_weight * of_edges + self.attention_weight * at_edges
+
+
+def label_boundary(labels: Shaped[Tensor, "batch 1 *spatial"]) -> Bool[Tensor, "batch 1 *spatial"]:
+    """Voxels with another class among their neighbours (3 x 3 x 3), on either side of the boundary."""
+    pool = {4: F.max_pool2d, 5: F.max_pool3d}[labels.ndim]
+    classes = labels.float()
+    apart: Tensor = pool(classes, 3, 1, 1) != -pool(-classes, 3, 1, 1)
+    return apart
