@@ -1,6 +1,7 @@
 """What fills networks: checkpoints, whole networks in files, transformers, and the weights that ship with the package.
 
-Other networks are MONAI's, or any module, built from the config.
+Other networks are MONAI's, or any module, built from the config; `rankseg_med.networks.architectures` has some that
+MONAI lacks.
 """
 
 from rankseg_med.networks.checkpoint import (

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from rankseg_med.calibration import load_calibration
+from rankseg_med.configuration import load_config
 from rankseg_med.demo import make_phantom, write_phantom
 from rankseg_med.studies import Manifest
 from tests.docs import given
@@ -18,6 +20,21 @@ MODEL = "nnUNet_results/Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres"
 def names_of(folder: str) -> set[str]:
     """Label maps in a folder."""
     return {path.name.removesuffix(".nii.gz") for path in Path(folder).glob("*.nii.gz")}
+
+
+@pytest.mark.session("architectures.md")
+def test_architectures(run):
+    given.write_blobs(HERE / "images", HERE / "labels", "a", "b")
+    given.write_list(HERE / "list.json", "ab", "anterior", "posterior", folds=2)
+    run()
+    assert names_of("predictions") == {"a", "b"}
+    images, labels = torch.randn(1, 1, 40, 8, 8), torch.randint(0, 3, (1, 1, 40, 8, 8))
+    for name in ("slices", "resnet"):
+        network = load_config("train", Path(f"{name}.yaml"), device="cpu").get_parsed_content("network")
+        assert network(images).shape == (1, 3, 40, 8, 8)
+    config = load_config("train", Path("gated_scnn.yaml"), device="cpu")
+    loss, network = (config.get_parsed_content(name) for name in ("loss", "network"))
+    assert loss(network.train()(images), labels) > 0
 
 
 @pytest.mark.session("calibration.md")

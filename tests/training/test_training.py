@@ -64,6 +64,22 @@ def test_training_learns_and_leaves_checkpoints_and_scalars(studies, tmp_path):
     assert scalars.Scalars("val_mean_dice")[-1].value == pytest.approx(reports[-1].validation_dice)
 
 
+def test_a_network_may_return_its_edges_beside_the_classes_while_it_is_trained(studies, tmp_path):
+    settings = config(2)
+    settings["network_def"] = {
+        "_target_": "rankseg_med.networks.architectures.GatedSCNN",
+        **{"in_channels": "@channels", "out_channels": "@num_classes", "edges_in_training": True},
+    }
+    settings["loss"] = {"_target_": "rankseg_med.losses.DualTaskLoss", "loss": settings["loss"]}
+    reports = []
+    training, validation = split_studies(studies, fold=0)
+    train(settings, training, validation, tmp_path / "run", on_epoch=reports.append)
+    assert reports[-1].loss < reports[0].loss
+    assert reports[-1].validation_dice > 0.2
+    weights = torch.load(tmp_path / "run" / BEST, weights_only=True)
+    assert any(name.startswith("shape_stream.") for name in weights.get("network", weights))
+
+
 def test_resuming_goes_on_where_it_stopped(studies, tmp_path):
     training, validation = split_studies(studies, fold=0)
     train(config(1), training, validation, tmp_path / "run")

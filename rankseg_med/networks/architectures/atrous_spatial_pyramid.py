@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankseg_med.networks.architectures.blocks import INSTANCE, Norm, averaged, convolution
+from rankseg_med.networks.architectures.blocks import INSTANCE, JOINT, Norm, averaged, convolution
 from rankseg_med.networks.architectures.encoder import Encoder, SegResFeatures
 from rankseg_med.networks.architectures.segmentation_network import SegmentationNetwork
 
@@ -17,7 +17,7 @@ class AtrousSpatialPyramid(torch.nn.Module):
     """A convolution of 1, dilated ones of 3, and the mean over the image, side by side, then fused.
 
     MONAI's ``SimpleASPP`` lacks the mean over the image, which is what DeepLab v3 adds to its forerunner, and norms in
-    its branches. The mean and what fuses are not normalised: see `PyramidPooling`.
+    its branches. The mean and what fuses are normalised as in `PyramidPooling`.
 
     Args:
         spatial_dims: 2 or 3.
@@ -46,7 +46,7 @@ class AtrousSpatialPyramid(torch.nn.Module):
         )
         self.image_level = convolution(spatial_dims, in_channels, width, 1, norm=None)
         branches = len(self.branches) + 1
-        self.fuse = convolution(spatial_dims, branches * width + further_channels, width, 1, norm=None)
+        self.fuse = convolution(spatial_dims, branches * width + further_channels, width, 1, norm=JOINT)
 
     def forward(
         self, features: Float[Tensor, "batch channels *spatial"], *further: Float[Tensor, "batch _ *spatial"]

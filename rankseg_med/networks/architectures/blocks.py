@@ -16,6 +16,10 @@ Norm = str | tuple[str, dict[str, object]]
 
 INSTANCE: Norm = ("INSTANCE", {"affine": True})
 
+# Over all channels at once. Instance norm would remove a constant in each channel, which is what a mean over the image
+# adds.
+JOINT: Norm = ("GROUP", {"num_groups": 1})
+
 
 def convolution(
     spatial_dims: int,

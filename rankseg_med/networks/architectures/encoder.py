@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ Stride = int | Sequence[int]
 """Of all axes alike, or of each."""
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A module from images to features, the finest first, which says what heads are built from.
 

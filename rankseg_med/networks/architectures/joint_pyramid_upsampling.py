@@ -58,7 +58,7 @@ class FastFCN(SegmentationNetwork):
     """`JointPyramidUpsampling` of the three coarsest features, and one more convolution.
 
     Wu et al., "FastFCN: Rethinking Dilated Convolution in the Backbone for Semantic Segmentation", 2019, with the head
-    of a plain fully convolutional network. The published features have strides 8, 16 and 32; here 2, 4 and 8 by default.
+    of a plain fully convolutional network. The published features have strides 8, 16 and 32, here by default 2, 4, 8.
 
     Args:
         spatial_dims: 2 or 3.

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankseg_med.networks.architectures.blocks import INSTANCE, Norm, averaged, convolution, resized
+from rankseg_med.networks.architectures.blocks import INSTANCE, JOINT, Norm, averaged, convolution, resized
 from rankseg_med.networks.architectures.encoder import Encoder, SegResFeatures
 from rankseg_med.networks.architectures.segmentation_network import SegmentationNetwork
 
@@ -16,8 +16,8 @@ from rankseg_med.networks.architectures.segmentation_network import Segmentation
 class PyramidPooling(torch.nn.Module):
     """Features beside their means over the cells of grids of several sizes, each mean with fewer channels.
 
-    Neither the means nor what fuses them is normalised: a mean over the image is one voxel, and the norm of an image
-    would remove what it adds, a constant in each channel.
+    Means are not normalised, since a mean over the image is one voxel. What fuses them is so over all channels at once:
+    instance norm would remove what that mean adds, a constant in each channel.
 
     Args:
         spatial_dims: 2 or 3.
@@ -33,7 +33,7 @@ class PyramidPooling(torch.nn.Module):
         self.branches = torch.nn.ModuleList(
             convolution(spatial_dims, in_channels, reduced, 1, norm=None) for _ in self.bins
         )
-        self.fuse = convolution(spatial_dims, in_channels + reduced * len(self.bins), width, 3, norm=None)
+        self.fuse = convolution(spatial_dims, in_channels + reduced * len(self.bins), width, 3, norm=JOINT)
 
     def pyramid(
         self, features: Float[Tensor, "batch channels *spatial"]
