@@ -15,6 +15,7 @@ from rankseg_med.cli.console import configure_logging, say
 from rankseg_med.cli.decode import decode_command
 from rankseg_med.cli.demo import demo_command
 from rankseg_med.cli.evaluate import evaluate_command
+from rankseg_med.cli.features import features_command
 from rankseg_med.cli.interrupts import ended_at_once_by_interrupts
 from rankseg_med.cli.manifest import manifest_command
 from rankseg_med.cli.predict import predict_command
@@ -133,6 +134,11 @@ app.command(
         "rankseg-med train --config bcp_lits --manifest list.json --labelled 8 -o run --set batch_size=2",
     ),
 )(train_command)
+app.command(
+    "features",
+    cls=_Command,
+    epilog=_examples("rankseg-med features run --config bcp_lits -o features.png"),
+)(features_command)
 app.command(
     "pseudo-label",
     cls=_Command,

@@ -7,6 +7,7 @@ from rankseg_med.evaluation.cleanup_trials import CleanupSearch
 from rankseg_med.evaluation.comparison import RegionComparison, compare
 from rankseg_med.evaluation.comparison_document import ComparisonReport, report_pair, report_ranking
 from rankseg_med.evaluation.evaluation import Missing, evaluate
+from rankseg_med.evaluation.feature_densities import FeatureDensities, write_feature_densities
 from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
 from rankseg_med.evaluation.plan import find_structures, plan_evaluation
@@ -30,6 +31,7 @@ __all__ = [
     "CleanupSearch",
     "ComparisonReport",
     "DecodableCase",
+    "FeatureDensities",
     "LabelledCase",
     "Missing",
     "Network",
@@ -70,6 +72,7 @@ __all__ = [
     "structures_of_config",
     "tune",
     "write_cleanup",
+    "write_feature_densities",
     "write_report",
     "write_tuning",
 ]

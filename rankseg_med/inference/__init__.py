@@ -1,5 +1,6 @@
 """Image to label map, slab by slab, on the image's own grid."""
 
+from rankseg_med.inference.class_features import class_features
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.model import DecodedGrid, Ensemble, Predicted, SegmentationModel
 from rankseg_med.inference.native_grid import NativeGrid
@@ -18,4 +19,5 @@ __all__ = [
     "Slab",
     "StreamingInferer",
     "Waiting",
+    "class_features",
 ]

@@ -5,6 +5,7 @@ from rankseg_med.report.as_html import as_html
 from rankseg_med.report.as_latex import as_latex
 from rankseg_med.report.as_markdown import as_markdown, tables_as_markdown
 from rankseg_med.report.as_terminal import as_terminal
+from rankseg_med.report.densities import save_densities
 from rankseg_med.report.document import Document, Picture, TextTable
 from rankseg_med.report.overlay import save_overlay
 from rankseg_med.report.page import write_page
@@ -39,6 +40,7 @@ __all__ = [
     "picture_of",
     "save_agreement",
     "save_box_plots",
+    "save_densities",
     "save_overlay",
     "save_reliability_diagrams",
     "save_risk_coverage",

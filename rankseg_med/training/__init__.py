@@ -3,6 +3,7 @@
 from rankseg_med.training.checkpoint import finished_epochs, read_checkpoint
 from rankseg_med.training.items import training_items
 from rankseg_med.training.processes import is_first_process
+from rankseg_med.training.trained_on import studies_trained_on
 from rankseg_med.training.training import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "is_first_process",
     "read_checkpoint",
     "split_studies",
+    "studies_trained_on",
     "train",
     "training_items",
     "unlabelled_studies",

@@ -50,6 +50,11 @@ class RecordedStudy(BaseModel):
             raise StudyError(f"{study.case_id}: {error.filename}: cannot be read ({error.strerror})") from error
         return cls(case_id=study.case_id, files=tuple(str(file.absolute()) for file in files), fingerprint=seen)
 
+    def study(self, *, labelled: bool) -> Study:
+        """The study again; ``labelled``: whether the last of its files is its label map."""
+        image, *more = map(Path, self.files[:-1] if labelled else self.files)
+        return Study(self.case_id, image, more_images=tuple(more))
+
 
 class Session(BaseModel):
     """A part of a training that ran without an interruption.
