@@ -50,13 +50,14 @@ def save_densities(
         together = np.concatenate(list(panel.values()))
         margin = _MARGIN * float(np.ptp(together))
         places = np.linspace(together.min() - margin, together.max() + margin, _PLACES)
-        for number, (name, numbers) in enumerate(panel.items()):
-            density = gaussian_kde(numbers)(places)
+        densities = [gaussian_kde(numbers)(places) for numbers in panel.values()]
+        stroke = 0.04 * max(density.max() for density in densities)
+        for number, ((name, numbers), density) in enumerate(zip(panel.items(), densities, strict=True)):
             label = f"{legible(name)} (n = {len(numbers)})"
             axes.plot(places, density, color=_COLOURS[number], label=label)
             axes.fill_between(places, density, color=_COLOURS[number], alpha=0.2)
             # A row of strokes for each group, below the curves.
-            axes.plot(numbers, np.full(len(numbers), -0.03 * (number + 1)), "|", color=_COLOURS[number], markersize=5)
+            axes.plot(numbers, np.full(len(numbers), -stroke * (number + 1)), "|", color=_COLOURS[number], markersize=5)
         axes.set(title=legible(structure), xlabel=axis)
         axes.legend(frameon=False, fontsize=7)
     drawn[0].set_ylabel("density")
