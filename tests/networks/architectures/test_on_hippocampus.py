@@ -27,7 +27,7 @@ def test_it_learns_the_hippocampus(shared_data, tmp_path, name):
     if name in LOSSES:
         network["edges_in_training"] = True
         settings["loss"] = LOSSES[name] | {"loss": settings["loss"]}
-    settings.update({"network_def": network, "roi_size": [32, 32, 32], "epochs": 5, "validate_every": 5})
+    settings.update({"network_def": network, "roi_size": [32, 32, 32], "epochs": 4, "validate_every": 4})
     reports = []
     training, validation = split_studies(studies, fold=0)
     train(settings, training, validation, tmp_path / "run", on_epoch=reports.append)
