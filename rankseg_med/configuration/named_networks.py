@@ -11,6 +11,7 @@ from rankseg_med.configuration.named_parts import NamedParts
 
 # A window of two axes is for a network of two.
 _SIZES = {"spatial_dims": "$len(@roi_size)", "in_channels": "@channels", "out_channels": "@num_classes"}
+_OURS = "rankseg_med.networks.architectures."
 _WIDTHS = {"channels": [32, 64, 128, 256], "strides": [2, 2, 2]}
 
 NETWORKS = NamedParts(
@@ -21,5 +22,11 @@ NETWORKS = NamedParts(
         "attention_unet": {TARGET: "AttentionUnet", **_SIZES, **_WIDTHS},
         "segresnet": {TARGET: "SegResNet", **_SIZES, "init_filters": 16},
         "vnet": {TARGET: "VNet", **_SIZES},
+        "panet": {TARGET: f"{_OURS}PANet", **_SIZES},
+        "danet": {TARGET: f"{_OURS}DANet", **_SIZES},
+        "fastfcn": {TARGET: f"{_OURS}FastFCN", **_SIZES},
+        "deeplabv3": {TARGET: f"{_OURS}DeepLabV3", **_SIZES},
+        "gated_scnn": {TARGET: f"{_OURS}GatedSCNN", **_SIZES},
+        "pspnet": {TARGET: f"{_OURS}PSPNet", **_SIZES},
     },
 )
