@@ -22,6 +22,10 @@ _DECODERS = ("argmax", "tuned")
 _THIRDS = ("small", "medium", "large")
 Scores = Mapping[str, Mapping[str, float]]
 """Case id to score to value, a mean over structures."""
+Runs = Mapping[str, Mapping[int, Mapping[str, Scores]]]
+"""Arm to seed to decoder to scores."""
+INTERVALS = ("seeds", "change", "95 %, seeds", "95 %, patients", "seed by seed")
+OF_INTERVALS = "Over seeds by Student's t; over patients by the bootstrap, seeds of a patient together."
 
 
 def report(work: Path, patient_of: Callable[[str], str]) -> str:
@@ -31,18 +35,18 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
         work: Folder of an experiment.
         patient_of: Case id to patient.
     """
-    runs = _read_runs(work)
+    runs = read_runs(work)
     arms = [arm for arm in ARMS if arm in runs]
-    tables = [_levels(runs, arms)]
-    for reference in (LABELS_ALONE, PUBLISHED):
+    tables = [levels(runs, arms)]
+    for reference, gap_to in ((LABELS_ALONE, ALL_LABELS), (PUBLISHED, None)):
         others = [arm for arm in arms if arm != reference]
         if reference in runs and others:
-            tables.append(_changes(runs, reference, others, patient_of))
+            tables.append(changes(runs, reference, others, patient_of, gap_to=gap_to))
     count = sum(map(len, runs.values()))
     return as_markdown(Document("Images without labels", f"{count} runs.", tuple(tables)), work)
 
 
-def _read_runs(work: Path) -> dict[str, dict[int, dict[str, Scores]]]:
+def read_runs(work: Path) -> dict[str, dict[int, dict[str, Scores]]]:
     """Arm to seed to decoder to scores, of finished runs."""
     runs: dict[str, dict[int, dict[str, Scores]]] = defaultdict(dict)
     for scored in sorted(work.glob(f"*/*/{SCORED}")):
@@ -74,7 +78,9 @@ def _read(path: Path) -> Scores:
     }
 
 
-def _levels(runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], arms: Sequence[str]) -> TextTable:
+def levels(runs: Runs, arms: Sequence[str]) -> TextTable:
+    """Scores of every arm by every decoder."""
+
     def mean(scores: Scores, name: str) -> float:
         # Of a structure that is rightly left empty there is no distance.
         return float(np.nanmean([case[name] for case in scores.values()]))
@@ -106,36 +112,41 @@ def _spread(values: Sequence[float]) -> str:
     return f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
 
 
-def _changes(
-    runs: Mapping[str, Mapping[int, Mapping[str, Scores]]],
-    reference: str,
-    arms: Sequence[str],
-    patient_of: Callable[[str], str],
+def changes(
+    runs: Runs, reference: str, arms: Sequence[str], patient_of: Callable[[str], str], *, gap_to: str | None = None
 ) -> TextTable:
+    """What arms change against one, by every decoder; of what another one changes, they close a share of the gap."""
     rows = []
     for decoder in _DECODERS:
-        gap = _mean_change(runs, reference, ALL_LABELS, decoder)
+        gap = _mean_change(runs, reference, gap_to, decoder) if gap_to is not None and gap_to in runs else math.nan
         for arm in arms:
             by_seed = _differences(runs, reference, arm, decoder)
-            means = [float(np.mean(list(cases.values()))) for cases in by_seed.values()]
-            pooled = [(patient_of(case), change) for cases in by_seed.values() for case, change in cases.items()]
-            if not means:
-                continue
-            patients, changes = zip(*pooled, strict=True)
-            low, high = bootstrap_interval(*totals_by_unit(np.array(changes), list(patients)))
-            closed = "" if math.isnan(gap) or reference != LABELS_ALONE else f"{100 * np.mean(means) / gap:.0f} %"
-            rows.append(
-                (
-                    *(arm, decoder, str(len(means)), f"{np.mean(means):+.2f}", _over_seeds(means)),
-                    *(f"{low:+.2f} to {high:+.2f}", " ".join(f"{one:+.2f}" for one in means), closed),
-                )
-            )
+            if by_seed:
+                means = [float(np.mean(list(cases.values()))) for cases in by_seed.values()]
+                closed = "" if math.isnan(gap) else f"{100 * np.mean(means) / gap:.0f} %"
+                rows.append((arm, decoder, *with_intervals(by_seed, patient_of), *([closed] if gap_to else [])))
     return TextTable(
         f"Change of Dice against {reference}",
-        ("arm", "decoder", "seeds", "change", "95 %, seeds", "95 %, patients", "seed by seed", "gap closed"),
+        ("arm", "decoder", *INTERVALS, *(["gap closed"] if gap_to else [])),
         tuple(rows),
-        note="Paired by seed and case. Over seeds by Student's t; over patients by the bootstrap, seeds of a patient "
-        f"together. Gap: from {LABELS_ALONE} to {ALL_LABELS}.",
+        note=f"Paired by seed and case. {OF_INTERVALS}" + (f" Gap: from {reference} to {gap_to}." if gap_to else ""),
+    )
+
+
+def with_intervals(of_cases: Mapping[int, Mapping[str, float]], patient_of: Callable[[str], str]) -> tuple[str, ...]:
+    """What cases change by, as the columns `INTERVALS`.
+
+    Args:
+        of_cases: Seed to case to change; not empty.
+        patient_of: Case id to patient.
+    """
+    means = [float(np.mean(list(cases.values()))) for cases in of_cases.values()]
+    pooled = [(patient_of(case), change) for cases in of_cases.values() for case, change in cases.items()]
+    patients, every = zip(*pooled, strict=True)
+    low, high = bootstrap_interval(*totals_by_unit(np.array(every), list(patients)))
+    return (
+        *(str(len(means)), f"{np.mean(means):+.2f}", _over_seeds(means)),
+        *(f"{low:+.2f} to {high:+.2f}", " ".join(f"{one:+.2f}" for one in means)),
     )
 
 
@@ -149,16 +160,12 @@ def _over_seeds(means: Sequence[float]) -> str:
     return f"{low:+.2f} to {high:+.2f}"
 
 
-def _mean_change(
-    runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], before: str, after: str, decoder: str
-) -> float:
-    by_seed = _differences(runs, before, after, decoder) if after in runs else {}
+def _mean_change(runs: Runs, before: str, after: str, decoder: str) -> float:
+    by_seed = _differences(runs, before, after, decoder)
     return float(np.mean([np.mean(list(cases.values())) for cases in by_seed.values()])) if by_seed else math.nan
 
 
-def _differences(
-    runs: Mapping[str, Mapping[int, Mapping[str, Scores]]], before: str, after: str, decoder: str
-) -> dict[int, dict[str, float]]:
+def _differences(runs: Runs, before: str, after: str, decoder: str) -> dict[int, dict[str, float]]:
     """Seed to case to change of Dice, of seeds that both have."""
     found = {}
     for seed in sorted(runs[before].keys() & runs[after].keys()):

@@ -32,6 +32,7 @@ ROOMS = {
     "configuration": {"decode", "losses", "studies", "calibration", "transforms", "inference", "semisupervised"},
     "runs": {"executors", "studies"},
     "training": {"configuration", "calibration", "losses", "runs", "semisupervised", "studies", "transforms"},
+    "loss_search": {"configuration", "executors", "losses", "runs", "studies", "training", "transforms"},
     "workflows": {
         *("calibration", "configuration", "decode", "inference", "networks", "nnunet", "runs", "semisupervised"),
         *("studies", "transforms"),
@@ -42,8 +43,8 @@ ROOMS = {
     },
     "demo": {"configuration", "decode", "evaluation", "metrics", "networks", "report", "runs", "studies", "workflows"},
     "cli": {
-        *("configuration", "demo", "evaluation", "executors", "networks", "report", "runs", "studies", "training"),
-        *("decode", "metrics", "nnunet", "workflows"),
+        *("configuration", "demo", "evaluation", "executors", "loss_search", "networks", "report", "runs", "studies"),
+        *("decode", "metrics", "nnunet", "training", "workflows"),
     },
 }
 

@@ -21,6 +21,7 @@ from rankseg_med.cli.manifest import manifest_command
 from rankseg_med.cli.predict import predict_command
 from rankseg_med.cli.pseudo_label import pseudo_label_command
 from rankseg_med.cli.report import report_command
+from rankseg_med.cli.search_loss import search_loss_command
 from rankseg_med.cli.status import status_command
 from rankseg_med.cli.train import train_command
 from rankseg_med.cli.tune import tune_command
@@ -134,6 +135,14 @@ app.command(
         "rankseg-med train --config bcp_lits --manifest list.json --labelled 8 -o run --set batch_size=2",
     ),
 )(train_command)
+app.command(
+    "search-loss",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med search-loss --config loss_proxy_lung_nodules --manifest list.json -o found --workers 4",
+        "rankseg-med search-loss --config loss_proxy_lung_nodules --manifest list.json -o found --set loss::metric=BF1",
+    ),
+)(search_loss_command)
 app.command(
     "features",
     cls=_Command,

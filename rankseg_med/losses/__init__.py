@@ -7,26 +7,33 @@ Called as MONAI's are: `loss(logits, labels)` with logits `(batch, classes, *spa
 
 from rankseg_med.losses.boundary import BoundaryLoss
 from rankseg_med.losses.combined import CombinedLoss, needs_distances
+from rankseg_med.losses.curves import CurveForm
 from rankseg_med.losses.distance_penalised import DistancePenalisedCELoss
 from rankseg_med.losses.dual_task import DualTaskLoss, label_boundary
 from rankseg_med.losses.frequency_weighted import FrequencyWeightedCELoss
 from rankseg_med.losses.iou_balanced import IoUBalancedCELoss
 from rankseg_med.losses.linear_ramp import LinearRamp
 from rankseg_med.losses.lovasz import LovaszSoftmaxLoss
+from rankseg_med.losses.segmentation_metrics import MetricName, SegmentationMetric
 from rankseg_med.losses.sensitivity_specificity import SensitivitySpecificityLoss
+from rankseg_med.losses.surrogate import SurrogateLoss
 from rankseg_med.losses.top_k import TopKCELoss
 from rankseg_med.losses.weighted_dice_ce import WeightedDiceCELoss
 
 __all__ = [
     "BoundaryLoss",
     "CombinedLoss",
+    "CurveForm",
     "DistancePenalisedCELoss",
     "DualTaskLoss",
     "FrequencyWeightedCELoss",
     "IoUBalancedCELoss",
     "LinearRamp",
     "LovaszSoftmaxLoss",
+    "MetricName",
+    "SegmentationMetric",
     "SensitivitySpecificityLoss",
+    "SurrogateLoss",
     "TopKCELoss",
     "WeightedDiceCELoss",
     "label_boundary",

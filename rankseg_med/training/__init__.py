@@ -1,15 +1,19 @@
 """Supervised and semi-supervised training."""
 
 from rankseg_med.training.checkpoint import finished_epochs, read_checkpoint
+from rankseg_med.training.engines import DivergenceError
 from rankseg_med.training.items import training_items
 from rankseg_med.training.processes import is_first_process
+from rankseg_med.training.record import TrainingRecord
 from rankseg_med.training.trained_on import studies_trained_on
 from rankseg_med.training.training import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
 
 __all__ = [
     "LAST",
     "RECORD",
+    "DivergenceError",
     "TrainingProgress",
+    "TrainingRecord",
     "finished_epochs",
     "is_first_process",
     "read_checkpoint",

@@ -32,6 +32,11 @@ from rankseg_med.training.supervision import Supervision
 
 VALIDATION_METRIC = "val_mean_dice"
 
+
+class DivergenceError(RuntimeError):
+    """The loss of a training, or what its network says, is no finite number any more."""
+
+
 # A worker that its own process has to terminate, since it hangs, is gone after so many seconds.
 _WORKER_OUTLIVES_S = 60
 
@@ -204,7 +209,7 @@ def _scalars_of(learner: SemiSupervisedMethod | Supervision, output: Mapping[str
 def _raise_if_nan(trainer: Engine) -> None:
     loss = loss_of(trainer.state.output)
     if not math.isfinite(loss):
-        raise RuntimeError(
+        raise DivergenceError(
             f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; "
             "lower the learning rate (the last finished epoch is in last.pt)"
         )

@@ -95,7 +95,7 @@ def train(
             is another than the one that is asked for, or its files are damaged; another process trains in the folder;
             there are unlabelled studies and no method for them, or the reverse; a calibration, and no validation
             studies to fit it to, or a class that does not occur in them (which the first validation finds out).
-        RuntimeError: The loss became NaN or infinite.
+        DivergenceError: The loss became NaN or infinite.
     """
     _check_unlabelled(config, unlabelled)
     _check_folder(output, resume)

@@ -24,6 +24,7 @@ _NOT_RUN = {
     ("containers.md", "docker run"): _DOCKER,
     ("containers.md", "apptainer build"): _DOCKER,
     ("dicom.md", "pip install"): _INSTALLS,
+    ("loss_search.md", "search-loss"): "trains 640 networks; tests/cli/test_search_loss.py trains four",
     ("semisupervised.md", "torchrun"): "starts four processes; tests/training trains on two",
     ("semisupervised.md", "lits_semisupervised.py"): _DOWNLOAD,
     ("stored_probabilities.md", "nnUNetv2_predict"): "needs a model that nnU-Net trained, and most often a GPU",

@@ -25,6 +25,7 @@ CONFIGS = {
     ("networks.md", "network_def:"): ("inference", "demo"),
     ("semisupervised.md", "class_biases: true"): ("train", "bcp_hippocampus"),
     ("semisupervised.md", "weighting: cases"): ("train", "bcp_hippocampus"),
+    ("loss_search.md", "SurrogateLoss"): ("train", "lung_nodules"),
     ("semisupervised.md", "extends: [lits, bcp]"): ("train", None),
     ("training.md", "tversky:"): ("train", "demo"),
     ("training.md", "topk_ce:"): ("train", "demo"),

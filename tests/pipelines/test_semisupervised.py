@@ -3,6 +3,7 @@
 import csv
 import sys
 
+import experiment
 import nibabel as nib
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ def test_tables_by_hand(tmp_path):
         "0.00 ± 0.00 |" in tables
     )
     # Over seeds 0 and 20 points: 10, give or take 12.706 standard errors of 10. Of a gap of 30 points 20 are closed.
-    assert "| coherent | argmax | 2 | +10.00 | -117.06 to +137.06 | +10.00 to +10.00 | +0.00 +20.00 |  |" in tables
+    assert "| coherent | argmax | 2 | +10.00 | -117.06 to +137.06 | +10.00 to +10.00 | +0.00 +20.00 |\n" in tables
     assert "| coherent | argmax | 2 | +20.00 |" in tables
     assert "| +10.00 +30.00 | 67 % |" in tables
     assert "mean" not in "".join(line for line in tables.splitlines() if line.startswith("| mean"))
@@ -158,7 +159,7 @@ def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
     tiny = DataSet("hippocampus", "always", 2, 2, 5, 2)
     monkeypatch.setitem(DATA_SETS, "hippocampus", tiny)
     # Spawned processes would not know of it.
-    monkeypatch.setattr(pipeline, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(experiment, "ProcessPoolExecutor", InThisProcess)
 
     def run(iterations=2):
         arguments = ["hippocampus", tmp_path, tmp_path / "work", "--iterations", iterations, "--seeds", 3]

@@ -1,0 +1,121 @@
+"""What experiments over arms and seeds have in common: an arm is trained and scored, and what is left to run is run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from semisupervised_data import DataSet, Split
+from semisupervised_report import SCORED
+
+from rankseg_med.configuration import Config, load_config
+from rankseg_med.evaluation import Network, NetworkCase, Task, run_ab, structures_of_config, tune, write_tuning
+from rankseg_med.studies import NnunetLabels, Study, write_json
+from rankseg_med.training import LAST, RECORD, train
+
+_TUNED = "tuned.yaml"
+AlsoMeasure = Callable[[Sequence[NetworkCase], NnunetLabels, Path], None]
+"""Called with the test cases, what is scored of them, and the folder of the run."""
+
+
+def train_and_score(
+    config: Config,
+    data_set: DataSet,
+    split: Split,
+    labelled: Sequence[Study],
+    unlabelled: Sequence[Study],
+    seed: int,
+    output: Path,
+    *,
+    also: AlsoMeasure = lambda cases, structures, output: None,
+) -> None:
+    """Train with a config, on one thread, and score the last checkpoint; goes on where it was stopped.
+
+    Decoders are tuned on the validation patients. What is scored, once, are the test patients, by argmax, RankSEG, the
+    coherent rule and the tuned decoder.
+
+    Args:
+        config: Config of the training.
+        data_set: What the studies are of.
+        split: Who validates and who is scored.
+        labelled: Trained on with labels.
+        unlabelled: Trained on without.
+        seed: Random seed of the training and the tuning.
+        output: Folder of the run.
+        also: What else is measured on the test patients, before their scores mark the run as finished.
+    """
+    if (output / SCORED).exists():
+        return
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    if _epochs_in(output / LAST) < int(config["epochs"]):
+        resume = (output / RECORD).exists()
+        train(config, labelled, split.validation, output, unlabelled=unlabelled, seed=seed, resume=resume)
+    trained = time.perf_counter()
+    settings = load_config("inference", data_set.config, device="cpu")
+    structures = structures_of_config(settings)
+    if structures is None:
+        raise ValueError(f"{data_set.config}: must have label_names")
+    network = Network.from_config(settings, [output / LAST])
+    validation, test = (
+        [
+            NetworkCase(study, study.label, data_set.patient_of(study.case_id), network)
+            for study in studies
+            if study.label is not None
+        ]
+        for studies in (split.validation, split.test)
+    )
+    write_tuning(tune(validation, Task(structures), seed=seed), output / _TUNED)
+    also(test, structures, output)
+    run_ab(test, structures, output / Path(SCORED).parent, presence=data_set.presence, overlay=output / _TUNED)
+    print(f"{output}: trained in {trained - start:.0f} s, scored in {time.perf_counter() - trained:.0f} s", flush=True)
+
+
+def _epochs_in(last: Path) -> int:
+    if not last.exists():
+        return 0
+    trainer = torch.load(last, map_location="cpu", weights_only=True)["trainer"]
+    return int(trainer["iteration"]) // int(trainer["epoch_length"])
+
+
+def run_all(
+    run: Callable[[str, int, Path], None],
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    work: Path,
+    jobs: int,
+    report: Callable[[], str],
+) -> None:
+    """Run every arm with every seed, so many at a time, each into ``ARM/SEED``; ``results.md`` is written after each.
+
+    Args:
+        run: Runs an arm with a seed into a folder; picklable.
+        arms: Names.
+        seeds: Random seeds.
+        work: Folder of the experiment.
+        jobs: Processes.
+        report: Tables of what is there, as Markdown.
+    """
+    # Seed by seed, so that a comparison over fewer seeds is complete early. Fresh processes, since forked ones keep
+    # the threads' settings of this one.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        runs = [pool.submit(run, arm, seed, work / arm / str(seed)) for seed in seeds for arm in arms]
+        for finished in runs:
+            finished.result()
+            (work / "results.md").write_text(report())
+    print((work / "results.md").read_text())
+
+
+def check_same(described: Mapping[str, Any], work: Path) -> None:
+    """Refuse to mix runs of different experiments in one folder."""
+    path = work / "experiment.json"
+    if path.exists() and json.loads(path.read_text()) != described:
+        raise SystemExit(f"{path}: runs of another experiment are here; take another folder")
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(described, path)

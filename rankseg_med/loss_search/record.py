@@ -1,0 +1,68 @@
+"""A search on disk: the file ``search.json``, from which it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rankseg_med.loss_search.settings import SearchSettings
+from rankseg_med.loss_search.steps import Step
+from rankseg_med.studies import StudyError, atomic_write
+from rankseg_med.training import TrainingRecord
+
+SEARCH = "search.json"
+
+
+class SearchRecord(BaseModel):
+    """A search: what is trained, how is searched, and what was tried so far.
+
+    Attributes:
+        task: The proxy task; its validation studies are those that are scored.
+        settings: How is searched.
+        start: Parameters that the search starts from.
+        steps: In their order; the last may be under way.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    task: TrainingRecord
+    settings: SearchSettings
+    start: list[float]
+    steps: list[Step] = []
+
+    @classmethod
+    def read(cls, path: Path) -> SearchRecord:
+        """Read a record.
+
+        Raises:
+            StudyError: The file is none.
+            OSError: It cannot be read.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise StudyError(f"{path}: is not the record of a search ({error.errors()[0]['msg']})") from error
+
+    def write(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        with atomic_write(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    def check_same(self, asked: SearchRecord, folder: Path) -> None:
+        """Make sure that a search goes on as it was started.
+
+        Raises:
+            StudyError: Another one is asked for; it names everything that differs.
+        """
+        then, wanted = (
+            {**asdict(record.settings), "epochs": record.task.config.get("epochs"), "start": record.start}
+            for record in (self, asked)
+        )
+        of_settings = [f"{key}: was {then[key]}, is now {wanted[key]}" for key in then if then[key] != wanted[key]]
+        if differences := [*of_settings, *self.task.differences(asked.task)]:
+            listed = "".join(f"\n- {difference}" for difference in differences)
+            raise StudyError(
+                f"{folder}: holds another search:{listed}\ngo on with what it was started with, or take another folder"
+            )

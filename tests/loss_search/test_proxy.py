@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import distance
+
+from rankseg_med.loss_search.proxy import score_of
+from rankseg_med.losses import SegmentationMetric
+from rankseg_med.studies import StudyError, find_studies, load_label_map
+
+
+class Bright(torch.nn.Module):
+    """Says that what is brighter than most is the ball."""
+
+    def forward(self, image):
+        return torch.cat([torch.full_like(image, 0.5), image], 1)
+
+
+def test_the_score_is_the_metric_of_all_studies_together(config, data):
+    config["network"] = Bright()
+    found = find_studies(data / "list.json")[:2]
+    preprocessing, predicted, true = config.get_parsed_content("preprocessing"), [], []
+    for study in found:
+        predicted.append((preprocessing(study.item)["image"][0] > 0.5).numpy().ravel())
+        true.append(load_label_map(study.label)[0].numpy().ravel() == 1)
+    expected = 1 - distance.dice(np.concatenate(true), np.concatenate(predicted))
+    assert score_of(config, found, SegmentationMetric("Dice", include_background=False)) == pytest.approx(expected)
+    assert 0.5 < expected < 1
+
+
+def test_labels_beyond_the_classes_are_named(config, data):
+    config["network"] = Bright()
+    config["num_classes"] = 1
+    with pytest.raises(StudyError, match=r"l0\.nii\.gz: has label 1, but the config has 1 classes"):
+        score_of(config, find_studies(data / "list.json")[:1], SegmentationMetric("Dice"))
