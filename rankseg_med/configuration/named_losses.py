@@ -99,6 +99,7 @@ LOSSES = _NamedLosses(
         "tversky": {TARGET: "TverskyLoss", **_OF_OVERLAP},
         "lovasz": {TARGET: f"{_OURS}LovaszSoftmaxLoss"},
         "sensitivity_specificity": {TARGET: f"{_OURS}SensitivitySpecificityLoss"},
+        "surrogate": {TARGET: f"{_OURS}SurrogateLoss", "metric": "Dice"},
         # Of both.
         "dice_ce": {TARGET: "DiceCELoss", **_OF_OVERLAP},
         "dice_focal": {TARGET: "DiceFocalLoss", **_OF_OVERLAP},
