@@ -17,7 +17,7 @@ from semisupervised_report import SCORED
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.evaluation import Network, NetworkCase, Task, run_ab, structures_of_config, tune, write_tuning
 from rankseg_med.studies import NnunetLabels, Study, write_json
-from rankseg_med.training import LAST, RECORD, train
+from rankseg_med.training import LAST, StartingWeights, train_to_end
 
 _TUNED = "tuned.yaml"
 AlsoMeasure = Callable[[Sequence[NetworkCase], NnunetLabels, Path], None]
@@ -33,6 +33,7 @@ def train_and_score(
     seed: int,
     output: Path,
     *,
+    weights: StartingWeights | None = None,
     also: AlsoMeasure = lambda cases, structures, output: None,
 ) -> None:
     """Train with a config, on one thread, and score the last checkpoint; goes on where it was stopped.
@@ -48,15 +49,14 @@ def train_and_score(
         unlabelled: Trained on without.
         seed: Random seed of the training and the tuning.
         output: Folder of the run.
+        weights: What the network starts from; by default random weights.
         also: What else is measured on the test patients, before their scores mark the run as finished.
     """
     if (output / SCORED).exists():
         return
     torch.set_num_threads(1)
     start = time.perf_counter()
-    if _epochs_in(output / LAST) < int(config["epochs"]):
-        resume = (output / RECORD).exists()
-        train(config, labelled, split.validation, output, unlabelled=unlabelled, seed=seed, resume=resume)
+    train_to_end(config, labelled, split.validation, output, unlabelled=unlabelled, seed=seed, weights=weights)
     trained = time.perf_counter()
     settings = load_config("inference", data_set.config, device="cpu")
     structures = structures_of_config(settings)
@@ -75,13 +75,6 @@ def train_and_score(
     also(test, structures, output)
     run_ab(test, structures, output / Path(SCORED).parent, presence=data_set.presence, overlay=output / _TUNED)
     print(f"{output}: trained in {trained - start:.0f} s, scored in {time.perf_counter() - trained:.0f} s", flush=True)
-
-
-def _epochs_in(last: Path) -> int:
-    if not last.exists():
-        return 0
-    trainer = torch.load(last, map_location="cpu", weights_only=True)["trainer"]
-    return int(trainer["iteration"]) // int(trainer["epoch_length"])
 
 
 def run_all(

@@ -31,11 +31,16 @@ ROOMS = {
     # It knows every part that a config may name.
     "configuration": {"decode", "losses", "studies", "calibration", "transforms", "inference", "semisupervised"},
     "runs": {"executors", "studies"},
-    "training": {"configuration", "calibration", "losses", "runs", "semisupervised", "studies", "transforms"},
+    "training": {
+        *("configuration", "calibration", "losses", "networks", "runs", "semisupervised", "studies", "transforms"),
+    },
     "loss_search": {"configuration", "executors", "losses", "runs", "studies", "training", "transforms"},
     "workflows": {
         *("calibration", "configuration", "decode", "inference", "networks", "nnunet", "runs", "semisupervised"),
         *("studies", "transforms"),
+    },
+    "pretraining": {
+        *("configuration", "inference", "networks", "runs", "studies", "training", "transforms", "workflows"),
     },
     "evaluation": {
         *("decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "configuration", "runs"),
@@ -44,7 +49,7 @@ ROOMS = {
     "demo": {"configuration", "decode", "evaluation", "metrics", "networks", "report", "runs", "studies", "workflows"},
     "cli": {
         *("configuration", "demo", "evaluation", "executors", "loss_search", "networks", "report", "runs", "studies"),
-        *("decode", "metrics", "nnunet", "training", "workflows"),
+        *("decode", "metrics", "nnunet", "pretraining", "training", "workflows"),
     },
 }
 

@@ -15,6 +15,7 @@ from rankseg_med.cli.console import configure_logging, say
 from rankseg_med.cli.decode import decode_command
 from rankseg_med.cli.demo import demo_command
 from rankseg_med.cli.evaluate import evaluate_command
+from rankseg_med.cli.explain import explain_command
 from rankseg_med.cli.features import features_command
 from rankseg_med.cli.interrupts import ended_at_once_by_interrupts
 from rankseg_med.cli.manifest import manifest_command
@@ -133,6 +134,7 @@ app.command(
     epilog=_examples(
         "rankseg-med train --config lits --manifest list.json -o run",
         "rankseg-med train --config bcp_lits --manifest list.json --labelled 8 -o run --set batch_size=2",
+        "rankseg-med train --config lits --manifest list.json --labelled 8 -o run --weights pretrained/last.pt",
     ),
 )(train_command)
 app.command(
@@ -148,6 +150,15 @@ app.command(
     cls=_Command,
     epilog=_examples("rankseg-med features run --config bcp_lits -o features.png"),
 )(features_command)
+app.command(
+    "explain",
+    cls=_Command,
+    epilog=_examples(
+        "rankseg-med explain images --config classify_lung_nodules --classes classes.csv -o explained",
+        "rankseg-med train --config pretrain_lung_nodules --manifest explained/data_list/pseudo_labels.json --fold -1 "
+        "-o pretrained",
+    ),
+)(explain_command)
 app.command(
     "pseudo-label",
     cls=_Command,

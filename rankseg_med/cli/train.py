@@ -35,6 +35,14 @@ def train_command(
         Path | None,
         typer.Option(help="Further images without labels, for configs with a method: a folder or a data list."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights to start from in place of random ones, such as a pre-training's last.pt."),
+    ] = None,
+    new_layers: Annotated[
+        bool,
+        typer.Option("--new-layers", help="Layers of --weights that do not fit start anew; else they are refused."),
+    ] = False,
     seed: Annotated[
         int, typer.Option(help="Random seed of weights, sampling, augmentation and the choice of studies.")
     ] = 0,
@@ -56,9 +64,15 @@ def train_command(
     at once.
     """
     from rankseg_med.configuration import load_config
+    from rankseg_med.networks import shipped_checkpoint
     from rankseg_med.studies import find_studies
-    from rankseg_med.training import is_first_process, split_studies, train, unlabelled_studies
+    from rankseg_med.training import StartingWeights, is_first_process, split_studies, train, unlabelled_studies
 
+    if new_layers and weights is None:
+        raise typer.BadParameter("--new-layers means nothing without --weights")
+    start = None
+    if weights is not None:
+        start = StartingWeights(shipped_checkpoint(str(weights)) or weights, new_layers)
     settings = load_config("train", config, device=device, changes=parse_changes(changes))
     if epochs is not None:
         settings["epochs"] = epochs
@@ -97,6 +111,7 @@ def train_command(
                 "labelled": labelled,
                 "unlabelled": None if unlabelled is None else str(unlabelled),
             },
+            weights=start,
             resume=resume,
             stop=stop,
             on_start=started.set,

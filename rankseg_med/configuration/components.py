@@ -22,7 +22,18 @@ _RESERVED = frozenset(ConfigComponent.non_arg_keys)
 # What must be built, and what may also be null.
 _COMPONENTS = frozenset(
     {"preprocessing", "augmentation", "unlabelled_preprocessing", "unlabelled_augmentation", "crop", "intensity"}
-    | {"network_def", "network", "inferer", "decoder", "loss", "optimizer", "lr_scheduler", "teacher", "method"}
+    | {
+        "network_def",
+        "network",
+        "inferer",
+        "decoder",
+        "loss",
+        "optimizer",
+        "lr_scheduler",
+        "teacher",
+        "method",
+        "explainer",
+    }
 )
 _COMPONENTS_OR_NULL = frozenset({"cleanup", "calibration", "pseudo_labeller", "teacher::calibration"})
 _COMPONENT_OR_FILE = "calibration"

@@ -18,7 +18,7 @@ from rankseg_med.configuration.named_networks import NETWORKS
 from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import SEPARATOR, is_referred_to
 
-# What overlays add to the bases: the data set's own, and semi-supervised training's.
+# What overlays add to the bases: the data set's own, semi-supervised training's, and pre-training's.
 _OVERLAY_KEYS = frozenset(
     {
         "label_names",
@@ -30,6 +30,8 @@ _OVERLAY_KEYS = frozenset(
         "teacher",
         "pseudo_labeller",
         "method",
+        "classifiers",
+        "explainer",
     }
     | {"extends", "_meta_"}
 )

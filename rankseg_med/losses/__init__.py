@@ -18,7 +18,9 @@ from rankseg_med.losses.segmentation_metrics import MetricName, SegmentationMetr
 from rankseg_med.losses.sensitivity_specificity import SensitivitySpecificityLoss
 from rankseg_med.losses.surrogate import SurrogateLoss
 from rankseg_med.losses.top_k import TopKCELoss
+from rankseg_med.losses.weighted_cross_entropy import WeightedCrossEntropyLoss
 from rankseg_med.losses.weighted_dice_ce import WeightedDiceCELoss
+from rankseg_med.losses.weighted_loss import WeightedLoss
 
 __all__ = [
     "BoundaryLoss",
@@ -35,7 +37,9 @@ __all__ = [
     "SensitivitySpecificityLoss",
     "SurrogateLoss",
     "TopKCELoss",
+    "WeightedCrossEntropyLoss",
     "WeightedDiceCELoss",
+    "WeightedLoss",
     "label_boundary",
     "needs_distances",
 ]

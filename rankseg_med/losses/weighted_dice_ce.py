@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
+from rankseg_med.losses.weighted_cross_entropy import counted_classes, weighted_cross_entropy
+from rankseg_med.losses.weighted_loss import WeightedLoss
 
-class WeightedDiceCELoss(torch.nn.Module):
+
+class WeightedDiceCELoss(WeightedLoss):
     r"""Mean of soft Dice loss and cross-entropy in which every voxel counts by its weight.
 
     With weights $w_i$, softmax probabilities $p_{ic}$ and the one-hot target $g_{ic}$,
@@ -36,22 +38,11 @@ class WeightedDiceCELoss(torch.nn.Module):
         labels: Shaped[Tensor, "batch 1 *spatial"],
         weights: Float[Tensor, "batch 1 *spatial"],
     ) -> Float[Tensor, ""]:
-        """Loss of a batch.
-
-        Args:
-            logits: ``(batch, classes, *spatial)``, before softmax.
-            labels: ``(batch, 1, *spatial)``, class of every voxel; any value where the weight is 0.
-            weights: ``(batch, 1, *spatial)``, at least 0.
-
-        Returns:
-            A scalar; 0 where all weights are 0.
-        """
-        # An ignored voxel may hold any value, such as 255, which has no one-hot encoding.
-        classes = torch.where(weights > 0, labels, 0).squeeze(1).long()
+        """Loss of a batch, see `WeightedLoss.forward`."""
+        classes = counted_classes(labels, weights)
         weights = weights.float()
         log_p = logits.float().log_softmax(1)
-        cross_entropy = F.nll_loss(log_p, classes, reduction="none").unsqueeze(1)
-        mean_cross_entropy = (weights * cross_entropy).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+        mean_cross_entropy = weighted_cross_entropy(log_p, classes, weights)
 
         p, target = log_p.exp(), F.one_hot(classes, logits.shape[1]).movedim(-1, 1)
         spatial = tuple(range(2, logits.ndim))

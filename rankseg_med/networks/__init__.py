@@ -11,20 +11,24 @@ from rankseg_med.networks.checkpoint import (
     read_checkpoint,
     shipped_checkpoint,
 )
-from rankseg_med.networks.errors import CheckpointError
+from rankseg_med.networks.errors import CheckpointError, MisfitError
 from rankseg_med.networks.exported import NetworkFile
 from rankseg_med.networks.files import network_sha256
+from rankseg_med.networks.starting import Start, start_from_weights
 from rankseg_med.networks.transformers import SemanticSegmentation, logits_of_queries
 
 __all__ = [
     "SHIPPED_WEIGHTS",
     "CheckpointError",
+    "MisfitError",
     "NetworkFile",
     "SemanticSegmentation",
+    "Start",
     "fill_network",
     "load_weights",
     "logits_of_queries",
     "network_sha256",
     "read_checkpoint",
     "shipped_checkpoint",
+    "start_from_weights",
 ]

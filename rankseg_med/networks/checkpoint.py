@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from rankseg_med.networks.errors import CheckpointError
+from rankseg_med.networks.errors import CheckpointError, MisfitError
 from rankseg_med.networks.files import listed, names_in_archive, read_file
 from rankseg_med.networks.names import WRAPPERS, renamed
 
@@ -48,7 +48,7 @@ def load_weights(
             not fit the network; the message names missing, unexpected and misshapen entries, those of another kind of
             number (quantised weights), and those that are not finite. Or its content has another hash.
     """
-    weights = _read_weights(checkpoint, entry, sha256)
+    weights = read_weights(checkpoint, entry, sha256)
     fill_network(network, renamed(weights, network.state_dict()), checkpoint)
 
 
@@ -61,42 +61,50 @@ def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor], checkp
         checkpoint: File that errors name.
 
     Raises:
-        CheckpointError: The weights do not fit the network, or are not finite; see `load_weights`.
+        CheckpointError: The weights do not fit the network (a `MisfitError`), or are not finite; see `load_weights`.
     """
     expected = network.state_dict()
-    shared = sorted(expected.keys() & weights.keys())
-    problems = [
-        *listed("missing", sorted(expected.keys() - weights.keys())),
-        *listed("unexpected", sorted(weights.keys() - expected.keys())),
-        *listed(
-            "of another shape",
-            [
-                f"{name} {tuple(weights[name].shape)} where the network has {tuple(expected[name].shape)}"
-                for name in shared
-                if weights[name].shape != expected[name].shape
-            ],
-        ),
-        *listed(
-            "of another kind of number",
-            [
-                f"{name} {weights[name].dtype} where the network has {expected[name].dtype}"
-                for name in shared
-                if _kind(weights[name]) != _kind(expected[name])
-            ],
-        ),
-    ]
+    misfits = misfits_of(weights, expected)
+    problems = [found for what, names in misfits.items() for found in listed(what, names)]
     if problems:
-        raise CheckpointError(
+        raise MisfitError(
             f"{checkpoint}: does not fit the network of the config ({'; '.join(problems)}); "
             "was it trained with another config?"
         )
-    # As the network will hold them: what single precision does not hold becomes infinite.
-    broken = [name for name in shared if not weights[name].to(expected[name].dtype).isfinite().all()]
+    check_finite(weights, expected, checkpoint)
+    network.load_state_dict(weights)
+
+
+def misfits_of(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """What keeps weights from being those of a network, in words, to the entries that it is said of."""
+    shared = sorted(expected.keys() & weights.keys())
+    return {
+        "missing": sorted(expected.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - expected.keys()),
+        "of another shape": [
+            f"{name} {tuple(weights[name].shape)} where the network has {tuple(expected[name].shape)}"
+            for name in shared
+            if weights[name].shape != expected[name].shape
+        ],
+        "of another kind of number": [
+            f"{name} {weights[name].dtype} where the network has {expected[name].dtype}"
+            for name in shared
+            if not is_same_kind(weights[name], expected[name])
+        ],
+    }
+
+
+def check_finite(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], checkpoint: Path) -> None:
+    """Look at weights that fit, as the network will hold them: what single precision does not hold becomes infinite.
+
+    Raises:
+        CheckpointError: Some are not finite.
+    """
+    broken = [name for name in sorted(weights) if not weights[name].to(expected[name].dtype).isfinite().all()]
     if broken:
         raise CheckpointError(
             f"{checkpoint}: {listed('not finite', broken)[0]}; training had diverged, take an earlier one"
         )
-    network.load_state_dict(weights)
 
 
 def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # noqa: ANN401
@@ -130,7 +138,8 @@ def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # n
         raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
 
 
-def _read_weights(checkpoint: Path, entry: str | None, sha256: str | None) -> dict[str, Tensor]:
+def read_weights(checkpoint: Path, entry: str | None = None, sha256: str | None = None) -> dict[str, Tensor]:
+    """The state dictionary in a checkpoint; arguments and errors as of `load_weights`."""
     content = read_checkpoint(checkpoint, sha256=sha256)
     if entry is not None:
         if not isinstance(content, Mapping) or not isinstance(content.get(entry), Mapping):
@@ -148,6 +157,11 @@ def _state_dict(content: Any, checkpoint: Path) -> dict[str, Tensor]:  # noqa: A
             f"{checkpoint}: must hold a state dictionary (name to tensor), alone or under one of {', '.join(WRAPPERS)}"
         )
     return dict(content)
+
+
+def is_same_kind(one: Tensor, other: Tensor) -> bool:
+    """Whether both hold real numbers, or both whole ones, and so on; quantised weights are whole."""
+    return _kind(one) == _kind(other)
 
 
 def _kind(weight: Tensor) -> str:

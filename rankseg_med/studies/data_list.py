@@ -188,6 +188,7 @@ def _study(entry: Entry, data_root: Path) -> Study:
         data_root / entry.label if isinstance(entry, LabelledEntry) else None,
         entry.fold if isinstance(entry, LabelledEntry) else None,
         tuple(data_root / image for image in entry.images[1:]),
+        data_root / entry.weight if isinstance(entry, LabelledEntry) and entry.weight is not None else None,
     )
 
 

@@ -100,16 +100,18 @@ class LabelledEntry(ImageEntry):
 
     Attributes:
         label: where the label map is.
+        weight: where the weights of its voxels in training are, if they do not count alike.
         fold: in which fold of a cross-validation the study is held out; None where no folds were made.
     """
 
     label: RelativePath
+    weight: RelativePath | None = None
     fold: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All images, and the label map."""
-        return (*self.images, self.label)
+        """All images, the label map, and the weights."""
+        return (*self.images, self.label, *([] if self.weight is None else [self.weight]))
 
 
 class Manifest(BaseModel):

@@ -24,6 +24,8 @@ class Study:
         label: its label map, where a data list gives one.
         fold: the fold in which it is held out, where a data list gives one.
         more_images: the second and further images, on the same grid: a channel each (`load_images`).
+        weight: how much its voxels count in training, fractions on the label map's grid, where a data list gives them.
+        image_class: index of the class of the image as a whole, where one is known.
     """
 
     case_id: str
@@ -31,6 +33,8 @@ class Study:
     label: Path | None = None
     fold: int | None = None
     more_images: tuple[Path, ...] = ()
+    weight: Path | None = None
+    image_class: int | None = None
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -39,9 +43,10 @@ class Study:
 
     @property
     def item(self) -> dict[str, Any]:
-        """For MONAI's datasets: `image` (a path, or a list of them), `case_id`, and `label` where there is one."""
+        """For MONAI's datasets: `image` (a path, or a list of them), `case_id`, and of the others what there is."""
         images = list(self.images) if self.more_images else self.image
-        return {"image": images, "case_id": self.case_id, **({} if self.label is None else {"label": self.label})}
+        known = {"label": self.label, "weight": self.weight, "image_class": self.image_class}
+        return {"image": images, "case_id": self.case_id, **{k: v for k, v in known.items() if v is not None}}
 
 
 S = TypeVar("S")

@@ -5,13 +5,23 @@ from rankseg_med.training.engines import DivergenceError
 from rankseg_med.training.items import training_items
 from rankseg_med.training.processes import is_first_process
 from rankseg_med.training.record import TrainingRecord
+from rankseg_med.training.to_end import train_to_end
 from rankseg_med.training.trained_on import studies_trained_on
-from rankseg_med.training.training import LAST, RECORD, TrainingProgress, split_studies, train, unlabelled_studies
+from rankseg_med.training.training import (
+    LAST,
+    RECORD,
+    StartingWeights,
+    TrainingProgress,
+    split_studies,
+    train,
+    unlabelled_studies,
+)
 
 __all__ = [
     "LAST",
     "RECORD",
     "DivergenceError",
+    "StartingWeights",
     "TrainingProgress",
     "TrainingRecord",
     "finished_epochs",
@@ -20,6 +30,7 @@ __all__ = [
     "split_studies",
     "studies_trained_on",
     "train",
+    "train_to_end",
     "training_items",
     "unlabelled_studies",
 ]

@@ -28,7 +28,7 @@ from rankseg_med.training.calibration import CalibrationOnValidation
 from rankseg_med.training.panels import ImagePanels
 from rankseg_med.training.processes import across_processes, is_first_process, share_of
 from rankseg_med.training.seeds import SeededBatches
-from rankseg_med.training.supervision import Supervision
+from rankseg_med.training.supervision import Supervision, check_weights
 
 VALIDATION_METRIC = "val_mean_dice"
 
@@ -60,6 +60,9 @@ def make_trainer(
         seed: Random seed of every batch's randomness.
         iteration: The last that is done, where the trainer goes on; may be in the middle of an epoch.
     """
+    loss = config.get_parsed_content("loss")
+    # Before anything is loaded.
+    check_weights(loss, training)
     learner: SemiSupervisedMethod | Supervision
     if "method" in config:
         learner = config.get_parsed_content("method")
@@ -67,7 +70,7 @@ def make_trainer(
         batch_sizes = [int(config["batch_size"]), int(config.get_parsed_content("unlabelled_batch_size"))]
         loader: Any = TwoStreams(*map(partial(_loader, config), datasets, batch_sizes))
     else:
-        learner = Supervision(config.get_parsed_content("loss"), config.get_parsed_content("num_classes"))
+        learner = Supervision(loss, config.get_parsed_content("num_classes"))
         datasets = [_dataset(config, training, "", learner.transforms)]
         loader = _loader(config, datasets[0], int(config["batch_size"]))
     batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))

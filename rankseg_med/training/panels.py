@@ -17,7 +17,8 @@ class ImagePanels:
     """Image, label and prediction of a batch's first image; volumes as films along the last axis.
 
     Images of a semi-supervised method are those that the student sees, such as mixes, and the label is what it is to
-    learn of them. MONAI's `TensorBoardImageHandler` shows the loader's batch, which is neither.
+    learn of them. MONAI's `TensorBoardImageHandler` shows the loader's batch, which is neither. Of classifiers
+    there is the image alone.
 
     Args:
         folder: Folder of TensorBoard's files.
@@ -39,8 +40,10 @@ class ImagePanels:
         """Show the batch that the engine is done with."""
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else {key: _first(value) for key, value in output.items()}
-        prediction = first["pred"].argmax(0, keepdim=True)
-        panels = {"image": first["image"], "label": _label_map(first["label"]), "prediction": prediction}
+        panels = {"image": first["image"]}
+        if first["pred"].ndim > 1:
+            prediction = first["pred"].argmax(0, keepdim=True)
+            panels |= {"label": _label_map(first["label"]), "prediction": prediction}
         for panel, shown in panels.items():
             plot_2d_or_3d_image(
                 shown[:1][None].detach().float().cpu(),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rankseg_med.runs import VERSIONS, host, now
 from rankseg_med.studies import Study, StudyError, atomic_write, fingerprint
+from rankseg_med.training.start import RecordedWeights
 
 RECORD = "training.json"
 
@@ -26,8 +27,9 @@ class RecordedStudy(BaseModel):
 
     Attributes:
         case_id: Id of the study.
-        files: Its images, then its label map, if that is used.
+        files: Its images, then its label map and its weights, if those are used.
         fingerprint: Fingerprint of these files.
+        image_class: Index of the class of the image as a whole, if that is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +37,7 @@ class RecordedStudy(BaseModel):
     case_id: str
     files: tuple[str, ...]
     fingerprint: str
+    image_class: int | None = None
 
     @classmethod
     def of(cls, study: Study) -> RecordedStudy:
@@ -43,12 +46,13 @@ class RecordedStudy(BaseModel):
         Raises:
             StudyError: One cannot be read.
         """
-        files = [*study.images, *([] if study.label is None else [study.label])]
+        files = [*study.images, *(file for file in (study.label, study.weight) if file is not None)]
         try:
             seen = fingerprint(files)
         except OSError as error:
             raise StudyError(f"{study.case_id}: {error.filename}: cannot be read ({error.strerror})") from error
-        return cls(case_id=study.case_id, files=tuple(str(file.absolute()) for file in files), fingerprint=seen)
+        paths = tuple(str(file.absolute()) for file in files)
+        return cls(case_id=study.case_id, files=paths, fingerprint=seen, image_class=study.image_class)
 
     def study(self, *, labelled: bool) -> Study:
         """The study again; ``labelled``: whether the last of its files is its label map."""
@@ -87,6 +91,7 @@ class TrainingRecord(BaseModel):
         seed: Random seed of the run.
         processes: Number of processes that train together.
         choice: How the studies were chosen, such as ``{"fold": 0}``, as far as whoever started the run has told.
+        weights: What it started from; None for random weights.
         training: Studies with labels.
         unlabelled: Studies without.
         validation: Studies that are never trained on.
@@ -100,6 +105,7 @@ class TrainingRecord(BaseModel):
     seed: int
     processes: int
     choice: dict[str, str | int | None] = {}
+    weights: RecordedWeights | None = None
     training: list[RecordedStudy]
     unlabelled: list[RecordedStudy]
     validation: list[RecordedStudy]
@@ -161,7 +167,8 @@ class TrainingRecord(BaseModel):
                 f"{folder}: cannot be resumed, since this is not the training that was started there:{listed}\n"
                 "resume with what it was started with, or train anew in another folder"
             )
-        return asked.model_copy(update={"identity": self.identity, "sessions": self.sessions})
+        same = {"identity": self.identity, "weights": self.weights, "sessions": self.sessions}
+        return asked.model_copy(update=same)
 
     def in_session(self, device: str, epochs: int, iteration: int) -> TrainingRecord:
         """The record with one more session, which starts now; see `Session`."""
@@ -195,23 +202,37 @@ class TrainingRecord(BaseModel):
         learnt_from = {study.case_id for study in (*self.training, *self.unlabelled)}
         leaked = sorted(study.case_id for study in asked.validation if study.case_id in learnt_from)
         of_leaks = [f"validation studies that were trained on: {', '.join(leaked)}"] if leaked else []
-        return [*of_settings, *of_studies, *of_leaks]
+        return [*of_settings, *self._difference_of_weights(asked), *of_studies, *of_leaks]
+
+    def _difference_of_weights(self, asked: TrainingRecord) -> list[str]:
+        before, now_asked = self.weights, asked.weights
+        if before == now_asked or (before is not None and before.is_same(now_asked)):
+            return []
+        return [f"--weights: was {before}, is now {now_asked}"]
 
 
 def _differences_of_studies(part: str, then: list[RecordedStudy], wanted: list[RecordedStudy]) -> Iterator[str]:
-    """What differs in one part; studies are the same if their ids and fingerprints are, wherever they lie."""
+    """What differs in one part; studies are the same if their ids, fingerprints and classes are, wherever they lie."""
+
+    def identity(study: RecordedStudy) -> tuple[str, str, int | None]:
+        return study.case_id, study.fingerprint, study.image_class
+
     gone, new = (
-        Counter((study.case_id, study.fingerprint) for study in one)
-        - Counter((study.case_id, study.fingerprint) for study in other)
-        for one, other in ((then, wanted), (wanted, then))
+        Counter(map(identity, one)) - Counter(map(identity, other)) for one, other in ((then, wanted), (wanted, then))
     )
-    gone_ids, new_ids = ({case_id for case_id, _ in studies} for studies in (gone, new))
+    gone_ids, new_ids = ({case_id for case_id, *_ in studies} for studies in (gone, new))
     if only_then := sorted(gone_ids - new_ids):
         yield f"{part} studies no longer there: {', '.join(only_then)}"
     if only_now := sorted(new_ids - gone_ids):
         yield f"{part} studies that are new: {', '.join(only_now)}"
+    before = {study.case_id: study for study in then}
     for study in wanted:
-        if study.case_id in gone_ids and (study.case_id, study.fingerprint) in new:
+        if study.case_id not in gone_ids or identity(study) not in new:
+            continue
+        if study.fingerprint == before[study.case_id].fingerprint:
+            classes = f"was {before[study.case_id].image_class}, is now {study.image_class}"
+            yield f"{part} study {study.case_id}: the class of the image {classes}"
+        else:
             yield f"{part} study {study.case_id}: has changed, or is another one: {', '.join(study.files)}"
     if not gone and not new and [study.case_id for study in then] != [study.case_id for study in wanted]:
         yield f"{part} studies are in another order"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,11 @@ from monai.engines import PrepareBatch
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from rankseg_med.losses import CombinedLoss, needs_distances
+from rankseg_med.losses import CombinedLoss, WeightedLoss, needs_distances
+from rankseg_med.studies import Study, StudyError
 from rankseg_med.transforms import SignedDistancesd
 
-_LABEL, _DISTANCES = "label", "distances_mm"
+_LABEL, _DISTANCES, _WEIGHT = "label", "distances_mm", "weight"
 
 
 class Supervision(PrepareBatch):
@@ -25,7 +26,7 @@ class Supervision(PrepareBatch):
     ``supervision.attach(trainer)``. Where the loss needs signed distances, the loader makes them, by ``transforms``.
 
     Args:
-        loss: Takes logits and labels, and signed distances if it needs them.
+        loss: Takes logits and labels, and signed distances if it needs them, or weights if it is a `WeightedLoss`.
         num_classes: Classes, with the background.
 
     Attributes:
@@ -34,7 +35,8 @@ class Supervision(PrepareBatch):
 
     def __init__(self, loss: Callable[..., Tensor], num_classes: int) -> None:
         self._loss = loss
-        self._keys = (_LABEL, _DISTANCES) if needs_distances(loss) else (_LABEL,)
+        more = [_WEIGHT] if isinstance(loss, WeightedLoss) else [_DISTANCES] if needs_distances(loss) else []
+        self._keys = (_LABEL, *more)
         self.transforms = [SignedDistancesd(_LABEL, num_classes, _DISTANCES)] if needs_distances(loss) else []
 
     def attach(self, trainer: Engine) -> None:
@@ -60,8 +62,36 @@ class Supervision(PrepareBatch):
             plain: Tensor = convert_to_tensor(batchdata[key], track_meta=False)
             return plain.to(device=device, non_blocking=non_blocking, **kwargs)
 
-        return on_device("image"), {key: on_device(key) for key in self._keys}
+        targets = {key: on_device(key) for key in self._keys}
+        if _WEIGHT in targets:
+            # Interpolation may leave a hair below 0.
+            targets[_WEIGHT].clamp_(min=0)
+        return on_device("image"), targets
 
     def loss(self, logits: Float[Tensor, "batch classes *spatial"], targets: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Loss of the network's logits."""
         return self._loss(logits, *(targets[key] for key in self._keys))
+
+
+def check_weights(loss: Callable[..., Tensor], training: Sequence[Study]) -> None:
+    """Make sure that voxels have weights where the loss takes them, and only there.
+
+    Args:
+        loss: Loss of the config.
+        training: Studies with labels.
+
+    Raises:
+        StudyError: The loss takes weights and a study has none, or the reverse.
+    """
+    without = [study.case_id for study in training if study.weight is None]
+    name = type(loss).__name__
+    if isinstance(loss, WeightedLoss) and without:
+        raise StudyError(
+            f"{name} needs the weights of every study's voxels, but the data list has none of "
+            f"{', '.join(without[:3])}; list them as 'weight', or take another loss"
+        )
+    if not isinstance(loss, WeightedLoss) and len(without) < len(training):
+        raise StudyError(
+            f"the data list has weights of voxels, but the config's loss, {name}, takes none; take "
+            "rankseg_med.losses.WeightedCrossEntropyLoss, as pretrain.yaml does, or leave them out of the list"
+        )

@@ -33,10 +33,21 @@ from rankseg_med.training.parts import parts_of, parts_of_trainer
 from rankseg_med.training.processes import is_first_process, joined_processes, number_of_processes
 from rankseg_med.training.record import RECORD, TrainingRecord
 from rankseg_med.training.split import split_studies, unlabelled_studies
+from rankseg_med.training.start import RecordedWeights, StartingWeights
 from rankseg_med.training.stop import StopWhenAsked
 from rankseg_med.transforms import own_errors_of_transforms
 
-__all__ = ["BEST", "HISTORY", "LAST", "RECORD", "TrainingProgress", "split_studies", "train", "unlabelled_studies"]
+__all__ = [
+    "BEST",
+    "HISTORY",
+    "LAST",
+    "RECORD",
+    "StartingWeights",
+    "TrainingProgress",
+    "split_studies",
+    "train",
+    "unlabelled_studies",
+]
 
 
 def train(
@@ -48,6 +59,7 @@ def train(
     unlabelled: Sequence[Study] = (),
     seed: int = 0,
     choice: Mapping[str, str | int | None] | None = None,
+    weights: StartingWeights | None = None,
     resume: bool = False,
     stop: Event | None = None,
     on_start: Callable[[], None] = lambda: None,
@@ -81,6 +93,7 @@ def train(
         unlabelled: Studies whose labels, if any, are not looked at; for configs with a ``method``, and only those.
         seed: Random seed of weights, sampling and augmentation.
         choice: How the studies were chosen, for the record.
+        weights: What the network starts from; by default random weights. Resumed with the same ones.
         resume: Go on from ``last.pt``.
         stop: When set, ``last.pt`` is written after the iteration under way, and the run ends. Between the last
             iteration of an epoch and the next epoch's first, validation and all else that ends the epoch come before.
@@ -95,6 +108,7 @@ def train(
             is another than the one that is asked for, or its files are damaged; another process trains in the folder;
             there are unlabelled studies and no method for them, or the reverse; a calibration, and no validation
             studies to fit it to, or a class that does not occur in them (which the first validation finds out).
+        CheckpointError: The weights to start from cannot be used, or do not fit the network.
         DivergenceError: The loss became NaN or infinite.
     """
     _check_unlabelled(config, unlabelled)
@@ -107,6 +121,7 @@ def train(
         seed=seed,
         processes=number_of_processes(),
         choice=dict(choice or {}),
+        weights=None if weights is None else RecordedWeights.of(weights),
     )
     record = TrainingRecord.read(output / RECORD).resumed_as(asked, output) if resume else asked
     output.mkdir(parents=True, exist_ok=True)
@@ -117,6 +132,10 @@ def train(
         own_errors_of_transforms(),
     ):
         set_determinism(seed)
+        if record.weights is not None and not resume:
+            # Before a teacher is made, which is a copy of it.
+            filled = record.weights.fill(config.get_parsed_content("network"))
+            record = record.model_copy(update={"weights": filled})
         parts = parts_of(config, validation, output, record.identity)
         last = output / LAST
         content = _read_last(last, int(config["epochs"])) if resume else None

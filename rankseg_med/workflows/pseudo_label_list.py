@@ -88,7 +88,8 @@ def write_data_list(
         elif not is_empty and details["mean_expected_dice"] < min_expected_dice:
             left_out[study.case_id] = details["mean_expected_dice"]
         else:
-            entries.append(_entry(job, study, path.parent, details))
+            label = label_map_path(job.output, study.case_id)
+            entries.append(listed_entry(study, label, path.parent, expected_dice=details["expected_dice"]))
             voxels.update(details["voxels"])
     labels = {str(label): name for label, name in enumerate(job.label_names)}
     labeller = job.labeller()
@@ -110,19 +111,28 @@ def _details(job: PseudoLabelJob, study: Study) -> Mapping[str, Any] | None:
     return found.details if found.state == "done" else None
 
 
-def _entry(job: PseudoLabelJob, study: Study, folder: Path, details: Mapping[str, Any]) -> LabelledEntry:
-    images = [_relative(image, folder) for image in study.images]
+def listed_entry(study: Study, label: Path, folder: Path, **more: object) -> LabelledEntry:
+    """A study with a label map that was made of it, as a data list in a folder has it.
+
+    Args:
+        study: Which; it keeps its fold.
+        label: The label map.
+        folder: Folder of the list.
+        more: Further entries.
+    """
+    images = [relative_path(image, folder) for image in study.images]
     return LabelledEntry.model_validate(
         {
             "id": study.case_id,
             "image": images[0] if len(images) == 1 else images,
-            "label": _relative(label_map_path(job.output, study.case_id), folder),
+            "label": relative_path(label, folder),
             "fold": study.fold,
-            "expected_dice": details["expected_dice"],
+            **more,
         }
     )
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative_path(path: Path, folder: Path) -> str:
+    """A file's path from a folder, as data lists have it."""
     # Folders are resolved, since ".." leads elsewhere from behind a link; a file keeps its own name.
     return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()

@@ -12,8 +12,9 @@ from rankseg_med.studies import DicomSegFormat, read_structures
 from tests.conftest import REPOSITORY
 
 METHODS = ("bcp", "mean_teacher")
-"""Over a data set's config; nothing by themselves."""
-OF_DATA_SETS = [name for name in shipped_configs() if name not in METHODS]
+STEPS = ("classify", "pretrain")
+"""Both over a data set's config; nothing by themselves."""
+OF_DATA_SETS = [name for name in shipped_configs() if name not in (*METHODS, *STEPS)]
 
 
 @pytest.mark.parametrize("job", ["inference", "train"])
@@ -24,7 +25,7 @@ def test_every_part_of_every_shipped_config_can_be_built(job, name):
         config.get_parsed_content(entry)
 
 
-@pytest.mark.parametrize("name", [name for name in OF_DATA_SETS if not name.startswith(METHODS)])
+@pytest.mark.parametrize("name", [name for name in OF_DATA_SETS if not name.startswith((*METHODS, *STEPS))])
 def test_networks_fit_their_windows_and_classes(name):
     config = load_config("inference", name, device="cpu")
     network = config.get_parsed_content("network")
@@ -40,6 +41,15 @@ def test_a_method_goes_over_any_data_set(method):
     assert config.get_parsed_content("method").teacher is config.get_parsed_content("teacher")
     with pytest.raises(ConfigError, match=f"{method}.yaml: lacks label_names"):
         load_config("train", method, device="cpu")
+
+
+@pytest.mark.parametrize("name", [name for name in OF_DATA_SETS if name.startswith("classify")])
+def test_classifiers_fit_their_windows_and_classes(name):
+    config = load_config("train", name, device="cpu")
+    for classifier in config.get_parsed_content("classifiers"):
+        with torch.inference_mode():
+            logits = classifier.eval()(torch.zeros(1, 1, *config["roi_size"]))
+        assert logits.shape == (1, len(config["label_names"]))
 
 
 def test_left_atria_are_seen_in_the_steps_of_the_papers():

@@ -80,7 +80,7 @@ def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         subprocess.run([sys.executable, *arguments[1:]], check=True, env=environment)
         return
     assert arguments[0] == "rankseg-med", f"no test runs {command!r}"
-    if arguments[1] == "train" and "--epochs" not in arguments:
+    if arguments[1] in ("train", "explain") and "--epochs" not in arguments:
         arguments += _SHORT
     said = re.search(r"# exit code (\d+)", command)
     monkeypatch.setattr(sys, "argv", arguments)

@@ -93,6 +93,19 @@ def test_inference(run):
     assert run()["decoded"].label_map.shape == (32, 32, 24)
 
 
+@pytest.mark.slow
+@pytest.mark.session("pretraining.md")
+def test_pretraining(run):
+    given.write_blobs(HERE / "images", HERE / "labels", *"abcdefghij")
+    given.write_blobs(HERE / "patches", HERE / "unknown", *"abcd")
+    given.write_list(HERE / "list.json", "abcdefghij", "anterior", "posterior", folds=5)
+    classes = ["case_id,class", "a,anterior", "b,posterior", "c,anterior", "d,background"]
+    Path("classes.csv").write_text("\n".join(classes))
+    run()
+    assert names_of("explained") >= set("abcd")
+    assert json.loads(Path("run/training.json").read_text())["weights"]["file"].endswith("pretrained/last.pt")
+
+
 @pytest.mark.session("report.md")
 def test_report(run):
     given.write_studies(HERE / "imagesTs", HERE / "labelsTs", *"ab")
