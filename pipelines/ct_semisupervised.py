@@ -18,14 +18,23 @@ TEST, VALIDATION = 0, 1
 ARMS = ("supervised", "published", "rankseg")
 """Labels alone; copy-paste with argmax for pseudo-labels; copy-paste with RankSEG, of calibrated probabilities."""
 
+_PSEUDO_LABELS: dict[str, dict[str, object]] = {
+    "published": {"pseudo_labeller::decoder": "argmax", "teacher::calibration": None},
+    "rankseg": {
+        "pseudo_labeller::decoder": "rankseg",
+        "teacher::calibration": {
+            "_target_": "rankseg_med.calibration.IsotonicCalibration",
+            "num_classes": "@num_classes",
+            "weighting": "cases",
+        },
+    },
+}
+
 
 def overlay_of_arm(arm: str, data_set: DataSet, base: str | None) -> dict[str, object]:
     """An arm's config: that of the data set, with what makes the arm; ``base`` replaces the shipped config."""
     shipped = data_set.config if arm == "supervised" else f"bcp_{data_set.config}"
-    overlay = overlay_of(base or shipped, data_set)
-    if arm == "published":
-        overlay |= {"pseudo_labeller::decoder": "argmax", "teacher::calibration": None}
-    return overlay
+    return overlay_of(base or shipped, data_set) | _PSEUDO_LABELS.get(arm, {})
 
 
 def run_arm(arm: str, data_set: DataSet, lists: tuple[Path, Path], options: argparse.Namespace) -> None:

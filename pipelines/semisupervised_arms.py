@@ -38,8 +38,8 @@ LABELS_ALONE, ALL_LABELS, PUBLISHED = "labels_alone", "all_labels", "published"
 
 def _labels_of(decoder: Any, **labeller: Any) -> dict[str, Any]:  # noqa: ANN401 - what a config holds
     """Pseudo-labels by a decoder, of a teacher without calibration."""
-    options = {f"pseudo_labeller::{name}": value for name, value in labeller.items()}
-    return {"pseudo_labeller::decoder": decoder, "teacher::calibration": None, **options}
+    options = {"decoder": decoder, "min_confidence": 0.0, **labeller}
+    return {f"pseudo_labeller::{name}": value for name, value in options.items()} | {"teacher::calibration": None}
 
 
 def _rankseg(coherence: float, presence: Presence) -> dict[str, Any]:
@@ -47,14 +47,16 @@ def _rankseg(coherence: float, presence: Presence) -> dict[str, Any]:
     return {"_target_": decoder, "metric": "dice", "coherence": coherence, "presence": presence}
 
 
-_ISOTONIC = {
+# Which the validation fits.
+_OFTEN_VALIDATED = {"validate_every": 2}
+_ISOTONIC = _OFTEN_VALIDATED | {
     "teacher::calibration": {
         "_target_": "rankseg_med.calibration.IsotonicCalibration",
         "num_classes": "@num_classes",
         "weighting": "cases",
     }
 }
-_TEMPERATURE = {
+_TEMPERATURE = _OFTEN_VALIDATED | {
     "teacher::calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": "@num_classes"}
 }
 

@@ -38,7 +38,7 @@ def data(tmp_path):
         "iterations_per_epoch": 2,
         "network_def::channels": [4, 8],
         "network_def::strides": [2],
-        "teacher::calibration": None,
+        "pseudo_labeller::min_confidence": 0.0,
     }
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(overlay))

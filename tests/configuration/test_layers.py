@@ -137,7 +137,10 @@ class TestWhatAJobHasNoUseFor:
     def test_a_calibration_that_training_does_not_fit(self, refusal, load):
         assert refusal("extends: demo\n" + CALIBRATION, "train").startswith("calibration: means nothing to train: ")
         assert "calibration: means nothing to train: " in refusal("extends: demo\ncalibration: c.json\n", "train")
-        load("extends: bcp_hippocampus\n" + CALIBRATION, "train")
+        calibrated = (
+            "teacher::calibration: {_target_: rankseg_med.calibration.Temperature, num_classes: '@num_classes'}\n"
+        )
+        load("extends: bcp_hippocampus\n" + calibrated + CALIBRATION, "train")
 
     @pytest.mark.parametrize("job", ["inference", "train"])
     def test_region_channels(self, refusal, job):

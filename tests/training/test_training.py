@@ -32,8 +32,16 @@ def studies(tmp_path_factory):
     return found
 
 
+CALIBRATED = {
+    "teacher::calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": "@num_classes"}
+}
+
+
 def config(epochs: int, name: str = "hippocampus"):
     settings = load_config("train", name, device="cpu")
+    if name == "bcp_hippocampus":
+        # Networks of a few iterations are confident of nothing.
+        settings.update({"pseudo_labeller::decoder": "rankseg", "pseudo_labeller::min_confidence": 0.0} | CALIBRATED)
     settings.update(
         {
             **{"roi_size": [16, 16, 16], "epochs": epochs, "iterations_per_epoch": 10, "validate_every": 1},

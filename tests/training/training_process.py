@@ -39,6 +39,9 @@ def settings(epochs: int):
             "network_def::strides": [2],
             "network_def::norm": "BATCH",
             "lr_scheduler::total_iters": 3,
+            "pseudo_labeller::decoder": "rankseg",
+            "pseudo_labeller::min_confidence": 0.0,
+            "teacher::calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": "@num_classes"},
             "method::_target_": f"{__name__}.Watched",
             "method::pretraining_iterations": 2,
         }
