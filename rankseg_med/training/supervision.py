@@ -68,8 +68,10 @@ class Supervision(PrepareBatch):
             targets[_WEIGHT].clamp_(min=0)
         return on_device("image"), targets
 
-    def loss(self, logits: Float[Tensor, "batch classes *spatial"], targets: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """Loss of the network's logits."""
+    def loss(
+        self, logits: Float[Tensor, "batch classes *spatial"] | list[Tensor], targets: Mapping[str, Tensor]
+    ) -> Float[Tensor, ""]:
+        """Loss of the network's logits; those of a network that gives a list in train mode are the loss's matter."""
         return self._loss(logits, *(targets[key] for key in self._keys))
 
 

@@ -21,7 +21,7 @@ TINY = DataSet("hippocampus", "always", 2, 2, 5, 1)
 
 
 def test_every_loss_has_a_config_of_its_own(tmp_path):
-    loss = {"_target_": "rankseg_med.losses.SurrogateLoss", "metric": "Dice"}
+    loss = {"_target_": "rankseg_med.losses.SurrogateLoss", "metric": "mIoU"}
     (tmp_path / "loss.yaml").write_text(yaml.safe_dump({"loss": loss}))
     found = {}
     for arm in losses_report.ARMS:

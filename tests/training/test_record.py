@@ -23,7 +23,8 @@ def studies(tmp_path):
 
 
 def record(studies, *, training=(0, 1), unlabelled=(2,), validation=(3,), **changed):
-    config = load_config("train", "bcp_hippocampus", device="cpu")
+    calibration = {"_target_": "rankseg_med.calibration.Temperature", "num_classes": "@num_classes"}
+    config = load_config("train", "bcp_hippocampus", device="cpu", changes={"teacher::calibration": calibration})
     config.update(changed.pop("config", {}))
     parts = [[studies[index] for index in part] for part in (training, unlabelled, validation)]
     return TrainingRecord.of(config.get(), *parts, **{"seed": 0, "processes": 1, **changed})
