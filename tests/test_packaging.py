@@ -83,6 +83,7 @@ def test_the_version_has_release_notes_and_is_the_one_that_is_cited():
     assert f"Version {version}" in (REPOSITORY / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_face_of_the_package_is_whole_and_costs_nothing_before_it_is_used():
     program = (
         "import sys, rankseg_med\n"

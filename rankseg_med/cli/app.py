@@ -148,15 +148,17 @@ app.command(
 app.command(
     "features",
     cls=_Command,
-    epilog=_examples("rankseg-med features run --config bcp_lits -o features.png"),
+    epilog=_examples(
+        "rankseg-med features run --config bcp_lits -o features.png",
+        "rankseg-med features run --config bcp_lits -o features.pdf --device cpu",
+    ),
 )(features_command)
 app.command(
     "explain",
     cls=_Command,
     epilog=_examples(
         "rankseg-med explain images --config classify_lung_nodules --classes classes.csv -o explained",
-        "rankseg-med train --config pretrain_lung_nodules --manifest explained/data_list/pseudo_labels.json --fold -1 "
-        "-o pretrained",
+        "rankseg-med explain list.json --config classify_hippocampus --classes-by largest -o explained",
     ),
 )(explain_command)
 app.command(

@@ -87,6 +87,7 @@ def test_other_weights_for_its_network(rankseg_med, images, tmp_path):
     assert result.code == 0, result.err + result.out
 
 
+@pytest.mark.slow
 def test_its_own_code_in_other_processes(rankseg_med, images, tmp_path):
     bundle = zoo.spleen(tmp_path / "bundle")
     (bundle / "scripts").mkdir()

@@ -61,6 +61,7 @@ def test_bids(rankseg_med, images, model, tmp_path):
     assert (refused.code, "--save_probabilities) and decode them" in refused.err) == (1, True)
 
 
+@pytest.mark.slow
 def test_processes_of_their_own_and_the_default_decoder(rankseg_med, images, model, tmp_path):
     """Each builds the networks from what travels to it."""
     alone, workers = (

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from threading import Timer
 
+import pytest
+
 from rankseg_med.runs.plan import record_plan
 from rankseg_med.studies import Sidecar
 
@@ -67,6 +69,7 @@ def test_watch_ends_when_all_is_done(rankseg_med, tmp_path):
     assert [json.loads(line)["complete"] for line in result.out.splitlines()] == [False, True]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_does_not_change_the_exit_code(tmp_path):
     sidecar("a", "done").write(tmp_path)
     reading, writing = os.pipe()

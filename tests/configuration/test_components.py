@@ -64,7 +64,10 @@ def test_targets_and_arguments(refusal, entry, message):
             "pseudo_labeller::decoder: ranseg",
             "pseudo_labeller::decoder: must be argmax or threshold or rankseg, got ranseg",
         ),
-        ("teacher::calibration::num_clases: 3", "did you mean num_classes?"),
+        (
+            "teacher::calibration: {_target_: rankseg_med.calibration.Temperature, num_clases: 3}",
+            "did you mean num_classes?",
+        ),
         ("optimizer::learning_rate: 3", "optimizer::learning_rate: torch.optim.AdamW has no argument learning_rate"),
     ],
 )

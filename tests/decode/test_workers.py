@@ -237,6 +237,7 @@ def test_an_interrupted_decode_leaves_no_threads(threads):
     assert (torch.get_num_threads(), threads_of_a_fresh_thread()) == (2, 2)
 
 
+@pytest.mark.slow
 def test_several_threads_decode_at_once(threads):
     threads(1)
     volumes = [odd_volume(seed) for seed in range(4)]

@@ -186,6 +186,7 @@ class CountedCase(MadeCase):
         return found
 
 
+@pytest.mark.slow
 def test_no_case_is_kept_and_each_is_read_twice():
     cases = [CountedCase(**vars(case)) for case in made(overconfident, 6)]
     tune(cases, ONE)

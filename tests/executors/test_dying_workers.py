@@ -64,6 +64,7 @@ def test_how_a_process_died_is_said(item, message):
     assert message in str(outcome.error)
 
 
+@pytest.mark.slow
 def test_leaving_python_is_a_death_on_ray_too(run):
     outcomes = by_item(run(builds.acting, [1, ("exit", 3), 2]))
     assert isinstance(outcomes["exit", 3].error, WorkerDied)
@@ -84,6 +85,7 @@ def test_an_item_survives_one_death(run, tmp_path):
     assert [outcomes[x].result for x in range(3)] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_what_is_run_again_is_alone_in_its_worker():
     """Or the second item that kills would be held against the one before, which is in the second stage meanwhile."""
     kill, sleep, also_kill = ("kill", signal.SIGKILL), ("sleep", 0.5), ("kill", signal.SIGSEGV)
@@ -103,6 +105,7 @@ def test_an_item_that_takes_too_long_fails_and_no_other(run):
     assert 0.5 <= sum(outcomes[slow].stage_seconds) < 5
 
 
+@pytest.mark.slow
 def test_waits_between_stages_do_not_count():
     items = [("sleep", 0.6 + x / 1e6) for x in range(4)]  # the last waits 0.6 s and takes 0.6 s
     outcomes = list(run_in_processes(builds.acting_second, items, timeout_s=1.1))
@@ -116,6 +119,7 @@ def test_time_in_all_stages_counts():
     assert len(outcome.stage_seconds) == 2
 
 
+@pytest.mark.slow
 def test_what_the_consumer_takes_does_not_count(run):
     outcomes = run(builds.acting, [0] + [("sleep", 0.1 + x / 1e6) for x in range(2)], timeout_s=0.6)
     seen = []
@@ -148,6 +152,7 @@ def test_an_item_that_cannot_be_sent_is_a_failure(run):
     assert [outcomes[1].result, outcomes[2].result] == [1, 2]
 
 
+@pytest.mark.slow
 def test_workers_that_die_before_they_take_an_item_end_the_run():
     with pytest.raises(WorkerDied, match=r"5 workers in a row died before .* exit code 3"):
         list(run_in_processes(builds.dying, [1]))

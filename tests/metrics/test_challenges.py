@@ -73,6 +73,7 @@ def test_lits_strict_gives_the_scripts_results():
     assert ours == pytest.approx(results(cases, SPACING_MM), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_lits_on_real_tumours(kits_pair):
     prediction, reference, spacing_mm = kits_pair

@@ -108,6 +108,7 @@ def test_plans_older_than_architectures(image, tmp_path):
     assert torch.equal(*maps)
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_that_needs_torchvision(image, two_folds):
     program = (
         "import sys\nfrom pathlib import Path\n"

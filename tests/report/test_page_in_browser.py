@@ -149,7 +149,7 @@ def test_the_worst_come_first_with_their_pictures(opened, study, tmp_path):
     assert page.locator(".charts svg rect").count() == 20
 
 
-@pytest.mark.parametrize("most_inline", [10_000_000, 0])
+@pytest.mark.parametrize("most_inline", [10_000_000, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_study_opens_in_3d(opened, study, tmp_path, monkeypatch, most_inline):
     monkeypatch.setattr(page_module, "_MOST_INLINE_BYTES", most_inline)
     write(tmp_path / "Läsionen & mehr.html", study)

@@ -44,6 +44,7 @@ def test_a_run_under_way(doubling, files):
     assert record.ended
 
 
+@pytest.mark.slow
 def test_what_a_run_left_that_was_killed_while_it_wrote_its_record_is_removed(doubling, files, killed_while_writing):
     cases = files("1")
     leftover = killed_while_writing(doubling.output / "run.json")

@@ -87,6 +87,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert named_at_sync == [False]
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path, killed_while_writing):
     path = tmp_path / "case [1].nii.gz"
     leftover = killed_while_writing(path)

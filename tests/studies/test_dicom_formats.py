@@ -77,6 +77,7 @@ def test_the_extra_is_not_installed(tmp_path, series, format, monkeypatch):
         format.write(segmented(series), tmp_path / "case.dcm", grid_of=series, names=NAMES)
 
 
+@pytest.mark.slow
 def test_highdicom_is_imported_only_to_write():
     program = (
         "import sys\n"

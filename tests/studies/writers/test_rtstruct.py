@@ -135,6 +135,7 @@ def test_an_outline_of_very_many_points(tmp_path):
     np.testing.assert_array_equal(struct.get_roi_mask_by_name("liver").transpose(1, 0, 2), labels == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_real_series(tmp_path, shared_data):
     series = with_uids(shared_data / "ct" / "dicom_series", tmp_path / "series")
