@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +23,23 @@ from rankseg_med.training import LAST, StartingWeights, train_to_end
 _TUNED = "tuned.yaml"
 AlsoMeasure = Callable[[Sequence[NetworkCase], NnunetLabels, Path], None]
 """Called with the test cases, what is scored of them, and the folder of the run."""
+
+
+def arguments(description: str | None, data_sets: Iterable[str]) -> argparse.ArgumentParser:
+    """A parser of what every experiment is told; each adds its own.
+
+    Args:
+        description: Of the script.
+        data_sets: Names of those that it can take.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_set", choices=list(data_sets))
+    parser.add_argument("folder", type=Path, help="folder with images/ and labels/")
+    parser.add_argument("work", type=Path, help="folder of runs and results.md")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--iterations", type=int, help="length of every run, rounded down to whole epochs of 50")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    return parser
 
 
 def train_and_score(

@@ -17,14 +17,13 @@ A loss is searched for each seed anew, on its training patients alone. Their dat
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiment import check_same, run_all, train_and_score
+from experiment import arguments, check_same, run_all, train_and_score
 from losses_calibration import measure
 from losses_report import ARMS, SEARCHED, report
 from semisupervised_data import DATA_SETS, Split, split_of
@@ -124,15 +123,9 @@ def write_lists(name: str, folder: Path, seeds: Sequence[int], output: Path) -> 
 
 def main() -> None:
     """Run what is left to run, then write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_set", choices=list(DATA_SETS))
-    parser.add_argument("folder", type=Path, help="folder with images/ and labels/")
-    parser.add_argument("work", type=Path, help="folder of runs and results.md")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = arguments(__doc__, DATA_SETS)
     parser.add_argument("--arms", nargs="*", choices=list(ARMS), help="by default all, the searched one if it is given")
     parser.add_argument("--searched", help="overlay of the searched loss, such as 'found/{seed}/loss.yaml'")
-    parser.add_argument("--iterations", type=int, help="length of every run, rounded down to whole epochs of 50")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     given = parser.parse_args()
     data_set, folder = DATA_SETS[given.data_set], given.folder.resolve()
     experiment = Experiment(given.data_set, given.iterations or data_set.iterations, given.searched)

@@ -14,14 +14,13 @@ use one thread each, ``--jobs`` of them at a time; one that was stopped goes on,
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from experiment import check_same, run_all, train_and_score
+from experiment import arguments, check_same, run_all, train_and_score
 from pretraining_patches import PATCHES, cut_patches
 from semisupervised_arms import ALL_LABELS, LABELS_ALONE, config_of
 from semisupervised_data import DATA_SETS, split_of
@@ -132,17 +131,11 @@ def _cut(config: Config, iterations: int) -> Config:
 
 def main() -> None:
     """Run what is left to run, then write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_set", choices=list(PATCHES))
-    parser.add_argument("folder", type=Path, help="folder with images/ and labels/")
-    parser.add_argument("work", type=Path, help="folder of runs and results.md")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = arguments(__doc__, PATCHES)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--labelled", type=int, help="patients that keep their labels")
-    parser.add_argument("--iterations", type=int, help="length of every training with labels")
     parser.add_argument("--classifier-iterations", type=int, default=500, help="length of each classifier's training")
     parser.add_argument("--pretraining-iterations", type=int, default=1500, help="length of the pre-training")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     given = parser.parse_args()
     data_set = DATA_SETS[given.data_set]
     experiment = Experiment(

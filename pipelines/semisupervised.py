@@ -11,12 +11,11 @@ repeated. ``results.md`` in WORK_FOLDER has the tables of what is there.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from experiment import check_same, run_all, train_and_score
+from experiment import arguments, check_same, run_all, train_and_score
 from semisupervised_arms import ARMS, AUGMENTATIONS, config_of
 from semisupervised_data import DATA_SETS, split_of
 from semisupervised_report import report
@@ -53,16 +52,10 @@ def run(experiment: Experiment, folder: Path, arm: str, seed: int, output: Path)
 
 def main() -> None:
     """Run what is left to run, then write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_set", choices=list(DATA_SETS))
-    parser.add_argument("folder", type=Path, help="folder with images/ and labels/")
-    parser.add_argument("work", type=Path, help="folder of runs and results.md")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = arguments(__doc__, DATA_SETS)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--labelled", type=int, help="patients that keep their labels")
-    parser.add_argument("--iterations", type=int, help="length of every run, rounded down to whole epochs of 50")
     parser.add_argument("--augmentation", choices=list(AUGMENTATIONS), default="config")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     given = parser.parse_args()
     data_set = DATA_SETS[given.data_set]
     experiment = Experiment(

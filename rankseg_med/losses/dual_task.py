@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
+from rankseg_med.losses.soft_boundaries import dilated, eroded
+
 
 class DualTaskLoss(torch.nn.Module):
     r"""Loss of the classes, of the edges, and of the classes at the edges.
@@ -74,7 +76,5 @@ class DualTaskLoss(torch.nn.Module):
 
 def label_boundary(labels: Shaped[Tensor, "batch 1 *spatial"]) -> Bool[Tensor, "batch 1 *spatial"]:
     """Voxels with another class among their neighbours (3 x 3 x 3), on either side of the boundary."""
-    pool = {4: F.max_pool2d, 5: F.max_pool3d}[labels.ndim]
     classes = labels.float()
-    apart: Tensor = pool(classes, 3, 1, 1) != -pool(-classes, 3, 1, 1)
-    return apart
+    return dilated(classes, 1) != eroded(classes, 1)

@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 from rankseg_med.report.figure_text import figure_text, legible
+from rankseg_med.report.palette import CURVE_COLOURS
 from rankseg_med.studies import atomic_write
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 _PANEL_INCHES = 3.4
 _DPI = 200
 # Places where a density is drawn, and beyond the numbers by how much of their range.
@@ -31,7 +30,7 @@ def save_densities(
 
     Args:
         path: Path of the figure, PNG or PDF by its name; an existing file is replaced.
-        panels: Structure to name of a group to its numbers; at least one panel, each with at most four groups, each of
+        panels: Structure to name of a group to its numbers; at least one panel, each with at most seven groups, each of
             two different numbers at least.
         axis: What the numbers are.
 
@@ -39,8 +38,8 @@ def save_densities(
         ValueError: There is no panel, or one that cannot be drawn.
     """
     groups = [numbers for panel in panels.values() for numbers in panel.values()]
-    if not groups or max(map(len, panels.values())) > len(_COLOURS):
-        raise ValueError(f"densities need a panel, each of 1 to {len(_COLOURS)} groups, got {list(panels)}")
+    if not groups or max(map(len, panels.values())) > len(CURVE_COLOURS):
+        raise ValueError(f"densities need a panel, each of 1 to {len(CURVE_COLOURS)} groups, got {list(panels)}")
     if min(len(np.unique(numbers)) for numbers in groups) < 2:
         raise ValueError("a density needs two different numbers at least")
     figure = Figure(figsize=(_PANEL_INCHES * len(panels), _PANEL_INCHES), dpi=_DPI, layout="constrained")
@@ -54,10 +53,12 @@ def save_densities(
         stroke = 0.04 * max(density.max() for density in densities)
         for number, ((name, numbers), density) in enumerate(zip(panel.items(), densities, strict=True)):
             label = f"{legible(name)} (n = {len(numbers)})"
-            axes.plot(places, density, color=_COLOURS[number], label=label)
-            axes.fill_between(places, density, color=_COLOURS[number], alpha=0.2)
+            axes.plot(places, density, color=CURVE_COLOURS[number], label=label)
+            axes.fill_between(places, density, color=CURVE_COLOURS[number], alpha=0.2)
             # A row of strokes for each group, below the curves.
-            axes.plot(numbers, np.full(len(numbers), -stroke * (number + 1)), "|", color=_COLOURS[number], markersize=5)
+            axes.plot(
+                numbers, np.full(len(numbers), -stroke * (number + 1)), "|", color=CURVE_COLOURS[number], markersize=5
+            )
         axes.set(title=legible(structure), xlabel=axis)
         axes.legend(frameon=False, fontsize=7)
     drawn[0].set_ylabel("density")

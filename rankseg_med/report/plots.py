@@ -13,10 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rankseg_med.report.figure_text import figure_text, legible
+from rankseg_med.report.palette import CURVE_COLOURS
 from rankseg_med.studies import atomic_write
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _PANEL_INCHES = 3.4
 _DPI = 200
 
@@ -43,11 +42,11 @@ def save_box_plots(
         raise ValueError(f"box plots need at least one number in each group, got {list(values)}")
     width = max(_PANEL_INCHES, 1.1 * len(values))
     with _panel(path, width) as axes:
-        axes.boxplot(list(values.values()), showfliers=False, medianprops={"color": _COLOURS[0]})
+        axes.boxplot(list(values.values()), showfliers=False, medianprops={"color": CURVE_COLOURS[0]})
         rng = np.random.default_rng(0)
         for place, numbers in enumerate(values.values(), start=1):
             beside = place + rng.uniform(-0.12, 0.12, len(numbers))
-            axes.plot(beside, numbers, "o", markersize=2, alpha=0.5, color=_COLOURS[0])
+            axes.plot(beside, numbers, "o", markersize=2, alpha=0.5, color=CURVE_COLOURS[0])
         names = [f"{legible(name)}\n(n = {len(found)})" for name, found in values.items()]
         axes.set_xticks(range(1, len(values) + 1), names)
         axes.set_ylabel(axis)
@@ -74,7 +73,9 @@ def save_risk_coverage(
         for number, (name, curve) in enumerate(curves.items()):
             coverage = np.arange(1, len(curve) + 1) / len(curve)
             label = f"{legible(name)} (AURC {curve.mean():.4f})"
-            axes.plot(coverage, curve, marker="o", markersize=2, color=_COLOURS[number % len(_COLOURS)], label=label)
+            axes.plot(
+                coverage, curve, marker="o", markersize=2, color=CURVE_COLOURS[number % len(CURVE_COLOURS)], label=label
+            )
         axes.set(xlim=(0, 1), xlabel="coverage, most certain studies first", ylabel=f"risk: 1 - mean {score}")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=7)
@@ -101,7 +102,7 @@ def save_agreement(
     with _panel(path) as axes:
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for number, (name, (expected, true)) in enumerate(pairs.items()):
-            colour, label = _COLOURS[number % len(_COLOURS)], f"{legible(name)} (n = {len(true)})"
+            colour, label = CURVE_COLOURS[number % len(CURVE_COLOURS)], f"{legible(name)} (n = {len(true)})"
             axes.plot(expected, true, "o", markersize=3, alpha=0.7, color=colour, label=label)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel=f"expected {score}", ylabel=f"true {score}")
         axes.legend(frameon=False, fontsize=7, loc="upper left")

@@ -22,7 +22,7 @@ def test_a_panel_for_each_structure_in_the_format_of_its_name(tmp_path):
     [
         ({}, "need a panel"),
         ({"organ": {}}, "need a panel"),
-        ({"organ": {str(number): GROUPS["labelled"] for number in range(5)}}, "1 to 4 groups"),
+        ({"organ": {str(number): GROUPS["labelled"] for number in range(8)}}, "1 to 7 groups"),
         ({"organ": {"labelled": np.array([0.5, 0.5])}}, "two different numbers"),
     ],
 )
