@@ -1,12 +1,13 @@
 """Losses that MONAI lacks, and sums of losses; for all others take `monai.losses`.
 
 Called as MONAI's are: `loss(logits, labels)` with logits `(batch, classes, *spatial)` before softmax and labels
-`(batch, 1, *spatial)` gives a scalar. A loss whose `needs_distances` is true takes a third argument, the maps that
-`rankseg_med.transforms.SignedDistances` makes of the labels.
+`(batch, 1, *spatial)` gives a scalar. A loss that needs more, such as distances to boundaries or
+weights of voxels, takes it after these, and says so: see `beside_labels`.
 """
 
+from rankseg_med.losses.beside_labels import DISTANCES, WEIGHT, beside_labels
 from rankseg_med.losses.boundary import BoundaryLoss
-from rankseg_med.losses.combined import CombinedLoss, needs_distances
+from rankseg_med.losses.combined import CombinedLoss
 from rankseg_med.losses.curves import CurveForm
 from rankseg_med.losses.distance_penalised import DistancePenalisedCELoss
 from rankseg_med.losses.dual_task import DualTaskLoss, label_boundary
@@ -20,9 +21,10 @@ from rankseg_med.losses.surrogate import SurrogateLoss
 from rankseg_med.losses.top_k import TopKCELoss
 from rankseg_med.losses.weighted_cross_entropy import WeightedCrossEntropyLoss
 from rankseg_med.losses.weighted_dice_ce import WeightedDiceCELoss
-from rankseg_med.losses.weighted_loss import WeightedLoss
 
 __all__ = [
+    "DISTANCES",
+    "WEIGHT",
     "BoundaryLoss",
     "CombinedLoss",
     "CurveForm",
@@ -39,7 +41,6 @@ __all__ = [
     "TopKCELoss",
     "WeightedCrossEntropyLoss",
     "WeightedDiceCELoss",
-    "WeightedLoss",
+    "beside_labels",
     "label_boundary",
-    "needs_distances",
 ]

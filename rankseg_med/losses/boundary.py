@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rankseg_med.losses._inputs import in_full_precision
+from rankseg_med.losses.beside_labels import DISTANCES
 
 
 class BoundaryLoss(torch.nn.Module):
@@ -26,7 +27,7 @@ class BoundaryLoss(torch.nn.Module):
     MONAI's `BoundaryLoss` makes the maps in every training step, in voxels; here the loader does, in mm.
     """
 
-    needs_distances: ClassVar[bool] = True
+    beside_labels: ClassVar[tuple[str, ...]] = (DISTANCES,)
 
     def forward(
         self,

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from ignite.engine import Engine
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from rankseg_med.losses.beside_labels import beside_labels
 from rankseg_med.losses.linear_ramp import LinearRamp
-
-
-def needs_distances(loss: Callable[..., Any]) -> bool:
-    """Whether a loss takes signed distances as its third argument."""
-    return bool(getattr(loss, "needs_distances", False))
 
 
 class CombinedLoss(torch.nn.Module):
     r"""Weighted sum of losses, $\sum_k w_k(t)\, L_k$, whose weights may change with the iteration $t$.
 
     Args:
-        losses: By name; each takes logits and labels, and distances if it `needs_distances`.
+        losses: By name; each takes logits and labels, and what it names in `beside_labels`.
         weights: Of the same names.
+
+    Attributes:
+        beside_labels: What any of them takes beside logits and labels, each once.
 
     Raises:
         ValueError: There is no loss, or the weights have other names.
@@ -38,7 +36,7 @@ class CombinedLoss(torch.nn.Module):
             )
         self.losses = torch.nn.ModuleDict(losses)
         self.weights = dict(weights)
-        self.needs_distances = any(map(needs_distances, losses.values()))
+        self.beside_labels = tuple(dict.fromkeys(name for loss in losses.values() for name in beside_labels(loss)))
         self._values: dict[str, Tensor] = {}
         self._trainer: Engine | None = None
 
@@ -59,26 +57,28 @@ class CombinedLoss(torch.nn.Module):
         self,
         logits: Float[Tensor, "batch classes *spatial"],
         labels: Shaped[Tensor, "batch 1 *spatial"],
-        distances_mm: Float[Tensor, "batch classes *spatial"] | None = None,
+        *beside: Float[Tensor, "batch _ *spatial"],
     ) -> Float[Tensor, ""]:
         """Loss of a batch.
 
         Args:
             logits: ``(batch, classes, *spatial)``, before softmax.
             labels: ``(batch, 1, *spatial)``.
-            distances_mm: ``(batch, classes, *spatial)``, what `rankseg_med.transforms.SignedDistances` makes of the
-                labels; needed if one of the losses needs them.
+            *beside: What ``beside_labels`` names, in its order.
 
         Raises:
-            ValueError: Distances are needed and missing.
+            ValueError: There are more or fewer of these than it names.
             RuntimeError: A weight changes with the iteration, and no trainer is attached.
         """
-        if self.needs_distances and distances_mm is None:
-            names = [name for name, loss in self.losses.items() if needs_distances(loss)]
-            raise ValueError(f"{', '.join(names)} must be given signed distances, got none; pass distances_mm")
+        if len(beside) != len(self.beside_labels):
+            raise ValueError(
+                f"the losses must be given, after logits and labels, {', '.join(self.beside_labels) or 'nothing'}; got "
+                f"{len(beside)} tensors"
+            )
+        given = dict(zip(self.beside_labels, beside, strict=True))
         total = logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
         for name, loss in self.losses.items():
-            value = loss(logits, labels, distances_mm) if needs_distances(loss) else loss(logits, labels)
+            value = loss(logits, labels, *(given[needed] for needed in beside_labels(loss)))
             self._values[name] = value.detach()
             total = total + self._weight(name) * value
         return total

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rankseg_med.losses._inputs import classes_of, cross_entropies, in_full_precision
+from rankseg_med.losses.beside_labels import DISTANCES
 
 
 class DistancePenalisedCELoss(torch.nn.Module):
@@ -26,7 +27,7 @@ class DistancePenalisedCELoss(torch.nn.Module):
     everywhere, all of it is boundary, and where it fills the image, none.
     """
 
-    needs_distances: ClassVar[bool] = True
+    beside_labels: ClassVar[tuple[str, ...]] = (DISTANCES,)
 
     def forward(
         self,

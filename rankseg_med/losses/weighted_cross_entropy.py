@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from rankseg_med.losses.weighted_loss import WeightedLoss
+from rankseg_med.losses.beside_labels import WEIGHT
 
 
-class WeightedCrossEntropyLoss(WeightedLoss):
+class WeightedCrossEntropyLoss(torch.nn.Module):
     r"""Mean of cross-entropy in which every voxel counts by its weight.
 
     With weights $w_i$, softmax probabilities $p_{ic}$ and classes $y_i$,
@@ -20,13 +22,24 @@ class WeightedCrossEntropyLoss(WeightedLoss):
     over the whole batch. PyTorch's `CrossEntropyLoss` weighs classes.
     """
 
+    beside_labels: ClassVar[tuple[str, ...]] = (WEIGHT,)
+
     def forward(
         self,
         logits: Float[Tensor, "batch classes *spatial"],
         labels: Shaped[Tensor, "batch 1 *spatial"],
         weights: Float[Tensor, "batch 1 *spatial"],
     ) -> Float[Tensor, ""]:
-        """Loss of a batch, see `WeightedLoss.forward`."""
+        """Loss of a batch.
+
+        Args:
+            logits: ``(batch, classes, *spatial)``, before softmax.
+            labels: ``(batch, 1, *spatial)``, class of every voxel; any value where the weight is 0.
+            weights: ``(batch, 1, *spatial)``, at least 0.
+
+        Returns:
+            A scalar; 0 where all weights are 0.
+        """
         return weighted_cross_entropy(logits.float().log_softmax(1), counted_classes(labels, weights), weights)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
+from rankseg_med.losses.beside_labels import WEIGHT
 from rankseg_med.losses.weighted_cross_entropy import counted_classes, weighted_cross_entropy
-from rankseg_med.losses.weighted_loss import WeightedLoss
 
 
-class WeightedDiceCELoss(WeightedLoss):
+class WeightedDiceCELoss(torch.nn.Module):
     r"""Mean of soft Dice loss and cross-entropy in which every voxel counts by its weight.
 
     With weights $w_i$, softmax probabilities $p_{ic}$ and the one-hot target $g_{ic}$,
@@ -26,6 +29,8 @@ class WeightedDiceCELoss(WeightedLoss):
         smooth: $s$, positive; a class that an image lacks and that is not predicted either has no loss.
     """
 
+    beside_labels: ClassVar[tuple[str, ...]] = (WEIGHT,)
+
     def __init__(self, smooth: float = 1e-5) -> None:
         super().__init__()
         if smooth <= 0:
@@ -38,7 +43,16 @@ class WeightedDiceCELoss(WeightedLoss):
         labels: Shaped[Tensor, "batch 1 *spatial"],
         weights: Float[Tensor, "batch 1 *spatial"],
     ) -> Float[Tensor, ""]:
-        """Loss of a batch, see `WeightedLoss.forward`."""
+        """Loss of a batch.
+
+        Args:
+            logits: ``(batch, classes, *spatial)``, before softmax.
+            labels: ``(batch, 1, *spatial)``, class of every voxel; any value where the weight is 0.
+            weights: ``(batch, 1, *spatial)``, at least 0.
+
+        Returns:
+            A scalar; 0 where all weights are 0.
+        """
         classes = counted_classes(labels, weights)
         weights = weights.float()
         log_p = logits.float().log_softmax(1)

@@ -12,11 +12,11 @@ from monai.engines import PrepareBatch
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from rankseg_med.losses import CombinedLoss, WeightedLoss, needs_distances
+from rankseg_med.losses import DISTANCES, WEIGHT, CombinedLoss, beside_labels
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.transforms import SignedDistancesd
 
-_LABEL, _DISTANCES, _WEIGHT = "label", "distances_mm", "weight"
+_LABEL = "label"
 
 
 class Supervision(PrepareBatch):
@@ -26,7 +26,7 @@ class Supervision(PrepareBatch):
     ``supervision.attach(trainer)``. Where the loss needs signed distances, the loader makes them, by ``transforms``.
 
     Args:
-        loss: Takes logits and labels, and signed distances if it needs them, or weights if it is a `WeightedLoss`.
+        loss: Takes logits and labels, and what it names in `beside_labels`.
         num_classes: Classes, with the background.
 
     Attributes:
@@ -35,9 +35,8 @@ class Supervision(PrepareBatch):
 
     def __init__(self, loss: Callable[..., Tensor], num_classes: int) -> None:
         self._loss = loss
-        more = [_WEIGHT] if isinstance(loss, WeightedLoss) else [_DISTANCES] if needs_distances(loss) else []
-        self._keys = (_LABEL, *more)
-        self.transforms = [SignedDistancesd(_LABEL, num_classes, _DISTANCES)] if needs_distances(loss) else []
+        self._keys = (_LABEL, *beside_labels(loss))
+        self.transforms = [SignedDistancesd(_LABEL, num_classes, DISTANCES)] if DISTANCES in self._keys else []
 
     def attach(self, trainer: Engine) -> None:
         """Let the weights of a sum of losses follow the trainer's iterations."""
@@ -63,9 +62,9 @@ class Supervision(PrepareBatch):
             return plain.to(device=device, non_blocking=non_blocking, **kwargs)
 
         targets = {key: on_device(key) for key in self._keys}
-        if _WEIGHT in targets:
+        if WEIGHT in targets:
             # Interpolation may leave a hair below 0.
-            targets[_WEIGHT].clamp_(min=0)
+            targets[WEIGHT].clamp_(min=0)
         return on_device("image"), targets
 
     def loss(
@@ -86,13 +85,13 @@ def check_weights(loss: Callable[..., Tensor], training: Sequence[Study]) -> Non
         StudyError: The loss takes weights and a study has none, or the reverse.
     """
     without = [study.case_id for study in training if study.weight is None]
-    name = type(loss).__name__
-    if isinstance(loss, WeightedLoss) and without:
+    name, takes_weights = type(loss).__name__, WEIGHT in beside_labels(loss)
+    if takes_weights and without:
         raise StudyError(
             f"{name} needs the weights of every study's voxels, but the data list has none of "
             f"{', '.join(without[:3])}; list them as 'weight', or take another loss"
         )
-    if not isinstance(loss, WeightedLoss) and len(without) < len(training):
+    if not takes_weights and len(without) < len(training):
         raise StudyError(
             f"the data list has weights of voxels, but the config's loss, {name}, takes none; take "
             "rankseg_med.losses.WeightedCrossEntropyLoss, as pretrain.yaml does, or leave them out of the list"

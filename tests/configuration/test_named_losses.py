@@ -4,7 +4,7 @@ from monai.data import MetaTensor
 
 from rankseg_med.configuration.named_losses import LOSSES
 from rankseg_med.configuration.parser import Config
-from rankseg_med.losses import CombinedLoss, LinearRamp, needs_distances
+from rankseg_med.losses import CombinedLoss, LinearRamp, beside_labels
 from rankseg_med.transforms import SignedDistances
 
 
@@ -27,7 +27,7 @@ def test_the_call_convention_of_every_name(name, spatial):
     torch.manual_seed(0)
     labels, distances_mm = batch(spatial)
     loss = built(name)
-    targets = (labels, distances_mm) if needs_distances(loss) else (labels,)
+    targets = (labels, distances_mm) if "distances_mm" in beside_labels(loss) else (labels,)
     sure = 8 * torch.nn.functional.one_hot(labels[:, 0].long(), 3).movedim(-1, 1).float()
     of_truth, of_opposite = loss(sure, *targets), loss(-sure, *targets)
     assert of_truth.shape == ()
@@ -67,7 +67,7 @@ def test_a_sum_with_weights_schedules_and_a_component_of_ones_own():
     assert loss.weights == {"dice_ce": 0.5, "lovasz": 1.0, "topk_ce": 2, "boundary": ramp, "mine": 0.1}
     assert loss.losses["topk_ce"].percent == 20
     assert isinstance(loss.losses["mine"], torch.nn.Identity)
-    assert loss.needs_distances
+    assert loss.beside_labels == ("distances_mm",)
 
 
 def test_a_sum_of_one_is_that_one():

@@ -1,8 +1,17 @@
+import math
+
 import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from rankseg_med.losses import BoundaryLoss, CombinedLoss, FrequencyWeightedCELoss, LinearRamp, needs_distances
+from rankseg_med.losses import (
+    BoundaryLoss,
+    CombinedLoss,
+    FrequencyWeightedCELoss,
+    LinearRamp,
+    WeightedCrossEntropyLoss,
+    beside_labels,
+)
 
 
 class Constant(torch.nn.Module):
@@ -28,7 +37,7 @@ def test_a_weighted_sum():
     loss = CombinedLoss({"a": Constant(2.0), "b": Constant(5.0)}, {"a": 0.5, "b": 3.0})
     assert float(loss(LOGITS, LABELS)) == 16
     assert loss.scalars == {"loss/a": 2.0, "loss/b": 5.0}
-    assert not needs_distances(loss)
+    assert beside_labels(loss) == ()
 
 
 def test_weights_follow_the_trainer():
@@ -47,10 +56,22 @@ def test_weights_follow_the_trainer():
 def test_distances_go_to_those_that_need_them():
     distances_mm = torch.tensor([[[0.0, 0.0, 0.0], [-2.0, 4.0, 10.0]]])
     loss = CombinedLoss({"ce": FrequencyWeightedCELoss(), "far": BoundaryLoss()}, {"ce": 0.0, "far": 1.0})
-    assert needs_distances(loss)
+    assert beside_labels(loss) == ("distances_mm",)
     assert float(loss(LOGITS, LABELS, distances_mm)) == pytest.approx(0.5 * 4)
-    with pytest.raises(ValueError, match="far must be given signed distances, got none; pass distances_mm"):
+    with pytest.raises(ValueError, match="must be given, after logits and labels, distances_mm; got 0 tensors"):
         loss(LOGITS, LABELS)
+
+
+def test_everyone_is_given_what_it_takes():
+    """Of two equal logits cross-entropy is log 2 in the voxel that counts; half of the distances' mean is 2."""
+    distances_mm = torch.tensor([[[0.0, 0.0, 0.0], [-2.0, 4.0, 10.0]]])
+    losses = {"a": WeightedCrossEntropyLoss(), "b": BoundaryLoss(), "c": Constant(1.0), "d": WeightedCrossEntropyLoss()}
+    loss = CombinedLoss(losses, dict.fromkeys(losses, 1.0))
+    assert beside_labels(loss) == ("weight", "distances_mm")
+    expected = 2 * math.log(2) + 0.5 * 4 + 1
+    assert float(loss(LOGITS, LABELS, torch.tensor([[[0.0, 3.0, 0.0]]]), distances_mm)) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="weight, distances_mm; got 1 tensors"):
+        loss(LOGITS, LABELS, distances_mm)
 
 
 @pytest.mark.parametrize("weights", [{}, {"b": 1.0}, {"a": 1.0, "b": 1.0}])

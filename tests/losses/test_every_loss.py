@@ -11,7 +11,7 @@ from rankseg_med.losses import (
     LovaszSoftmaxLoss,
     SensitivitySpecificityLoss,
     TopKCELoss,
-    needs_distances,
+    beside_labels,
 )
 
 OF_VALUES = (LovaszSoftmaxLoss, TopKCELoss, FrequencyWeightedCELoss, SensitivitySpecificityLoss)
@@ -26,7 +26,7 @@ def given(loss, spatial, dtype=torch.float32, device="cpu"):
     labels = torch.randint(0, 3, (2, 1, *spatial)).to(device, torch.uint8)
     inside = torch.nn.functional.one_hot(labels[:, 0].long(), 3).movedim(-1, 1)
     distances_mm = (1.5 + torch.rand(2, 3, *spatial, device=device)) * (1 - 2 * inside)
-    return (logits, labels, distances_mm) if needs_distances(loss) else (logits, labels)
+    return (logits, labels, distances_mm) if "distances_mm" in beside_labels(loss) else (logits, labels)
 
 
 @pytest.mark.parametrize("loss", [kind() for kind in OF_VALUES], ids=lambda loss: type(loss).__name__)
