@@ -20,7 +20,8 @@ from rankseg_med.evaluation import Network, NetworkCase, Task, run_ab, structure
 from rankseg_med.studies import NnunetLabels, Study, write_json
 from rankseg_med.training import LAST, StartingWeights, train_to_end
 
-_TUNED = "tuned.yaml"
+TUNED = "tuned.yaml"
+"""Overlay with what `tune` chose for a run's network."""
 AlsoMeasure = Callable[[Sequence[NetworkCase], NnunetLabels, Path], None]
 """Called with the test cases, what is scored of them, and the folder of the run."""
 
@@ -89,9 +90,9 @@ def train_and_score(
         ]
         for studies in (split.validation, split.test)
     )
-    write_tuning(tune(validation, Task(structures), seed=seed), output / _TUNED)
+    write_tuning(tune(validation, Task(structures), seed=seed), output / TUNED)
     also(test, structures, output)
-    run_ab(test, structures, output / Path(SCORED).parent, presence=data_set.presence, overlay=output / _TUNED)
+    run_ab(test, structures, output / Path(SCORED).parent, presence=data_set.presence, overlay=output / TUNED)
     print(f"{output}: trained in {trained - start:.0f} s, scored in {time.perf_counter() - trained:.0f} s", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What images without labels are worth, and by which pseudo-labels: copy-paste and mean teacher, on one data set.
+"""What images without labels are worth, and by which pseudo-labels: copy-paste, mean teacher and self-training.
 
     python pipelines/semisupervised.py DATA_SET FOLDER WORK_FOLDER [--seeds 0 1 2] [--arms published coherent ...]
 
@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from experiment import arguments, check_same, run_all, train_and_score
-from semisupervised_arms import ARMS, AUGMENTATIONS, config_of
+from self_training import pseudo_labelled
+from semisupervised_arms import ARMS, AUGMENTATIONS, LABELS_ALONE, config_of
 from semisupervised_data import DATA_SETS, split_of
 from semisupervised_report import report
 
@@ -46,8 +47,11 @@ def run(experiment: Experiment, folder: Path, arm: str, seed: int, output: Path)
     split = split_of(data_set, folder, seed, experiment.labelled)
     config = config_of(arm, data_set.config, data_set.presence, experiment.iterations, experiment.augmentation)
     labelled = (*split.labelled, *split.unlabelled) if ARMS[arm].all_labels else split.labelled
-    without = [Study(one.case_id, one.image) for one in split.unlabelled] if ARMS[arm].learns_unlabelled else []
-    train_and_score(config, data_set, split, labelled, without, seed, output)
+    without = [Study(one.case_id, one.image) for one in split.unlabelled]
+    if (decoder := ARMS[arm].self_training) is not None:
+        teacher, presence = output.parents[1] / LABELS_ALONE / output.name, data_set.presence
+        labelled += tuple(pseudo_labelled(teacher, data_set.config, decoder(presence), without, output / "pseudo"))
+    train_and_score(config, data_set, split, labelled, without if ARMS[arm].learns_unlabelled else (), seed, output)
 
 
 def main() -> None:

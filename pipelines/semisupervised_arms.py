@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from rankseg_med.configuration import Config, load_config
@@ -20,19 +21,24 @@ class Arm:
         configs: Shipped configs, each over the one before, where ``{}`` stands for that of labels alone.
         all_labels: Whether it may look at every label: the ceiling.
         changes: What it changes in them, by whether structures are always there.
+        self_training: Decoder by which the network of `LABELS_ALONE` labels the others' images once, whole, before the
+            arm learns from all of them; by whether structures are always there. None: it does not.
     """
 
     configs: tuple[str, ...] = ("bcp_{}",)
     all_labels: bool = False
     changes: Callable[[Presence], Changes] = lambda presence: {}
+    self_training: Callable[[Presence], Any] | None = None
 
     @property
     def learns_unlabelled(self) -> bool:
-        """Whether it looks at images without labels."""
+        """Whether it looks at images without labels while it trains."""
         return self.configs != _SUPERVISED
 
 
 _SUPERVISED = ("{}",)
+BY_TUNING = "tuned"
+"""Stands for the decoder, and the calibration, that `tune` chose for the teacher on the validation patients."""
 LABELS_ALONE, ALL_LABELS, PUBLISHED = "labels_alone", "all_labels", "published"
 
 
@@ -72,6 +78,10 @@ ARMS = {
     "published_confident": Arm(changes=lambda presence: _labels_of("threshold", min_confidence=0.8)),
     "rankseg_confident": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence), min_confidence=0.8)),
     "coherent_confident": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence), min_confidence=0.8)),
+    "self_training": Arm(_SUPERVISED, self_training=lambda presence: "threshold"),
+    "self_training_rankseg": Arm(_SUPERVISED, self_training=partial(_rankseg, 0.0)),
+    "self_training_coherent": Arm(_SUPERVISED, self_training=partial(_rankseg, 1.0)),
+    "self_training_tuned": Arm(_SUPERVISED, self_training=lambda presence: BY_TUNING),
     ALL_LABELS: Arm(_SUPERVISED, all_labels=True),
 }
 
