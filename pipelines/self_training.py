@@ -35,12 +35,10 @@ def pseudo_labelled(teacher: Path, base: str, decoder: Any, studies: Sequence[St
     """
     if not (teacher / SCORED).exists():
         raise StudyError(f"{teacher}: must be a finished run, since it teaches; run that arm with this seed first")
-    is_tuned = decoder == BY_TUNING
-    config = load_config("inference", [base, teacher / TUNED] if is_tuned else [base], device="cpu")
-    config["pseudo_labeller"] = {
-        "_target_": "rankseg_med.semisupervised.PseudoLabeller",
-        "decoder": config["decoder"] if is_tuned else decoder,
-    }
+    tuned = [teacher / TUNED] if decoder == BY_TUNING else []
+    config = load_config("inference", [base, "self_training", *tuned], device="cpu")
+    if decoder != BY_TUNING:
+        config["pseudo_labeller::decoder"] = decoder
     job = PseudoLabelJob(config, [teacher / LAST], output)
     failed = [outcome for outcome in run_job(job, studies) if outcome.status not in ("done", "skipped")]
     if failed:

@@ -39,7 +39,7 @@ class Arm:
 _SUPERVISED = ("{}",)
 BY_TUNING = "tuned"
 """Stands for the decoder, and the calibration, that `tune` chose for the teacher on the validation patients."""
-LABELS_ALONE, ALL_LABELS, PUBLISHED = "labels_alone", "all_labels", "published"
+LABELS_ALONE, ALL_LABELS, PUBLISHED, SELF_TRAINING = "labels_alone", "all_labels", "published", "self_training"
 
 
 def _labels_of(decoder: Any, **labeller: Any) -> dict[str, Any]:  # noqa: ANN401 - what a config holds
@@ -78,7 +78,7 @@ ARMS = {
     "published_confident": Arm(changes=lambda presence: _labels_of("threshold", min_confidence=0.8)),
     "rankseg_confident": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence), min_confidence=0.8)),
     "coherent_confident": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence), min_confidence=0.8)),
-    "self_training": Arm(_SUPERVISED, self_training=lambda presence: "threshold"),
+    SELF_TRAINING: Arm(_SUPERVISED, self_training=lambda presence: "threshold"),
     "self_training_rankseg": Arm(_SUPERVISED, self_training=partial(_rankseg, 0.0)),
     "self_training_coherent": Arm(_SUPERVISED, self_training=partial(_rankseg, 1.0)),
     "self_training_tuned": Arm(_SUPERVISED, self_training=lambda presence: BY_TUNING),

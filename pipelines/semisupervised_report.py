@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from semisupervised_arms import ALL_LABELS, ARMS, LABELS_ALONE, PUBLISHED
+from semisupervised_arms import ALL_LABELS, ARMS, LABELS_ALONE, PUBLISHED, SELF_TRAINING
 
 from rankseg_med.evaluation import ScoreTable
 from rankseg_med.metrics import bootstrap_interval, totals_by_unit
@@ -38,8 +38,13 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
     runs = read_runs(work)
     arms = [arm for arm in ARMS if arm in runs]
     tables = [levels(runs, arms)]
-    for reference, gap_to in ((LABELS_ALONE, ALL_LABELS), (PUBLISHED, None)):
-        others = [arm for arm in arms if arm != reference]
+    self_trained = [arm for arm in arms if ARMS[arm].self_training is not None]
+    for reference, others, gap_to in (
+        (LABELS_ALONE, arms, ALL_LABELS),
+        (PUBLISHED, arms, None),
+        (SELF_TRAINING, self_trained, None),
+    ):
+        others = [arm for arm in others if arm != reference]
         if reference in runs and others:
             tables.append(changes(runs, reference, others, patient_of, gap_to=gap_to))
     count = sum(map(len, runs.values()))

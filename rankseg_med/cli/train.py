@@ -35,6 +35,9 @@ def train_command(
         Path | None,
         typer.Option(help="Further images without labels, for configs with a method: a folder or a data list."),
     ] = None,
+    pseudo_labels: Annotated[
+        Path | None, typer.Option(help="Data list of pseudo-labels to train on as well, as pseudo-label writes it.")
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(help="Weights to start from in place of random ones, such as a pre-training's last.pt."),
@@ -66,7 +69,14 @@ def train_command(
     from rankseg_med.configuration import load_config
     from rankseg_med.networks import shipped_checkpoint
     from rankseg_med.studies import find_studies
-    from rankseg_med.training import StartingWeights, is_first_process, split_studies, train, unlabelled_studies
+    from rankseg_med.training import (
+        StartingWeights,
+        is_first_process,
+        pseudo_labelled_studies,
+        split_studies,
+        train,
+        unlabelled_studies,
+    )
 
     if new_layers and weights is None:
         raise typer.BadParameter("--new-layers means nothing without --weights")
@@ -80,6 +90,13 @@ def train_command(
     held_out = None if fold < 0 else fold
     chosen = None if labelled is None else _number_or_ids(labelled)
     training, validation = split_studies(studies, fold=held_out, labelled=chosen, seed=seed)
+    if pseudo_labels is not None:
+        listed = find_studies(pseudo_labels)
+        added = pseudo_labelled_studies(listed, training, validation)
+        training += added
+        if is_first_process():
+            left = len(listed) - len(added)
+            _log.info("%d studies with pseudo-labels; %d more have labels of their own, or validate", len(added), left)
     without_labels = unlabelled_studies(studies, training, validation) if "method" in settings else []
     if unlabelled is not None:
         without_labels += find_studies(unlabelled)
@@ -110,6 +127,7 @@ def train_command(
                 "fold": held_out,
                 "labelled": labelled,
                 "unlabelled": None if unlabelled is None else str(unlabelled),
+                "pseudo-labels": None if pseudo_labels is None else str(pseudo_labels),
             },
             weights=start,
             resume=resume,

@@ -5,6 +5,7 @@ from rankseg_med.training.engines import DivergenceError
 from rankseg_med.training.items import training_items
 from rankseg_med.training.processes import is_first_process
 from rankseg_med.training.record import TrainingRecord
+from rankseg_med.training.split import pseudo_labelled_studies
 from rankseg_med.training.to_end import train_to_end
 from rankseg_med.training.trained_on import studies_trained_on
 from rankseg_med.training.training import (
@@ -26,6 +27,7 @@ __all__ = [
     "TrainingRecord",
     "finished_epochs",
     "is_first_process",
+    "pseudo_labelled_studies",
     "read_checkpoint",
     "split_studies",
     "studies_trained_on",

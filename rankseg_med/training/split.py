@@ -59,6 +59,29 @@ def unlabelled_studies(studies: Sequence[Study], training: Sequence[Study], vali
     )
 
 
+def pseudo_labelled_studies(
+    pseudo_labels: Sequence[Study], training: Sequence[Study], validation: Sequence[Study]
+) -> list[Study]:
+    """What a list of pseudo-labels adds to a training: not the studies that have labels of their own, nor the held out.
+
+    Args:
+        pseudo_labels: Studies of the list.
+        training: Studies with labels.
+        validation: Held out.
+
+    Raises:
+        StudyError: It adds none.
+    """
+    taken = {study.case_id for study in (*training, *validation)}
+    added = [study for study in pseudo_labels if study.label is not None and study.case_id not in taken]
+    if not added:
+        raise StudyError(
+            f"of the {len(pseudo_labels)} studies with pseudo-labels, each is trained on with its label, or validates; "
+            "make pseudo-labels of others"
+        )
+    return sorted(added, key=lambda study: study.case_id)
+
+
 def _drawn(training: list[Study], number: int, seed: int) -> list[Study]:
     if not 1 <= number <= len(training):
         raise StudyError(f"asked for {number} labelled studies, the data list has {len(training)} to train on")

@@ -127,8 +127,8 @@ class PseudoLabelJob(PredictJob):
     read from the checkpoint.
 
     Args:
-        config: Config of an inference job with a ``pseudo_labeller``, which decodes and cleans up; its decoder,
-            cleanup, grid and ensemble are replaced.
+        config: Config of an inference job with a ``pseudo_labeller``, which decodes and cleans up (by the config's own
+            decoder, if that is ``"@decoder"``); its decoder, cleanup, grid and ensemble are replaced.
         checkpoints: Checkpoints of the teacher, or of several.
         output: Folder of the pseudo-labels.
         exports: What is written beside them; by default nothing.
@@ -193,6 +193,9 @@ def _of_teacher(config: ConfigParser) -> Config:
             "calibration: means nothing to pseudo-label, which calibrates as the teacher was in training or by a "
             "file; write teacher::calibration or the path of a file, or leave it out"
         )
+    labeller = settings["pseudo_labeller"]
+    if isinstance(labeller, dict) and labeller.get("decoder") == "@decoder":
+        labeller["decoder"] = settings["decoder"]
     # The decoder opens the sessions that keep the probabilities; what it would decide is not asked for.
     settings |= {
         "decoder": {"_target_": "rankseg_med.decode.RankSEGDecoder"},

@@ -3,6 +3,8 @@
 import csv
 import json
 import logging
+import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +13,8 @@ import torch
 import yaml
 
 from rankseg_med.studies import LabelledEntry, Manifest
-from rankseg_med.training.training import HISTORY, LAST
+from rankseg_med.training import LAST, RECORD
+from rankseg_med.training.history import HISTORY
 
 
 @pytest.fixture
@@ -54,6 +57,46 @@ def train(rankseg_med, data, caplog):
             return rankseg_med("train", *paths, *epochs, "--device", "cpu", *options)
 
     return run
+
+
+@pytest.fixture
+def pseudo_labels(data):
+    """Of the volumes 1 to 4, and of one that is not in the data list."""
+    folder, entries = data["manifest"].parent, []
+    (folder / "pseudo").mkdir()
+    for index in (1, 2, 3, 4, 6):
+        name = f"case_{index}.nii.gz"
+        shutil.copy(folder / "labels" / "case_0.nii.gz", folder / "pseudo" / name)
+        image = f"{'images' if index < 5 else 'further'}/{name}"
+        entries.append(LabelledEntry(id=f"case_{index}", image=image, label=f"pseudo/{name}"))
+    path = folder / "pseudo.json"
+    Manifest(name="pseudo-labels", labels={"0": "background", "1": "a", "2": "b"}, training=entries).write(path)
+    return path
+
+
+def test_pseudo_labels_are_trained_on_beside_labels(train, data, pseudo_labels):
+    supervised = yaml.safe_load(data["config"].read_text()) | {"extends": "hippocampus"}
+    del supervised["pseudo_labeller::min_confidence"]
+    data["config"].write_text(yaml.safe_dump(supervised))
+    result = train("--labelled", "case_1", "--fold", 2, "--pseudo-labels", pseudo_labels)
+    assert result.code == 0, result.err
+    assert "3 studies with pseudo-labels; 2 more have labels of their own, or validate" in result.err
+    assert "on 4 labelled and 0 unlabelled studies, validating on 1" in result.err
+    record = json.loads((data["run"] / RECORD).read_text())
+    labels = {study["case_id"]: Path(study["files"][-1]).parent.name for study in record["training"]}
+    assert labels == {"case_1": "labels", **dict.fromkeys(("case_3", "case_4", "case_6"), "pseudo")}
+    assert [study["case_id"] for study in record["validation"]] == ["case_2"]
+
+
+def test_pseudo_labels_of_what_has_labels_add_nothing(train, data):
+    result = train("--pseudo-labels", data["manifest"])
+    assert result.code == 1
+    assert "of the 5 studies with pseudo-labels, each is trained on with its label, or validates" in result.err
+
+
+def test_a_method_sees_pseudo_labels_as_labels(train, pseudo_labels):
+    result = train("--labelled", "case_1", "--fold", 2, "--pseudo-labels", pseudo_labels)
+    assert "on 4 labelled and 1 unlabelled studies, validating on 1" in result.err, result.err
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from rankseg_med.studies import DicomSegFormat, read_structures
 from tests.conftest import REPOSITORY
 
 METHODS = ("bcp", "mean_teacher")
-STEPS = ("classify", "pretrain")
-"""Both over a data set's config; nothing by themselves."""
+STEPS = ("classify", "pretrain", "self_training")
+"""All over a data set's config; nothing by themselves."""
 OF_DATA_SETS = [name for name in shipped_configs() if name not in (*METHODS, *STEPS)]
 
 

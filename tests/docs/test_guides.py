@@ -127,9 +127,13 @@ def test_runs(run):
 @pytest.mark.slow
 @pytest.mark.session("semisupervised.md")
 def test_semisupervised(run):
-    given.write_blobs(HERE / "images", HERE / "labels", *"abcdefghij")
-    given.write_list(HERE / "list.json", "abcdefghij", "anterior", "posterior", folds=5)
+    # Of a fold of five there is something to tune on.
+    given.write_blobs(HERE / "images", HERE / "labels", *"abcdefghijklmno")
+    given.write_list(HERE / "list.json", "abcdefghijklmno", "anterior", "posterior", folds=3)
     run()
+    record = json.loads(Path("student/training.json").read_text())
+    assert len(record["training"]) == 10
+    assert len(record["validation"]) == 5
 
 
 @pytest.mark.slow

@@ -10,11 +10,13 @@ import pytest
 import semisupervised as pipeline
 import semisupervised_report
 from monai.transforms import RandAffined, RandCropByLabelClassesd, RandSpatialCropd, SpatialPadd
+from self_training import pseudo_labelled
 from semisupervised_arms import ARMS, AUGMENTATIONS, config_of
 from semisupervised_data import DATA_SETS, DataSet, split_of
 
 from rankseg_med.configuration import load_config
 from rankseg_med.decode import RankSEGDecoder, ThresholdDecoder
+from rankseg_med.studies import StudyError
 
 
 def make_images(folder, case_ids):
@@ -95,6 +97,18 @@ def test_pseudo_labels_of_the_arms():
         "rankseg_confident": (0.0, 0.8, None),
         "coherent_confident": (1.0, 0.8, None),
     }
+
+
+def test_decoders_of_self_training():
+    decoders = {name: arm.self_training("always") for name, arm in ARMS.items() if arm.self_training is not None}
+    for name in ("self_training_rankseg", "self_training_coherent"):
+        assert decoders.pop(name)["coherence"] == ("coherent" in name)
+    assert decoders == {"self_training": "threshold", "self_training_tuned": "tuned"}
+
+
+def test_a_teacher_has_finished(tmp_path):
+    with pytest.raises(StudyError, match="must be a finished run, since it teaches"):
+        pseudo_labelled(tmp_path / "labels_alone" / "0", "lung_nodules", "threshold", [], tmp_path / "pseudo")
 
 
 def test_mean_teacher_is_the_shipped_one():

@@ -166,6 +166,16 @@ def test_the_job_of_a_config(tmp_path):
         PseudoLabelJob(config, [tmp_path / "absent.pt"], tmp_path)
 
 
+def test_the_configs_own_decoder(tmp_path):
+    """Such as that of an overlay that `tune` wrote, over the method's."""
+    (tmp_path / "tuned.yaml").write_text("decoder::coherence: 0.5\ndecoder::presence: always\n")
+    config = load_config("inference", ["demo", "self_training", tmp_path / "tuned.yaml"], device="cpu")
+    job = PseudoLabelJob(config, [SHIPPED_WEIGHTS / "demo.safetensors"], tmp_path)
+    assert job.labeller().decoder == config.get_parsed_content("decoder")
+    assert (job.labeller().decoder.coherence, job.labeller().decoder.presence) == (0.5, "always")
+    assert config["pseudo_labeller::decoder"] == "@decoder", "the caller's config stays as it is"
+
+
 def test_a_calibrated_teachers_probabilities_are_those_of_its_calibration(tmp_path):
     """Softmax of z / T + b: proportional to p ** (1 / T) * exp(b)."""
     torch.manual_seed(0)
