@@ -71,7 +71,11 @@ def main() -> None:
     check_same(asdict(experiment), given.work)
     tables = partial(report, given.work, data_set.patient_of)
     one = partial(run, experiment, given.folder.resolve())
-    run_all(one, given.arms, given.seeds, given.work, given.jobs, tables)
+    taught = [arm for arm in given.arms if ARMS[arm].self_training is not None]
+    # Teachers have to be finished.
+    for arms in ([arm for arm in given.arms if arm not in taught], taught):
+        if arms:
+            run_all(one, arms, given.seeds, given.work, given.jobs, tables)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def test_semisupervised(run):
     given.write_blobs(HERE / "images", HERE / "labels", *"abcdefghijklmno")
     given.write_list(HERE / "list.json", "abcdefghijklmno", "anterior", "posterior", folds=3)
     run()
-    record = json.loads(Path("student/training.json").read_text())
+    record = json.loads(Path("taught_run/training.json").read_text())
     assert len(record["training"]) == 10
     assert len(record["validation"]) == 5
 
