@@ -1,8 +1,9 @@
 # One command each; every target sets up .venv first, through constraints.txt (torch is pinned to a CPU-sized build there).
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
-# Libraries that tests load may change the locale of their process, and with it how it reads text.
-PYTEST := PYTHONUTF8=1 $(BIN)/python -m pytest
+# Libraries that tests load may change the locale of their process, and with it how it reads text. Tests start many
+# processes, which are not to compile everything again, whatever the environment says.
+PYTEST := PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 .PHONY: setup demo test test-all test-faults test-browser lint format docs docs-pictures dist bench bench-decode bench-memory bench-metrics bench-batch clean
 

@@ -88,7 +88,7 @@ def test_jobs_take_an_overlay_of_cleanup_alone_beside_another(rankseg_med, comma
     assert (result.code, ": 1 to do" in result.out) == (0, True), result.err
 
 
-@pytest.mark.parametrize("executor", ["in-process", "processes"])
+@pytest.mark.parametrize("executor", ["in-process", pytest.param("processes", marks=pytest.mark.slow)])
 def test_a_network_that_cannot_be_built(rankseg_med, commands, overlay, executor):
     path = overlay("network_def::channels: [8]")
     result = rankseg_med(*commands["predict"], "--config", path, "--device", "cpu", "--executor", executor)

@@ -280,7 +280,11 @@ def label_map(path) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("name", "any_batch"), [*((name, True) for name in FORMATS), ("program.pt2", False), ("graph.onnx", False)]
+    ("name", "any_batch"),
+    [
+        *((name, True) for name in FORMATS),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("program.pt2", "graph.onnx")),
+    ],
 )
 def test_whole_networks_give_the_label_maps_of_their_weights(rankseg_med, phantom, eager, tmp_path, name, any_batch):
     """By argmax, whose label maps differ where two logits do not differ by more than rounding."""

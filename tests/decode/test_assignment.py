@@ -215,8 +215,8 @@ def published(probabilities: torch.Tensor, metric: str, smooth: float, min_peak:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("smooth", [0.0, 2.0, 500.0])
-@pytest.mark.parametrize("min_peak", [0.0, 0.3, 0.5])
+@pytest.mark.parametrize("smooth", [0.0, pytest.param(2.0, marks=pytest.mark.slow), 500.0])
+@pytest.mark.parametrize("min_peak", [0.0, pytest.param(0.3, marks=pytest.mark.slow), 0.5])
 def test_greedy_is_the_published_rule(metric, smooth, min_peak):
     """Levels are exact in double precision, so that the reference's order is ours."""
     decoder = independent(metric, "rma", "greedy", min_peak=min_peak, smooth=smooth)
@@ -240,7 +240,7 @@ def test_greedy_is_the_published_rule_on_large_volumes(metric, smooth, min_peak,
         assert (theirs != probabilities.argmax(0)).any(), "the volume must be one where the rule matters"
 
 
-@pytest.mark.parametrize("min_peak", [0.0, 0.5])
+@pytest.mark.parametrize("min_peak", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_greedy_is_the_published_rule_for_256_classes(min_peak):
     """With so many classes a floor of 1/256 would not leave background beyond doubt."""
     probabilities = volume(adversarial("tiny and huge", 256, 5000, 1, lowest=0))

@@ -45,7 +45,7 @@ def settling(monkeypatch, *, is_on: bool) -> list[Settled]:
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=repr)
-@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(("sharpness", "background"), [(1, 0), (4, 3)])
 @pytest.mark.parametrize("is_read_again", [False, True])
 def test_settling_changes_no_decision(decoder, classes, sharpness, background, is_read_again, monkeypatch):

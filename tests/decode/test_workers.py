@@ -79,12 +79,17 @@ def threads_of_a_fresh_thread() -> int:
 @pytest.mark.parametrize(
     "decoder",
     [
-        RankSEGDecoder(),
         RankSEGDecoder("iou", coherence=0.5, regions=NESTED),
-        RankSEGDecoder(mode="multilabel"),
-        independent("dice"),
-        independent("dice", "rma", "greedy"),
         ArgmaxDecoder(),
+        *(
+            pytest.param(decoder, marks=pytest.mark.slow)
+            for decoder in (
+                RankSEGDecoder(),
+                RankSEGDecoder(mode="multilabel"),
+                independent("dice"),
+                independent("dice", "rma", "greedy"),
+            )
+        ),
     ],
     ids=repr,
 )

@@ -70,6 +70,7 @@ def test_decoding_hurts(try_on, tmp_path):
     assert all(picture.path.is_file() for picture in trial.document.pictures)
 
 
+@pytest.mark.slow
 def test_undecided(try_on):
     trial = try_on(*[True, False] * 5)
     assert trial.verdict.setting is None

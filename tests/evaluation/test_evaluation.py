@@ -602,7 +602,14 @@ def written(folder) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize("change", [{"labels": {1: "organ"}}, {"missing": "empty"}, {"resample_to_reference": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": {1: "organ"}},
+        pytest.param({"missing": "empty"}, marks=pytest.mark.slow),
+        pytest.param({"resample_to_reference": True}, marks=pytest.mark.slow),
+    ],
+)
 def test_another_evaluation_of_the_folder_is_refused_while_one_lasts(folders, tmp_path, change):
     refusals = []
 

@@ -31,7 +31,8 @@ RUNS = {
 
 
 @pytest.fixture(
-    params=[*(name for name in RUNS if name != "ray"), pytest.param("ray", marks=pytest.mark.slow)], scope="module"
+    params=["here", "processes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("process", "ray"))],
+    scope="module",
 )
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     if request.param == "ray":

@@ -54,8 +54,8 @@ def test_an_item_that_kills_its_workers_fails_and_no_other(run):
     ("item", "message"),
     [
         (("kill", signal.SIGKILL), "was killed by SIGKILL; most often the system does that for want of memory"),
-        (("kill", signal.SIGSEGV), "was killed by SIGSEGV; a crash in native code"),
-        (("exit", 3), "ended by itself with exit code 3"),
+        pytest.param(("kill", signal.SIGSEGV), "was killed by SIGSEGV; a crash in native code", marks=pytest.mark.slow),
+        pytest.param(("exit", 3), "ended by itself with exit code 3", marks=pytest.mark.slow),
     ],
 )
 def test_how_a_process_died_is_said(item, message):

@@ -86,6 +86,7 @@ def test_a_share_that_no_machine_has_is_refused():
         list(run_on_ray(builds.acting, [1], gpus_per_worker=1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_as_many_workers_as_there_is_room_for(tmp_path):
     build = builds.Noting(tmp_path / "pids", builds.acting)

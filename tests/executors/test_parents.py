@@ -56,7 +56,7 @@ def start(file: Path, sleep_s: float, kind: str) -> Iterator[subprocess.Popen[by
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows kills otherwise")
 @pytest.mark.parametrize(("kind", "seconds"), [("processes", 3), pytest.param("ray", 20, marks=[pytest.mark.slow])])
-@pytest.mark.parametrize("sleep_s", [30.0, 0.001])
+@pytest.mark.parametrize("sleep_s", [30.0, pytest.param(0.001, marks=pytest.mark.slow)])
 def test_workers_end_with_a_parent_that_is_killed(tmp_path, kind, seconds, sleep_s):
     build = builds.Noting(tmp_path / "pids", builds.acting)
     with start(build.file, sleep_s, kind) as parent:

@@ -150,8 +150,14 @@ class InterruptionError(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["hippocampus", *SEMI_SUPERVISED])
-@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "num_workers"),
+    [
+        ("mean_teacher_hippocampus", 0),
+        *(pytest.param(name, 0, marks=pytest.mark.slow) for name in ("hippocampus", "bcp_hippocampus")),
+        *(pytest.param(name, 2, marks=pytest.mark.slow) for name in ("hippocampus", *SEMI_SUPERVISED)),
+    ],
+)
 def test_an_interrupted_run_resumes_to_the_same_losses(studies, tmp_path, name, num_workers):
     training, validation, unlabelled = semi_supervised_parts(studies)
     options = {"unlabelled": unlabelled if "_" in name else [], "seed": 3}
@@ -330,7 +336,10 @@ def test_a_longer_run_learns_on_at_the_rates_of_its_length(studies, tmp_path):
     assert content["lr_scheduler"]["total_iters"] == 8
 
 
-@pytest.mark.parametrize(("first", "then", "learns_from_labels_alone"), [(2, 20, 4), (2, 3, 4), (10, 20, 40)])
+@pytest.mark.parametrize(
+    ("first", "then", "learns_from_labels_alone"),
+    [(2, 20, 4), (2, 3, 4), pytest.param(10, 20, 40, marks=pytest.mark.slow)],
+)
 def test_pretraining_that_is_over_stays_over_in_a_longer_run(studies, tmp_path, first, then, learns_from_labels_alone):
     """A fifth of the iterations, 10 an epoch; stopped in the 11th."""
     training, validation, unlabelled = semi_supervised_parts(studies)
@@ -380,7 +389,12 @@ def history_of(run):
 
 
 @pytest.mark.parametrize(
-    ("name", "num_workers"), [("hippocampus", 2), ("bcp_hippocampus", 0), ("mean_teacher_hippocampus", 0)]
+    ("name", "num_workers"),
+    [
+        ("hippocampus", 2),
+        ("bcp_hippocampus", 0),
+        pytest.param("mean_teacher_hippocampus", 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_was_stopped_anywhere_resumes_to_the_same_losses(studies, tmp_path, name, num_workers):
     training, validation, unlabelled = semi_supervised_parts(studies)
