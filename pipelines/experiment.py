@@ -55,7 +55,7 @@ def train_and_score(
     weights: StartingWeights | None = None,
     also: AlsoMeasure = lambda cases, structures, output: None,
 ) -> None:
-    """Train with a config, on one thread, and score the last checkpoint; goes on where it was stopped.
+    """Train with a config, and score the last checkpoint; goes on where it was stopped.
 
     Decoders are tuned on the validation patients. What is scored, once, are the test patients, by argmax, RankSEG, the
     coherent rule and the tuned decoder.
@@ -71,9 +71,6 @@ def train_and_score(
         weights: What the network starts from; by default random weights.
         also: What else is measured on the test patients, before their scores mark the run as finished.
     """
-    if (output / SCORED).exists():
-        return
-    torch.set_num_threads(1)
     start = time.perf_counter()
     train_to_end(config, labelled, split.validation, output, unlabelled=unlabelled, seed=seed, weights=weights)
     trained = time.perf_counter()
@@ -104,7 +101,9 @@ def run_all(
     jobs: int,
     report: Callable[[], str],
 ) -> None:
-    """Run every arm with every seed, so many at a time, each into ``ARM/SEED``; ``results.md`` is written after each.
+    """Run every arm with every seed that is not finished, so many at a time, each on one thread and into ``ARM/SEED``.
+
+    ``results.md`` is written after each.
 
     Args:
         run: Runs an arm with a seed into a folder; picklable.
@@ -116,12 +115,19 @@ def run_all(
     """
     # Seed by seed, so that a comparison over fewer seeds is complete early. Fresh processes, since forked ones keep
     # the threads' settings of this one.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        runs = [pool.submit(run, arm, seed, work / arm / str(seed)) for seed in seeds for arm in arms]
-        for finished in runs:
-            finished.result()
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        runs = [
+            pool.submit(run, arm, seed, folder)
+            for seed in seeds
+            for arm in arms
+            if not ((folder := work / arm / str(seed)) / SCORED).exists()
+        ]
+        for one in runs:
+            one.result()
             (work / "results.md").write_text(report())
-    print((work / "results.md").read_text())
+    tables = report()
+    (work / "results.md").write_text(tables)
+    print(tables)
 
 
 def check_same(described: Mapping[str, Any], work: Path) -> None:

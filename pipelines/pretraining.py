@@ -19,12 +19,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from experiment import arguments, check_same, run_all, train_and_score
 from pretraining_patches import PATCHES, cut_patches
 from semisupervised_arms import ALL_LABELS, LABELS_ALONE, config_of
 from semisupervised_data import DATA_SETS, split_of
-from semisupervised_report import SCORED, changes, levels, read_runs
+from semisupervised_report import changes, levels, read_runs
 
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.pretraining import (
@@ -64,10 +63,6 @@ class Experiment:
 
 def run(experiment: Experiment, folder: Path, arm: str, seed: int, output: Path) -> None:
     """Train an arm on the images of a folder, and score it on the test patients; goes on where it was stopped."""
-    if (output / SCORED).exists():
-        return
-    # Pre-training too has one thread.
-    torch.set_num_threads(1)
     data_set = DATA_SETS[experiment.data_set]
     split = split_of(data_set, folder, seed, experiment.labelled)
     everyone = (*split.labelled, *split.unlabelled)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rankseg_med import __version__
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.evaluation.scored_runs import common_distance_unit, read_runs
+from rankseg_med.evaluation.scored_runs import check_scored_alike, read_runs
 from rankseg_med.metrics import DistanceUnit, PairedComparison, compare_paired
 from rankseg_med.studies import write_json
 
@@ -59,8 +59,8 @@ def compare(
 
     Raises:
         ValueError: a file is not what `evaluate` writes, the runs have other regions or no case in common, a metric
-            is unknown, has no better side or is in mm in one run and in voxels in the other, or a case has no
-            patient.
+            is unknown, has no better side or was measured by another definition in the other run (labels, rule for
+            empty masks, unit, surface, tolerance), or a case has no patient.
         OSError: a file cannot be read or written.
     """
     a, b = read_runs((run_a, run_b))
@@ -69,10 +69,10 @@ def compare(
     comparisons = []
     for region in a.regions:
         for metric in metrics:
-            result = compare_scores(
-                a.scores(region, metric), b.scores(region, metric), metric, patients=patient_of, thresholds=thresholds
-            )
-            comparisons.append(RegionComparison(region, metric, result, missing, common_distance_unit((a, b), metric)))
+            scores_a, scores_b = a.scores(region, metric), b.scores(region, metric)
+            check_scored_alike((a, b), region, metric)
+            result = compare_scores(scores_a, scores_b, metric, patients=patient_of, thresholds=thresholds)
+            comparisons.append(RegionComparison(region, metric, result, missing, a.distance_unit))
     if output is not None:
         _write(comparisons, run_a, run_b, output)
     return comparisons

@@ -13,7 +13,7 @@ from rankseg_med import __version__
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.comparison import compare_scores
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.evaluation.scored_runs import common_distance_unit, read_runs
+from rankseg_med.evaluation.scored_runs import check_scored_alike, read_runs
 from rankseg_med.metrics import DistanceUnit, PairedComparison, Ranking, holm, rank_runs, ranks_by
 from rankseg_med.studies import write_json
 
@@ -113,8 +113,9 @@ def compare_runs(
 
     Raises:
         ValueError: There are fewer than three runs, a file is not what `evaluate` writes, a run has other regions than
-            the first or no case in common with it, a metric is unknown, has no better side or is in mm in one run and
-            in voxels in another, or a case has no patient.
+            the first or no case in common with it, a metric is unknown, has no better side or was measured by another
+            definition in another run (labels, rule for empty masks, unit, surface, tolerance), or a case has no
+            patient.
         OSError: A file cannot be read or written.
     """
     if len(runs) < 3:
@@ -122,17 +123,18 @@ def compare_runs(
     scored = dict(zip(runs, read_runs(list(runs.values())), strict=True))
     case_ids = frozenset[str]().union(*(run.case_ids for run in scored.values()))
     patient_of = None if patients is None else read_patients(patients, case_ids)
+    first = next(iter(scored.values()))
     rankings = []
-    for region in next(iter(scored.values())).regions:
+    for region in first.regions:
         for metric in metrics:
             scores = {name: run.scores(region, metric) for name, run in scored.items()}
+            check_scored_alike(list(scored.values()), region, metric)
             ranking = rank_runs(scores, metric, scheme=scheme, patients=patient_of)
             results = {
                 (a, b): compare_scores(scores[a], scores[b], metric, patients=patient_of, thresholds=thresholds)
                 for a, b in combinations(runs, 2)
             }
-            unit = common_distance_unit(list(scored.values()), metric)
-            rankings.append(RegionRanking(region, metric, ranking, _pairs(results, ranking), unit))
+            rankings.append(RegionRanking(region, metric, ranking, _pairs(results, ranking), first.distance_unit))
     missing = {name: tuple(sorted(case_ids - run.case_ids)) for name, run in scored.items()}
     found = RunRanking(runs, tuple(rankings), _consensus([entry.ranking for entry in rankings]), missing)
     if output is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.files import ScoreTable
@@ -20,17 +21,17 @@ class ScoredRun:
         folder: The folder.
         table: Its scores.
         failed: Cases that could not be scored.
-        distance_unit: What its distances are in.
+        summary: Its ``summary.json``, which says how it was scored; empty where there is none.
     """
 
     folder: Path
     table: ScoreTable
     failed: frozenset[str]
-    distance_unit: DistanceUnit = "mm"
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> ScoredRun:
-        """Read ``scores.csv``, and of ``summary.json``, where it is there, the failures and what distances are in.
+        """Read ``scores.csv``, and ``summary.json``, where it is there.
 
         Raises:
             InputError: The folder is something else.
@@ -44,7 +45,7 @@ class ScoredRun:
             return cls(folder, table, frozenset())
         try:
             content = json.loads(summary.read_text(encoding="utf-8"))
-            return cls(folder, table, frozenset(content["failures"]), content.get("distance_unit", "mm"))
+            return cls(folder, table, frozenset(content["failures"]), content)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{summary}: must be what evaluate writes ({error}); evaluate the run again") from error
 
@@ -54,9 +55,31 @@ class ScoredRun:
         return list(self.table.rows)
 
     @property
+    def distance_unit(self) -> DistanceUnit:
+        """What its distances are in."""
+        unit: DistanceUnit = self.summary.get("distance_unit", "mm")
+        return unit
+
+    @property
     def case_ids(self) -> frozenset[str]:
         """All cases that the run knows, be it as failures."""
         return self.failed.union(*self.table.rows.values())
+
+    def definition(self, region: str, metric: str) -> dict[str, str]:
+        """What the scores of a metric rest on, as far as the summary says, by what it is called."""
+        kind = find_metric(metric).kind
+        scoring, of_region = self.summary.get("scoring", {}), self.summary.get("regions", {}).get(region, {})
+        found = {
+            "set of labels": of_region.get("labels"),
+            "rule for empty masks": scoring.get("empty_policy", {}).get(kind),
+        }
+        if kind == "distance":
+            found["unit"] = self.distance_unit
+        if kind in ("distance", "surface_dice"):
+            found["kind of surface"] = scoring.get("surface")
+        if kind == "surface_dice":
+            found["tolerance in mm"] = of_region.get("tolerance_mm")
+        return {what: _plainly(value) for what, value in found.items() if value is not None}
 
     def scores(self, region: str, metric: str) -> dict[str, float | None]:
         """Case id to score: NaN where it is undefined, None of cases that failed.
@@ -92,20 +115,28 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     return runs
 
 
-def common_distance_unit(runs: Sequence[ScoredRun], metric: str) -> DistanceUnit:
-    """What the distances of all runs are in; of the first, where the metric is a ratio.
+def check_scored_alike(runs: Sequence[ScoredRun], region: str, metric: str) -> None:
+    """Refuse to compare scores that mean different things.
 
     Raises:
-        InputError: The metric is a distance, in mm in some runs and in voxels in others.
+        InputError: Two runs say that they took other labels for the region, scored its empty masks by other rules, or,
+            where that matters to the metric, measured in another unit, on other surfaces or with another tolerance.
     """
     first = runs[0]
+    expected = first.definition(region, metric)
     for other in runs[1:]:
-        if other.distance_unit != first.distance_unit and find_metric(metric).unit:
-            raise InputError(
-                f"{first.folder} and {other.folder} must have {metric} in one unit, got {first.distance_unit} and "
-                f"{other.distance_unit}; evaluate both by the same preset"
-            )
-    return first.distance_unit
+        for what, found in other.definition(region, metric).items():
+            if found != expected.get(what, found):
+                raise InputError(
+                    f"{first.folder} and {other.folder} must have {metric} of {region} with one {what}, got "
+                    f"{expected[what]} and {found}; evaluate both with the same options"
+                )
+
+
+def _plainly(value: Any) -> str:  # noqa: ANN401 - what a summary holds
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return str(value)
 
 
 def name_runs(folders: Sequence[Path], names: Sequence[str] = ()) -> list[str]:

@@ -9,6 +9,7 @@ import rankseg_med
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.comparison import compare
 from rankseg_med.evaluation.evaluation import evaluate
+from rankseg_med.metrics import EmptyPolicy, Scoring
 from rankseg_med.metrics.paired import CaseDifference, Outcomes, compare_paired
 
 A = """case_id,name,dice,hd95_mm,relative_volume_difference,comment
@@ -122,9 +123,61 @@ class TestUnits:
         assert {row.distance_unit for row in measure("voxel", "voxel")} == {"voxel"}
 
     def test_millimetres_and_voxels_are_not_compared(self, measure, runs):
-        with pytest.raises(ValueError, match="must have hd95_mm in one unit, got mm and voxel; evaluate both"):
+        with pytest.raises(ValueError, match="must have hd95_mm of liver with one unit, got mm and voxel; evaluate"):
             measure("mm", "voxel")
         assert len(compare(*runs, ["dice"])) == 2
+
+
+class TestDefinitions:
+    """Scores that mean different things are not compared."""
+
+    @pytest.fixture
+    def score(self, tmp_path):
+        label_map = np.zeros((6, 6, 6), np.uint8)
+        label_map[1:5, 1:5, 1:3], label_map[1:5, 1:5, 3:5] = 1, 2
+        nib.save(nib.Nifti1Image(label_map, np.eye(4)), tmp_path / "case.nii.gz")
+
+        def score(name, labels=None, **scoring):
+            case, output = tmp_path / "case.nii.gz", tmp_path / name
+            evaluate(case, case, labels or {2: "tumour"}, output=output, scoring=Scoring(**scoring))
+            return output
+
+        return score
+
+    def test_rules_for_empty_masks(self, score):
+        runs = score("a"), score("b", empty_policy=EmptyPolicy.named("kits"))
+        both = "both_empty skip, prediction_empty worst, reference_empty worst and both_empty 1.0, prediction_empty 0.0"
+        with pytest.raises(InputError, match=f"b must have dice of tumour with one rule for empty masks, got {both}"):
+            compare(*runs)
+        # Of distances these policies say the same.
+        assert len(compare(*runs, ["hd95_mm"])) == 1
+
+    def test_surfaces(self, score):
+        runs = score("a"), score("b", surface="surfels")
+        for metric in ("hd95_mm", "surface_dice"):
+            with pytest.raises(
+                InputError, match=f"{metric} of tumour with one kind of surface, got voxels and surfels"
+            ):
+                compare(*runs, [metric])
+        assert len(compare(*runs, ["dice"])) == 1
+
+    def test_labels_of_a_region(self, score):
+        with pytest.raises(InputError, match=r"dice of tumour with one set of labels, got \[2\] and \[1\]"):
+            compare(score("a"), score("b", {1: "tumour"}))
+
+    def test_tolerances(self, score):
+        runs = score("a"), score("b")
+        summary = json.loads((runs[1] / "summary.json").read_text())
+        summary["regions"]["tumour"]["tolerance_mm"] = 2.5
+        (runs[1] / "summary.json").write_text(json.dumps(summary))
+        with pytest.raises(InputError, match=r"surface_dice of tumour with one tolerance in mm, got 1\.0 and 2\.5"):
+            compare(*runs, ["surface_dice"])
+        assert len(compare(*runs, ["dice", "hd95_mm"])) == 2
+
+    def test_what_a_run_does_not_say_is_not_held_against_it(self, score):
+        runs = score("a"), score("b", surface="surfels")
+        (runs[1] / "summary.json").unlink()
+        assert len(compare(*runs, ["hd95_mm"])) == 1
 
 
 class TestErrors:
