@@ -13,7 +13,9 @@ from rankseg_med.cli.options import parse_labels
 
 def manifest_command(
     images: Annotated[Path | None, typer.Argument(help="Folder of images.")] = None,
-    labels: Annotated[Path | None, typer.Argument(help="Folder of label maps with the same file names.")] = None,
+    labels: Annotated[
+        Path | None, typer.Argument(help="Folder of label maps named as the images are, without a channel's number.")
+    ] = None,
     output_file: Annotated[Path | None, typer.Option("--output", "-o", help="Data list to write (.json).")] = None,
     check: Annotated[
         Path | None,
@@ -32,7 +34,7 @@ def manifest_command(
         Path | None, typer.Option(help="What the list's paths are relative to. Default: the data list's folder.")
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(min=1, help="With --check of a folder: images a study, case_0000.nii.gz and so on.")
+        int | None, typer.Option(min=1, help="Images a study in a folder, case_0000.nii.gz and so on.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the data list's file name.")] = None,
 ) -> None:
@@ -51,8 +53,6 @@ def manifest_command(
         return
     if images is None or labels is None or output_file is None:
         raise typer.BadParameter("give IMAGES, LABELS and --output to write a data list, or --check LIST")
-    if channels is not None:
-        raise typer.BadParameter("--channels goes with --check; a written list has one image a study")
     manifest = build_manifest(
         images,
         labels,
@@ -61,6 +61,7 @@ def manifest_command(
         seed=seed,
         label_names=None if label_names is None else parse_labels(label_names),
         data_root=data_root,
+        channels=channels,
         name=name,
     )
     say(f"{len(manifest.training)} studies in {folds} folds written to {output_file}")

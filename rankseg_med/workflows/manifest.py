@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
@@ -13,6 +14,7 @@ from rankseg_med.errors import InputError
 from rankseg_med.studies import (
     LabelledEntry,
     Manifest,
+    Study,
     StudyError,
     check_same_grid,
     find_references,
@@ -30,6 +32,7 @@ def build_manifest(
     seed: int = 0,
     label_names: Mapping[int, str] | None = None,
     data_root: Path | None = None,
+    channels: int | None = None,
     name: str | None = None,
 ) -> Manifest:
     """Pair two folders by case id, check every pair, deal the cases into folds and write the data list.
@@ -39,13 +42,15 @@ def build_manifest(
 
     Args:
         images: a folder of images, or whatever `find_studies` takes.
-        labels: a folder of label maps, named as the images are, or whatever `find_references` takes.
+        labels: a folder of label maps, named as the images are, of channels without their number, or whatever
+            `find_references` takes.
         output: where the data list goes (`.json`).
         folds: in how many folds to deal the cases; at least 2, at most one a case.
         seed: random seed of the shuffle before dealing.
         label_names: label value to name; background need not be named. By default, `label_<value>` for every value
             that occurs.
         data_root: folder that the written paths are relative to; by default the folder of `output`.
+        channels: how many images make a study in a folder or pattern, see `find_studies`.
         name: name of the data set; by default the file name of `output`.
 
     Returns:
@@ -53,15 +58,17 @@ def build_manifest(
 
     Raises:
         StudyError: if an image lacks a label map or a label map its image, if a pair cannot be read or differs in its
-            grid, or if a label map has a value that `label_names` does not name. One error names them all.
+            grid, if a channel is missing, or if a label map has a value that `label_names` does not name. One error
+            names them all.
         ValueError: if `folds` is less than 2 or more than there are cases.
         OSError: if the list cannot be written.
     """
-    pairs, faults = _pair(images.resolve(), labels.resolve())
+    pairs, faults = _pair(images.resolve(), labels.resolve(), channels)
     values: set[int] = set()
-    for image, label in pairs.values():
+    for study, label in pairs:
         try:
-            check_same_grid(image, label)
+            for image in study.images:
+                check_same_grid(image, label)
             found = {int(value) for value in np.unique(load_label_map(label).array)}
         except StudyError as error:
             faults.append(str(error))
@@ -77,35 +84,34 @@ def build_manifest(
 
     names = {0: "background", **(label_names or {value: f"label_{value}" for value in values - {0}})}
     root = (output.parent if data_root is None else data_root).resolve()
-    fold_of = deal_folds(list(pairs), folds, seed)
+    fold_of = deal_folds([study.case_id for study, _ in pairs], folds, seed)
     manifest = Manifest(
         name=output.stem if name is None else name,
         labels={str(value): names[value] for value in sorted(names)},
-        training=[
-            LabelledEntry(
-                id=case,
-                image=_relative(image, root),
-                label=_relative(label, root),
-                fold=fold_of[case],
-            )
-            for case, (image, label) in sorted(pairs.items())
-        ],
+        training=[_entry(study, label, fold_of[study.case_id], root) for study, label in pairs],
     )
     manifest.write(output)
     return manifest
 
 
-def _pair(images: Path, labels: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
-    """Image and label map of each case id, and a fault for each file without a partner."""
-    studies = find_studies(images)
-    image_of = {study.case_id: study.image for study in studies}
-    several = [study.case_id for study in studies if study.more_images]
+def _pair(images: Path, labels: Path, channels: int | None) -> tuple[list[tuple[Study, Path]], list[str]]:
+    """Studies with their label maps, by case id, and a fault for each file without a partner."""
+    study_of = {study.case_id: study for study in find_studies(images, channels=channels)}
     label_of = find_references(labels)
-    pairs = {case: (image, label_of[case]) for case, image in image_of.items() if case in label_of}
-    faults = [f"{image}: has no label map in {labels}" for case, image in image_of.items() if case not in label_of]
-    faults += [f"{label}: has no image in {images}" for case, label in label_of.items() if case not in image_of]
-    faults += [f"{case}: has several images; a list of pairs has one each" for case in several]
+    pairs = [(study_of[case], label_of[case]) for case in sorted(study_of.keys() & label_of.keys())]
+    faults = [
+        f"{study.image}: has no label map in {labels}{_hint(case, label_of)}"
+        for case, study in study_of.items()
+        if case not in label_of
+    ]
+    faults += [f"{label}: has no image in {images}" for case, label in label_of.items() if case not in study_of]
     return pairs, faults
+
+
+def _hint(case: str, label_of: Mapping[str, Path]) -> str:
+    without_channel = re.sub(r"_[0-9]{4}$", "", case)
+    is_channel = without_channel != case and without_channel in label_of
+    return f", but {without_channel} has; say how many channels a study has" if is_channel else ""
 
 
 def deal_folds(cases: list[str], folds: int, seed: int) -> dict[str, int]:
@@ -127,6 +133,12 @@ def deal_folds(cases: list[str], folds: int, seed: int) -> dict[str, int]:
     shuffled = sorted(cases)
     random.Random(seed).shuffle(shuffled)
     return {case: position % folds for position, case in enumerate(shuffled)}
+
+
+def _entry(study: Study, label: Path, fold: int, root: Path) -> LabelledEntry:
+    images = [_relative(image, root) for image in study.images]
+    image = images if study.more_images else images[0]
+    return LabelledEntry(id=study.case_id, image=image, label=_relative(label, root), fold=fold)
 
 
 def _relative(file: Path, root: Path) -> str:

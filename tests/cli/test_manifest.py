@@ -42,7 +42,6 @@ def test_every_fault_is_a_line_and_the_exit_code_is_1(rankseg_med, images):
         ("images",),
         ("images", "labels"),
         ("--output", "x.json"),
-        ("images", "labels", "--output", "x.json", "--channels", 2),
         ("images", "--check", "list.csv"),
         ("--check", "list.csv", "--output", "x.json"),
     ],

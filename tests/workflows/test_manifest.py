@@ -73,12 +73,31 @@ def test_labels_of_a_list_are_its_label_maps(folders):
     assert manifest == plain
 
 
-def test_a_study_of_several_images_is_not_cut_to_one(folders):
-    write(folders / "b2.nii.gz", np.zeros((3, 4, 5)))
+def test_studies_of_several_images(folders):
+    write(folders / "b2.nii.gz", np.zeros((3, 4, 5)), spacing_mm=2)
     lines = ["case_id,image,image2", "a,images/a.nii.gz,images/c.nii.gz", "b,images/b.nii.gz,b2.nii.gz"]
     (folders / "images.csv").write_text("\n".join(lines))
-    with pytest.raises(StudyError, match="- a: has several images; a list of pairs has one each\n- b: has several"):
+    for case in "cdef":
+        (folders / "labels" / f"{case}.nii.gz").unlink()
+    with pytest.raises(StudyError, match=r"b2\.nii\.gz"):
         build_manifest(folders / "images.csv", folders / "labels", folders / "list.json", folds=2)
+    (folders / "images.csv").write_text("\n".join([*lines[:2], "b,images/b.nii.gz,images/d.nii.gz"]))
+    build_manifest(folders / "images.csv", folders / "labels", folders / "list.json", folds=2)
+    a, b = find_studies(folders / "list.json")
+    assert [image.name for image in (*a.images, *b.images)] == [f"{case}.nii.gz" for case in "acbd"]
+
+
+def test_channels_are_named_as_nnunet_does(folders):
+    for case in "abcdef":
+        (folders / "images" / f"{case}.nii.gz").rename(folders / "images" / f"{case}_0000.nii.gz")
+    with pytest.raises(StudyError, match=r"a_0000\.nii\.gz: has no label map in .*, but a has; say how many channels"):
+        build(folders)
+    manifest = build(folders, channels=1)
+    assert [(entry.id, entry.image) for entry in manifest.training] == [
+        (case, f"images/{case}_0000.nii.gz") for case in "abcdef"
+    ]
+    with pytest.raises(StudyError, match="must have 2 channels, but lacks a_0001"):
+        build(folders, channels=2)
 
 
 def test_ids_are_those_of_the_pairs(folders):
