@@ -65,10 +65,13 @@ _ISOTONIC = _OFTEN_VALIDATED | {
 _TEMPERATURE = _OFTEN_VALIDATED | {
     "teacher::calibration": {"_target_": "rankseg_med.calibration.Temperature", "num_classes": "@num_classes"}
 }
+# The opening of copy-paste, labelled images on labelled ones, all along: what mixing does by itself.
+_ALL_ON_LABELS = {"method::pretraining_iterations": "$@epochs * @iterations_per_epoch"}
 
 ARMS = {
     LABELS_ALONE: Arm(_SUPERVISED),
     "mean_teacher": Arm(("{}", "mean_teacher")),
+    "copy_paste_labelled": Arm(changes=lambda presence: _ALL_ON_LABELS | {"teacher::calibration": None}),
     PUBLISHED: Arm(changes=lambda presence: _labels_of("threshold")),
     "rankseg": Arm(changes=lambda presence: _labels_of(_rankseg(0.0, presence))),
     "coherent": Arm(changes=lambda presence: _labels_of(_rankseg(1.0, presence))),

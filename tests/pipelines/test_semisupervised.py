@@ -87,6 +87,7 @@ def test_pseudo_labels_of_the_arms():
             rule = decoder.coherence if isinstance(decoder, RankSEGDecoder) else decoder
             found[name] = (rule, labeller.min_confidence, kind)
     assert found == {
+        "copy_paste_labelled": (ThresholdDecoder(0.5), 0.0, None),
         "published": (ThresholdDecoder(0.5), 0.0, None),
         "rankseg": (0.0, 0.0, None),
         "coherent": (1.0, 0.0, None),
@@ -97,6 +98,11 @@ def test_pseudo_labels_of_the_arms():
         "rankseg_confident": (0.0, 0.8, None),
         "coherent_confident": (1.0, 0.8, None),
     }
+
+
+def test_copy_paste_of_labelled_images_alone_never_labels():
+    config = config_of("copy_paste_labelled", "lung_nodules", "always", 1000)
+    assert config.get_parsed_content("method").pretraining_iterations == 1000
 
 
 def test_decoders_of_self_training():
