@@ -121,15 +121,16 @@ def check_scored_alike(runs: Sequence[ScoredRun], region: str, metric: str) -> N
     Raises:
         InputError: Two runs say that they took other labels for the region, scored its empty masks by other rules, or,
             where that matters to the metric, measured in another unit, on other surfaces or with another tolerance.
+            What a run does not say is not held against it.
     """
-    first = runs[0]
-    expected = first.definition(region, metric)
-    for other in runs[1:]:
-        for what, found in other.definition(region, metric).items():
-            if found != expected.get(what, found):
+    said: dict[str, tuple[Path, str]] = {}
+    for run in runs:
+        for what, found in run.definition(region, metric).items():
+            folder, expected = said.setdefault(what, (run.folder, found))
+            if found != expected:
                 raise InputError(
-                    f"{first.folder} and {other.folder} must have {metric} of {region} with one {what}, got "
-                    f"{expected[what]} and {found}; evaluate both with the same options"
+                    f"{folder} and {run.folder} must have {metric} of {region} with one {what}, got "
+                    f"{expected} and {found}; evaluate both with the same options"
                 )
 
 

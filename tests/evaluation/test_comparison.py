@@ -9,6 +9,7 @@ import rankseg_med
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.comparison import compare
 from rankseg_med.evaluation.evaluation import evaluate
+from rankseg_med.evaluation.run_ranking import compare_runs
 from rankseg_med.metrics import EmptyPolicy, Scoring
 from rankseg_med.metrics.paired import CaseDifference, Outcomes, compare_paired
 
@@ -178,6 +179,12 @@ class TestDefinitions:
         runs = score("a"), score("b", surface="surfels")
         (runs[1] / "summary.json").unlink()
         assert len(compare(*runs, ["hd95_mm"])) == 1
+
+    def test_runs_after_one_that_says_nothing(self, score):
+        runs = score("a"), score("b"), score("c", empty_policy=EmptyPolicy.named("kits"))
+        (runs[0] / "summary.json").unlink()
+        with pytest.raises(InputError, match=r"b and .*c must have dice of tumour with one rule for empty masks"):
+            compare_runs({run.name: run for run in runs})
 
 
 class TestErrors:
