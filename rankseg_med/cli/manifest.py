@@ -14,7 +14,8 @@ from rankseg_med.cli.options import parse_labels
 def manifest_command(
     images: Annotated[Path | None, typer.Argument(help="Folder of images.")] = None,
     labels: Annotated[
-        Path | None, typer.Argument(help="Folder of label maps named as the images are, without a channel's number.")
+        Path | None,
+        typer.Argument(help="Folder of label maps, named as the images are but for the number of a channel."),
     ] = None,
     output_file: Annotated[Path | None, typer.Option("--output", "-o", help="Data list to write (.json).")] = None,
     check: Annotated[
@@ -34,7 +35,7 @@ def manifest_command(
         Path | None, typer.Option(help="What the list's paths are relative to. Default: the data list's folder.")
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(min=1, help="Images a study in a folder, case_0000.nii.gz and so on.")
+        int | None, typer.Option(min=1, help="How many images a study in a folder has: case_0000.nii.gz and so on.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the data list's file name.")] = None,
 ) -> None:

@@ -57,7 +57,7 @@ from rankseg_med.studies.readers.arrays import Axes
 from rankseg_med.studies.readers.nifti_header import open_nifti
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus, content_digest, fingerprint
 from rankseg_med.studies.structures import LABEL_COLOURS, StructureSettings, read_structures
-from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id
+from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id, split_channel
 
 __all__ = [
     "LABEL_COLOURS",
@@ -131,6 +131,7 @@ __all__ = [
     "records_beside",
     "remove_unfinished",
     "resample_label_map",
+    "split_channel",
     "survey_studies",
     "validation_folders",
     "write_fractions",

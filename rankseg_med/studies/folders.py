@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-import re
 import stat
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,7 @@ from pathlib import Path
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.readers import IMAGE_SUFFIXES, is_image_file
 from rankseg_med.studies.readers.dicom import is_dicom_series
-from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id
-
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>[0-9]{4})")
+from rankseg_med.studies.study import Fault, Listing, Study, case_id, check_case_id, split_channel
 
 
 def images_in_folder(folder: Path) -> tuple[list[Path], list[Fault[Study]], tuple[Path, ...]]:
@@ -157,12 +154,13 @@ def _group_channels(
     faults: list[Fault[Study]] = []
     files_of: dict[Path, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for file in sorted(files):
-        match = _CHANNEL.fullmatch(case_id(file))
-        if match is None:
+        named = split_channel(case_id(file))
+        if named is None:
             reason = f"{file.name}: is not named as a channel, such as case_0000.nii.gz"
             faults.append(Fault(None, reason, (Study(case_id(file), file),)))
         else:
-            files_of[file.parent / match["case"]][int(match["channel"])].append(file)
+            case_name, channel = named
+            files_of[file.parent / case_name][channel].append(file)
     complete = {}
     for case, by_channel in files_of.items():
         missing = [f"{case.name}_{number:04}" for number in range(channels) if number not in by_channel]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,7 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rankseg_med.studies.atomic import atomic_write
 from rankseg_med.studies.errors import DataListError, file_fault
-from rankseg_med.studies.study import case_id, check_case_id
+from rankseg_med.studies.study import case_id, check_case_id, split_channel
 
 ABSOLUTE_TOO = "absolute paths, too"
 """Context of validation where a list is of this machine alone, as a CSV file may be."""
@@ -36,8 +35,6 @@ def _listed_path(path: str, context: object) -> str:
         raise ValueError(f"a path must be relative to the data root and separated by '/', got {path!r}")
     return posixpath.normpath(path)
 
-
-_CHANNEL = re.compile(r"_[0-9]{4}$")
 
 REPEATED = "repeated"
 """Pydantic's type of the fault that an id or a file occurs more than once."""
@@ -91,7 +88,9 @@ class ImageEntry(BaseModel):
         if isinstance(image, str):
             return {"id": case_id(PurePosixPath(image)), **entry}
         if isinstance(image, list) and image and isinstance(image[0], str):
-            return {"id": _CHANNEL.sub("", case_id(PurePosixPath(image[0]))), **entry}
+            name = case_id(PurePosixPath(image[0]))
+            named = split_channel(name)
+            return {"id": name if named is None else named[0], **entry}
         return entry
 
 

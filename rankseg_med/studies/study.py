@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from rankseg_med.studies.errors import StudyError
 from rankseg_med.studies.readers import IMAGE_SUFFIXES
 
+_CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>[0-9]{4})")
 _MAX_BYTES = 200
 """File systems take names of 255 bytes; an output adds a suffix, and a temporary one a prefix."""
 
@@ -138,3 +140,13 @@ def check_case_id(identifier: str) -> str:
             "correct the id in the data list"
         )
     return identifier
+
+
+def split_channel(name: str) -> tuple[str, int] | None:
+    """Case id and number of the channel, of an image named as nnU-Net does; None of other names.
+
+    Args:
+        name: File name less its suffix, such as `case_0000`.
+    """
+    match = _CHANNEL.fullmatch(name)
+    return None if match is None else (match["case"], int(match["channel"]))

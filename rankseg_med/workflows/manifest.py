@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
@@ -20,6 +19,7 @@ from rankseg_med.studies import (
     find_references,
     find_studies,
     load_label_map,
+    split_channel,
 )
 
 
@@ -42,7 +42,7 @@ def build_manifest(
 
     Args:
         images: a folder of images, or whatever `find_studies` takes.
-        labels: a folder of label maps, named as the images are, of channels without their number, or whatever
+        labels: a folder of label maps, named as the images are but for the number of a channel, or whatever
             `find_references` takes.
         output: where the data list goes (`.json`).
         folds: in how many folds to deal the cases; at least 2, at most one a case.
@@ -109,9 +109,8 @@ def _pair(images: Path, labels: Path, channels: int | None) -> tuple[list[tuple[
 
 
 def _hint(case: str, label_of: Mapping[str, Path]) -> str:
-    without_channel = re.sub(r"_[0-9]{4}$", "", case)
-    is_channel = without_channel != case and without_channel in label_of
-    return f", but {without_channel} has; say how many channels a study has" if is_channel else ""
+    named = split_channel(case)
+    return f", but {named[0]} has; say how many channels a study has" if named and named[0] in label_of else ""
 
 
 def deal_folds(cases: list[str], folds: int, seed: int) -> dict[str, int]:
