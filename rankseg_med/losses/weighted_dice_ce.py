@@ -43,7 +43,16 @@ class WeightedDiceCELoss(torch.nn.Module):
         labels: Shaped[Tensor, "batch 1 *spatial"],
         weights: Float[Tensor, "batch 1 *spatial"],
     ) -> Float[Tensor, ""]:
-        """Loss of a batch, of what `WeightedCrossEntropyLoss.forward` takes."""
+        """Loss of a batch.
+
+        Args:
+            logits: ``(batch, classes, *spatial)``, before softmax.
+            labels: ``(batch, 1, *spatial)``, class of every voxel; any value where the weight is 0.
+            weights: ``(batch, 1, *spatial)``, at least 0.
+
+        Returns:
+            A scalar; 0 where all weights are 0.
+        """
         classes = counted_classes(labels, weights)
         weights = weights.float()
         log_p = logits.float().log_softmax(1)
