@@ -201,6 +201,7 @@ def test_labels_that_cannot_be_read(rankseg_med, pairs, labels):
     assert "labels" in result.err
 
 
+@pytest.mark.slow  # as the README's beginning runs it, with more looked at
 def test_demo(rankseg_med, tmp_path):
     result = rankseg_med("demo", "--output", tmp_path / "demo", "--device", "cpu")
     assert result.code == 0

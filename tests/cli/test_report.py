@@ -29,6 +29,7 @@ def studies_in(folder) -> dict[str, dict]:
     return {study["id"]: study for study in facts["studies"]}
 
 
+@pytest.mark.slow
 def test_from_images_to_reports(rankseg_med, phantoms, tmp_path):
     labels, scores = tmp_path / "labels", tmp_path / "scores"
     # Also when a study failed, and the exit code is still that of the run.

@@ -80,6 +80,7 @@ def test_record_says_what_it_rests_on(rankseg_med, stored, tmp_path):
     assert len(record["fixed_thresholds"]) == 19
 
 
+@pytest.mark.slow
 def test_argmax_leaves_no_calibration(rankseg_med, tmp_path):
     output = tmp_path / "tuned.yaml"
     assert rankseg_med("tune", *store(tmp_path, calibrated_core, 5), "--output", output).code == 0

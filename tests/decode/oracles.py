@@ -30,15 +30,10 @@ def volume_distribution(probabilities: np.ndarray) -> np.ndarray:
 
 
 def score_of_top_voxels(probabilities: np.ndarray, kept: int, metric: str) -> float:
-    """Expected score of keeping the first ``kept`` of descending probabilities, by dynamic programming."""
-    if metric == "iou":
-        missed = volume_distribution(probabilities[kept:])
-        return float(probabilities[:kept].sum() * (missed / (kept + np.arange(len(missed)))).sum())
-    total = 0.0
-    for j in range(kept):
-        others = volume_distribution(np.delete(probabilities, j))
-        total += 2 * probabilities[j] * (others / (kept + 1 + np.arange(len(others)))).sum()
-    return float(total)
+    """Expected score of keeping the first ``kept`` voxels: over how many of them, and of the others, are true."""
+    hit, missed = volume_distribution(probabilities[:kept]), volume_distribution(probabilities[kept:])
+    hits, misses = np.arange(len(hit))[:, None], np.arange(len(missed))
+    return float(hit @ overlap(metric, hits, kept, hits + misses) @ missed)
 
 
 def score_of_level_sets(probabilities: np.ndarray, masks: np.ndarray, metric: str) -> np.ndarray:

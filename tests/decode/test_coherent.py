@@ -69,7 +69,7 @@ def drawn(kind: str, voxels: int) -> np.ndarray:
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("coherence", [1.0, 0.4])
-@pytest.mark.parametrize("voxels", [40, 700, 20_000])
+@pytest.mark.parametrize("voxels", [40, 700, pytest.param(20_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["uniform", "network", "few values", "confident", "jumps"])
 def test_the_search_finds_the_best_of_all_thresholds(kind, voxels, coherence, metric):
     p = drawn(kind, voxels)

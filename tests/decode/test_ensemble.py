@@ -148,7 +148,7 @@ def softmax_members(*shape: int, seed: int = 0, sharpness: float = 3.0) -> torch
 
 @pytest.mark.parametrize("regions", [None, [[1, 2], [2]], [[1, 3], [3], [2]]])
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_regions_are_scored_as_they_are_and_never_below_the_mean(regions, metric, seed):
     volumes = softmax_members(3, 4, 60, seed=seed)
     decoder = independent(metric, min_peak=0.3, regions=regions)

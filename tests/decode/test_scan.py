@@ -91,7 +91,7 @@ def test_what_is_set_aside_is_accounted_for(regions, tile, dtype):
 @pytest.mark.parametrize("background_limit", [-np.inf, 0.3, 0.9999, np.inf])
 @pytest.mark.parametrize("share", [0, 0.002, 100])
 @pytest.mark.parametrize("uncertain_share", [0, 100])
-@pytest.mark.parametrize("batch", [5_000, 100_000])
+@pytest.mark.parametrize("batch", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_wanted_voxels_are_those_at_their_limits(
     regions, background_limit, share, uncertain_share, batch, tile, monkeypatch
 ):

@@ -37,20 +37,24 @@ def save(labels, path, spacing_mm=2.0):
     nib.save(nib.Nifti1Image(labels, np.diag([spacing_mm] * 3 + [1])), path)
 
 
-@pytest.fixture
-def folders(tmp_path):
+def written(parent):
     """Three cases with structures, and one without any, which has no Dice."""
     for folder in ("predictions", "references"):
-        save(np.zeros((4, 4, 4), np.uint8), tmp_path / folder / "empty.nii.gz")
+        save(np.zeros((4, 4, 4), np.uint8), parent / folder / "empty.nii.gz")
     for shift in range(3):
-        save(prediction(shift), tmp_path / "predictions" / f"case_{shift}.nii.gz")
-        save(reference(shift), tmp_path / "references" / f"case_{shift}.nii.gz")
-    return tmp_path / "predictions", tmp_path / "references"
+        save(prediction(shift), parent / "predictions" / f"case_{shift}.nii.gz")
+        save(reference(shift), parent / "references" / f"case_{shift}.nii.gz")
+    return parent / "predictions", parent / "references"
 
 
 @pytest.fixture
-def search(folders):
-    return search_cleanup(*folders, NAMES)
+def folders(tmp_path):
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    return search_cleanup(*written(tmp_path_factory.mktemp("search")), NAMES)
 
 
 def test_steps_are_tried_in_order_and_accepted_where_they_help(search):

@@ -574,7 +574,7 @@ def test_shards_score_parts_and_a_run_over_all_gathers_them(folders, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["fail", "empty", "ignore"])
-@pytest.mark.parametrize("number", [1, 2, 3, 9])
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.slow), 3, 9])
 def test_shards_together_report_what_the_whole_does(folders, number, missing):
     """Missing and extra cases too, each by one shard."""
     for case_id in ("d", "e", "f", "g"):

@@ -29,7 +29,9 @@ def seen_by_a_trainer(*, num_workers=0, seed=0, done=0, epochs=3):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("done", [1, 3, 4, 6, 11])
+@pytest.mark.parametrize(
+    "done", [pytest.param(1, marks=pytest.mark.slow), 3, 4, pytest.param(6, marks=pytest.mark.slow), 11]
+)
 def test_a_resumed_run_sees_what_it_would_have_seen(num_workers, done):
     whole = seen_by_a_trainer(num_workers=num_workers)
     assert list(whole) == list(range(1, 13))
