@@ -31,6 +31,7 @@ from semisupervised_data import DATA_SETS, Split, split_of
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.loss_search import SEARCH
 from rankseg_med.studies import LabelledEntry, Manifest
+from rankseg_med.training import RECORD, TrainingRecord
 
 _FOLDS = 5
 
@@ -99,6 +100,21 @@ def _searched(experiment: Experiment, seed: int, split: Split, arm: str) -> Path
     return path
 
 
+def _check_searched(experiment: Experiment, folder: Path, seeds: Sequence[int], work: Path) -> None:
+    """Refuse to mix runs of different searches in one table.
+
+    Raises:
+        SystemExit: A run that is there was trained with another loss than the overlay's.
+    """
+    for seed in seeds:
+        record = work / SEARCHED / str(seed) / RECORD
+        if record.exists():
+            overlay = _searched(experiment, seed, _split(experiment.data_set, folder, seed), SEARCHED)
+            config = config_of(SEARCHED, DATA_SETS[experiment.data_set].config, experiment.iterations, overlay)
+            if TrainingRecord.read(record).config["loss"] != config["loss"]:
+                raise SystemExit(f"{record}: was trained with another loss than that of {overlay}; take another folder")
+
+
 def write_lists(name: str, folder: Path, seeds: Sequence[int], output: Path) -> None:
     """Write a data list of each seed's training patients, dealt out to folds, for searches."""
     data_set = DATA_SETS[name]
@@ -133,6 +149,8 @@ def main() -> None:
     write_lists(given.data_set, folder, given.seeds, given.work / "lists")
     possible = [arm for arm in ARMS if arm != SEARCHED or given.searched]
     arms = possible if given.arms is None else given.arms
+    if SEARCHED in arms:
+        _check_searched(experiment, folder, given.seeds, given.work)
     if arms:
         tables = partial(report, given.work, data_set.patient_of)
         run_all(partial(run, experiment, folder), arms, given.seeds, given.work, given.jobs, tables)

@@ -17,6 +17,7 @@ from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.options import ConfigsOption, SetOption, known_device, parse_changes
 
 if TYPE_CHECKING:
+    from rankseg_med.studies import Study
     from rankseg_med.training import TrainingProgress
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def train_command(
         typer.Option("--new-layers", help="Layers of --weights that do not fit start anew; else they are refused."),
     ] = False,
     seed: Annotated[
-        int, typer.Option(help="Random seed of weights, sampling, augmentation and the choice of studies.")
+        int, typer.Option(min=0, help="Random seed of weights, sampling, augmentation and the choice of studies.")
     ] = 0,
     changes: SetOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the config's.")] = None,
@@ -71,11 +72,12 @@ def train_command(
     from rankseg_med.studies import find_studies
     from rankseg_med.training import (
         StartingWeights,
+        further_studies,
         is_first_process,
-        pseudo_labelled_studies,
         split_studies,
         train,
         unlabelled_studies,
+        without_labels,
     )
 
     if new_layers and weights is None:
@@ -90,17 +92,24 @@ def train_command(
     held_out = None if fold < 0 else fold
     chosen = None if labelled is None else _number_or_ids(labelled)
     training, validation = split_studies(studies, fold=held_out, labelled=chosen, seed=seed)
-    if pseudo_labels is not None:
-        listed = find_studies(pseudo_labels)
-        added = pseudo_labelled_studies(listed, training, validation)
-        training += added
+    test = [study for study in studies if study.label is None]
+
+    def further(listed: list[Study], what: str) -> list[Study]:
+        added = further_studies(listed, (*training, *rest, *validation, *test))
         if is_first_process():
             left = len(listed) - len(added)
-            _log.info("%d studies with pseudo-labels; %d more have labels of their own, or validate", len(added), left)
-    without_labels = unlabelled_studies(studies, training, validation) if "method" in settings else []
+            _log.info("%d %s; %d more are trained on already, validate, or are test images", len(added), what, left)
+        return added
+
+    rest: list[Study] = []
+    if pseudo_labels is not None:
+        listed = [study for study in find_studies(pseudo_labels) if study.label is not None]
+        training += further(listed, "studies with pseudo-labels")
+    if "method" in settings:
+        rest = unlabelled_studies(studies, training, validation)
     if unlabelled is not None:
-        without_labels += find_studies(unlabelled)
-    counts = len(training), len(without_labels), len(validation)
+        rest += without_labels(further(find_studies(unlabelled), "further studies without labels"))
+    counts = len(training), len(rest), len(validation)
     if is_first_process():
         _log.info("training on %d labelled and %d unlabelled studies, validating on %d", *counts)
 
@@ -119,7 +128,7 @@ def train_command(
             training,
             validation,
             output_dir,
-            unlabelled=without_labels,
+            unlabelled=rest,
             seed=seed,
             choice={
                 "manifest": str(manifest),

@@ -151,7 +151,7 @@ def _checked(job: Job, layers: Layers) -> Config:
     if isinstance(device, str):
         config["device"] = found
     check_components(everything)
-    check_values(everything)
+    check_values(everything, is_training=job == "train")
     check_labels(everything)
     for key in layers.kept.intersection(_READ_AS_IT_STANDS):
         config[key] = everything.get_parsed_content(key)

@@ -19,6 +19,7 @@ loss:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,10 +67,11 @@ def _weight(place: str, weight: Any) -> Any:  # noqa: ANN401 - whatever a config
     """A term's weight as `CombinedLoss` takes it; references, expressions and components as they are."""
     if isinstance(weight, Mapping):
         return weight if TARGET in weight else _ramp(f"{place}::{_WEIGHT}", weight)
-    if is_written_out(weight) and type(weight) not in (int, float):
+    if is_written_out(weight) and not (type(weight) in (int, float) and 0 <= weight < math.inf):
         raise ConfigError(
-            f"{place}: must have a number, or {{{', '.join(_SCHEDULE)}}}, for its {_WEIGHT} in the sum, got "
-            f"{weight!r}; for an argument of the loss itself that is called {_WEIGHT}, write {_OURS}CombinedLoss out"
+            f"{place}: must have a finite number of at least 0, or {{{', '.join(_SCHEDULE)}}}, for its {_WEIGHT} in "
+            f"the sum, got {weight!r}; for an argument of the loss itself that is called {_WEIGHT}, write "
+            f"{_OURS}CombinedLoss out"
         )
     return weight
 

@@ -99,17 +99,27 @@ RULES = {
     "learning_rate": Rule("a number above 0", lambda value: _is_number(value) and value > 0),
 }
 """By entry. References and expressions are judged by what they come to."""
+_TRAINING_RULES = {
+    "roi_size": Rule(
+        "three whole numbers of at least 1 (slices of two axes are for prediction with networks that exist)",
+        lambda value: len(_items(value)) == 3 and all(map(_COUNT.holds, _items(value))),
+    ),
+}
 
 _DEVICES_OR_NULL = ("inferer::device", "inferer::sw_device")
 
 
-def check_values(config: Config) -> None:
+def check_values(config: Config, *, is_training: bool) -> None:
     """Look at all entries that there are rules for, but for those that need a component to be built.
+
+    Args:
+        config: all of it.
+        is_training: whether the job trains, which has rules of its own.
 
     Raises:
         ConfigError: a value that breaks its rule; the message names the entry, what is required and what came.
     """
-    for id, rule in RULES.items():
+    for id, rule in (RULES | (_TRAINING_RULES if is_training else {})).items():
         if is_plain(id, config) and not rule.holds(value := config.get_parsed_content(id)):
             raise ConfigError(f"{id}: must be {rule.required}, got {value!r}{_hint(value, rule)}")
     if is_plain("structures", config):

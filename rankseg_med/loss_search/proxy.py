@@ -19,8 +19,8 @@ from rankseg_med.configuration import Config
 from rankseg_med.errors import InputError
 from rankseg_med.loss_search.steps import Trial
 from rankseg_med.losses import SegmentationMetric, SurrogateLoss
-from rankseg_med.studies import Study, StudyError
-from rankseg_med.training import DivergenceError, train
+from rankseg_med.studies import Study
+from rankseg_med.training import DivergenceError, KnownClasses, train
 from rankseg_med.transforms import own_errors_of_transforms
 
 
@@ -123,14 +123,12 @@ def score_of(config: ConfigParser, studies: Sequence[Study], metric: Segmentatio
         config.get_parsed_content(name) for name in ("preprocessing", "inferer", "network", "device")
     )
     classes = int(config.get_parsed_content("num_classes"))
-    counts = []
+    known, counts = KnownClasses(classes), []
     network.eval()
     with torch.inference_mode(), own_errors_of_transforms():
         for study in studies:
             item = preprocessing(study.item)
-            labels = item["label"].as_tensor().long()
-            if int(labels.max()) >= classes:
-                raise StudyError(f"{study.label}: has label {int(labels.max())}, but the config has {classes} classes")
+            labels = known(item)["label"].as_tensor().long()
             logits = inferer(item["image"].as_tensor()[None].to(device), network).cpu()
             if not logits.isfinite().all():
                 strange = logits[~logits.isfinite()][0].item()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from rankseg_med.errors import InputError
 
@@ -25,7 +25,7 @@ class SearchSettings:
         updates: Number of Adam's steps between two of the search.
 
     Raises:
-        InputError: Fewer than one step or two samples, or another number that is not positive.
+        InputError: No such strategy; fewer than one step or two samples, or another number that is not positive.
     """
 
     strategy: Strategy = "ppo2"
@@ -38,6 +38,8 @@ class SearchSettings:
     updates: int = 20
 
     def __post_init__(self) -> None:
+        if self.strategy not in get_args(Strategy):
+            raise InputError(f"strategy must be {' or '.join(get_args(Strategy))}, got {self.strategy!r}")
         if self.samples < 2:
             raise InputError(f"samples must be at least 2, since one is no better than their mean, got {self.samples}")
         for name in ("steps", "sigma", "clip", "learning_rate", "updates"):

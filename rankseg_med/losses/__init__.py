@@ -15,6 +15,7 @@ from rankseg_med.losses.frequency_weighted import FrequencyWeightedCELoss
 from rankseg_med.losses.iou_balanced import IoUBalancedCELoss
 from rankseg_med.losses.linear_ramp import LinearRamp
 from rankseg_med.losses.lovasz import LovaszSoftmaxLoss
+from rankseg_med.losses.scheduled import ScheduledLoss
 from rankseg_med.losses.segmentation_metrics import MetricName, SegmentationMetric
 from rankseg_med.losses.sensitivity_specificity import SensitivitySpecificityLoss
 from rankseg_med.losses.surrogate import SurrogateLoss
@@ -35,6 +36,7 @@ __all__ = [
     "LinearRamp",
     "LovaszSoftmaxLoss",
     "MetricName",
+    "ScheduledLoss",
     "SegmentationMetric",
     "SensitivitySpecificityLoss",
     "SurrogateLoss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from rankseg_med.losses.beside_labels import beside_labels
 from rankseg_med.losses.linear_ramp import LinearRamp
+from rankseg_med.losses.scheduled import ScheduledLoss
 
 
-class CombinedLoss(torch.nn.Module):
+class CombinedLoss(ScheduledLoss):
     r"""Weighted sum of losses, $\sum_k w_k(t)\, L_k$, whose weights may change with the iteration $t$.
 
     Args:
@@ -24,7 +26,7 @@ class CombinedLoss(torch.nn.Module):
         beside_labels: What any of them takes beside logits and labels, each once.
 
     Raises:
-        ValueError: There is no loss, or the weights have other names.
+        ValueError: There is no loss, the weights have other names, or one is negative or no finite number.
     """
 
     def __init__(self, losses: Mapping[str, torch.nn.Module], weights: Mapping[str, float | LinearRamp]) -> None:
@@ -34,6 +36,9 @@ class CombinedLoss(torch.nn.Module):
                 "losses and weights must have the same names, at least one, got "
                 f"{', '.join(losses) or 'none'} and {', '.join(weights) or 'none'}"
             )
+        for name, weight in weights.items():
+            if not isinstance(weight, LinearRamp) and not 0 <= weight < math.inf:
+                raise ValueError(f"the weight of {name} must be a finite number of at least 0, got {weight}")
         self.losses = torch.nn.ModuleDict(losses)
         self.weights = dict(weights)
         self.beside_labels = tuple(dict.fromkeys(name for loss in losses.values() for name in beside_labels(loss)))

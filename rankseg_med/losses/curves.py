@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -42,7 +42,8 @@ class CurveForm:
         monotone: Whether the curve rises. If not, the parameters of $v$ are the coordinates themselves.
 
     Raises:
-        InputError: Fewer than one segment, or one linear segment between fixed ends, which leaves nothing to shape.
+        InputError: No such shape, fewer than one segment, or one linear segment between fixed ends, which leaves
+            nothing to shape.
     """
 
     shape: CurveShape = "bezier"
@@ -51,6 +52,8 @@ class CurveForm:
     monotone: bool = True
 
     def __post_init__(self) -> None:
+        if self.shape not in get_args(CurveShape):
+            raise InputError(f"shape must be {' or '.join(get_args(CurveShape))}, got {self.shape!r}")
         if self.segments < 1 or self.size == 0:
             least = 1 if self.shape == "bezier" else 2
             raise InputError(f"segments of a {self.shape} curve must be at least {least}, got {self.segments}")

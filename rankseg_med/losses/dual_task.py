@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from ignite.engine import Engine
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
+from rankseg_med.losses.beside_labels import beside_labels
+from rankseg_med.losses.scheduled import ScheduledLoss
 from rankseg_med.losses.soft_boundaries import dilated, eroded
 
 
-class DualTaskLoss(torch.nn.Module):
+class DualTaskLoss(ScheduledLoss):
     r"""Loss of the classes, of the edges, and of the classes at the edges.
 
     Takikawa et al., "Gated-SCNN: Gated Shape CNNs for Semantic Segmentation", ICCV 2019. With edge probabilities $s_i$,
@@ -25,14 +28,17 @@ class DualTaskLoss(torch.nn.Module):
     the last being the paper's equation 7. Its equation 6, which compares edges of sampled label maps, is left out.
 
     Args:
-        loss: $L$, such as MONAI's `DiceCELoss`.
-        edge_weight: $\lambda_1$, at least 0.
+        loss: $L$, such as MONAI's `DiceCELoss`, or a `CombinedLoss`.
+        edge_weight: $\lambda_1$, at least 0; 20 in the paper's code.
         attention_weight: $\lambda_2$, at least 0.
         threshold: $t$, in (0, 1).
+
+    Attributes:
+        beside_labels: What the loss of the classes takes beside logits and labels.
     """
 
     def __init__(
-        self, loss: torch.nn.Module, edge_weight: float = 1.0, attention_weight: float = 1.0, threshold: float = 0.8
+        self, loss: torch.nn.Module, edge_weight: float = 20.0, attention_weight: float = 1.0, threshold: float = 0.8
     ) -> None:
         super().__init__()
         if min(edge_weight, attention_weight) < 0 or not 0 < threshold < 1:
@@ -41,21 +47,39 @@ class DualTaskLoss(torch.nn.Module):
                 f"{edge_weight}, {attention_weight} and {threshold}"
             )
         self.loss = loss
+        self.beside_labels = beside_labels(loss)
         self.edge_weight = edge_weight
         self.attention_weight = attention_weight
         self.threshold = threshold
 
+    def attach(self, trainer: Engine) -> None:
+        """Schedule the weights of the loss of the classes, if it is a sum whose weights change."""
+        if isinstance(self.loss, ScheduledLoss):
+            self.loss.attach(trainer)
+
+    @property
+    def scalars(self) -> Mapping[str, float]:
+        """What the loss of the classes tells of the latest batch, for TensorBoard."""
+        return self.loss.scalars if isinstance(self.loss, ScheduledLoss) else {}
+
     def forward(
-        self, output: Tensor | Sequence[Tensor], labels: Shaped[Tensor, "batch 1 *spatial"]
+        self,
+        output: Tensor | Sequence[Tensor],
+        labels: Shaped[Tensor, "batch 1 *spatial"],
+        *beside: Float[Tensor, "batch _ *spatial"],
     ) -> Float[Tensor, ""]:
-        """Loss of a batch; errors: the network returned logits alone.
+        """Loss of a batch.
 
         Args:
             output: Logits ``(batch, classes, *spatial)``, and those of the edges ``(batch, 1, *spatial)``.
             labels: Class of every voxel.
+            *beside: What ``beside_labels`` names, for the loss of the classes.
 
         Returns:
             A scalar. The third term is 0 where no voxel is so sure to be an edge.
+
+        Raises:
+            ValueError: The network returned logits alone.
         """
         if isinstance(output, Tensor) or len(output) != 2:
             raise ValueError(
@@ -63,7 +87,7 @@ class DualTaskLoss(torch.nn.Module):
                 "for GatedSCNN set edges_in_training"
             )
         logits, edges = output[0], output[1].float()
-        of_classes: Tensor = self.loss(logits, labels)
+        of_classes: Tensor = self.loss(logits, labels, *beside)
         boundary = label_boundary(labels).float()
         share = boundary.mean()
         balance = torch.where(boundary > 0, 1 - share, share)

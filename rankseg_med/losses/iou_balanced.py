@@ -43,7 +43,9 @@ class IoUBalancedCELoss(torch.nn.Module):
     ) -> Float[Tensor, ""]:
         """Loss of a batch; labels ``(batch, 1, *spatial)``. Without foreground it is cross-entropy."""
         by_voxel = cross_entropies(logits, labels)
-        return (self._weights(logits.detach(), labels, by_voxel.detach()) * by_voxel).mean()
+        balanced = (self._weights(logits.detach(), labels, by_voxel.detach()) * by_voxel).mean()
+        # Equal but for rounding, unless a structure has no loss at all.
+        return balanced + (by_voxel.mean() - balanced).detach()
 
     def _weights(
         self,
@@ -58,8 +60,8 @@ class IoUBalancedCELoss(torch.nn.Module):
         of_voxels = iou.gather(1, classes.flatten(1)).reshape(classes.shape) * is_foreground
         # A common factor falls out; with this one no power underflows where it matters.
         balanced = (of_voxels / of_voxels.max().clamp(min=tiny)).pow(self.eta)
-        losses = by_voxel * is_foreground
-        # Whose losses are all 0 stay 0.
+        # Not below what rounding leaves of it: the gradient of a cross-entropy that underflows to 0 does not.
+        losses = by_voxel.clamp(min=torch.finfo(by_voxel.dtype).eps) * is_foreground
         factor = losses.sum() / (balanced * losses).sum().clamp(min=tiny)
         return torch.where(is_foreground, balanced * factor, 1.0)
 

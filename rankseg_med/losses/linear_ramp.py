@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -15,7 +16,7 @@ class LinearRamp:
         iterations: How long it changes; at least 1.
 
     Raises:
-        ValueError: The ramp takes no iteration.
+        ValueError: The ramp takes no iteration, or one of its ends is negative or no finite number.
     """
 
     start: float
@@ -25,6 +26,8 @@ class LinearRamp:
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise ValueError(f"iterations must be at least 1, got {self.iterations}; a constant weight is a number")
+        if not all(0 <= end < math.inf for end in (self.start, self.end)):
+            raise ValueError(f"start and end must be finite numbers of at least 0, got {self.start} and {self.end}")
 
     def at(self, iteration: int) -> float:
         """Weight in an iteration, from 1 on."""

@@ -76,7 +76,8 @@ class SurrogateLoss(torch.nn.Module):
             labels: ``(batch, 1, *spatial)``, class of every voxel.
 
         Returns:
-            A scalar, 0 where the metric says nothing of the batch, such as BF1 of one class alone.
+            A scalar, 0 where the metric says nothing of the batch, such as BF1 of one class alone. To mIoU, BIoU and
+            Dice a class that the batch lacks has the score 0, and no gradient, as in the published code.
 
         Raises:
             RuntimeError: A label that is no class.

@@ -26,6 +26,7 @@ from rankseg_med.pretraining.explainer import Explainer
 from rankseg_med.pretraining.levels import label_and_weight, quantised
 from rankseg_med.runs import Written
 from rankseg_med.studies import Study, read_grid, write_fractions, write_label_map
+from rankseg_med.training import MAY_DIFFER
 from rankseg_med.transforms import own_errors_of_transforms
 from rankseg_med.workflows import LabelMapJob, one_thread
 
@@ -69,6 +70,7 @@ class ExplainJob(LabelMapJob[Study]):
     name = "explain"
     stage_names = ("load", "explain", "write")
     results_version = 1
+    not_in_results = MAY_DIFFER
 
     def __init__(
         self,

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from rankseg_med.errors import InputError
 from rankseg_med.losses import WeightedDiceCELoss
-from rankseg_med.semisupervised.copy_paste import copy_paste_mask, paste
+from rankseg_med.semisupervised.copy_paste import check_box_ratio, copy_paste_mask, paste
 from rankseg_med.semisupervised.method import SemiSupervisedMethod, Targets
 from rankseg_med.semisupervised.pseudo_labels import PseudoLabeller
 from rankseg_med.semisupervised.teacher import Teacher
@@ -20,7 +21,7 @@ class BidirectionalCopyPaste(SemiSupervisedMethod):
 
     Bai et al., "Bidirectional Copy-Paste for Semi-Supervised Medical Image Segmentation", CVPR 2023. With a mask $M$
     of ones with one box of zeros, shared by the batch, images $x$ with labels $y$, unlabelled ones $u$ with
-    pseudo-labels $q$ from the teacher, and pairs $a$ and $b$ of different images, the student sees
+    pseudo-labels $q$ from the teacher, and pairs $a$ and $b$ of images, the student sees
 
     $$x_a M + u_a (1 - M) \quad\text{and}\quad u_b M + x_b (1 - M),$$
 
@@ -57,11 +58,24 @@ class BidirectionalCopyPaste(SemiSupervisedMethod):
                 "pretraining_iterations and pseudo_weight must be at least 0, got "
                 f"{pretraining_iterations} and {pseudo_weight}"
             )
+        check_box_ratio(box_ratio)
         self.pseudo_labeller = pseudo_labeller
         self.pretraining_iterations = pretraining_iterations
         self.pseudo_weight = pseudo_weight
         self.box_ratio = box_ratio
         self.region_loss = WeightedDiceCELoss()
+
+    def check_batch_sizes(self, labelled: int, unlabelled: int) -> None:
+        """Make sure that batches are of pairs, and of as many labelled as unlabelled images.
+
+        Raises:
+            InputError: They are not.
+        """
+        if labelled % 2 or labelled != unlabelled:
+            raise InputError(
+                "bidirectional copy-paste needs an even number of labelled images and as many unlabelled ones in a "
+                f"batch, got {labelled} and {unlabelled}; set batch_size and unlabelled_batch_size"
+            )
 
     def prepare(
         self,
@@ -75,11 +89,7 @@ class BidirectionalCopyPaste(SemiSupervisedMethod):
             Images ``(batch, channels, *spatial)`` and their targets, all ``(batch, 1, *spatial)``: ``label`` int64,
             ``truth_weight`` and ``pseudo_weight`` float32, one of which is 0 in every voxel.
         """
-        if len(images) % 2 or len(images) != len(unlabelled):
-            raise ValueError(
-                "bidirectional copy-paste needs an even number of labelled images and as many unlabelled ones in a "
-                f"batch, got {len(images)} and {len(unlabelled)}; set batch_size and unlabelled_batch_size"
-            )
+        self.check_batch_sizes(len(images), len(unlabelled))
         mask = copy_paste_mask(images.shape[2:], self.box_ratio).to(images.device)
         if self.iteration <= self.pretraining_iterations:
             return _mix_labelled(images, labels, mask)

@@ -34,9 +34,10 @@ def copy_paste_mask(
     Raises:
         ValueError: A ratio is out of its range, or there are not as many as axes.
     """
+    check_box_ratio(box_ratio)
     ratios = list(box_ratio) if isinstance(box_ratio, Sequence) else [box_ratio] * len(spatial_shape)
-    if len(ratios) != len(spatial_shape) or not all(0 < ratio <= 1 for ratio in ratios):
-        raise ValueError(f"box_ratio must be in (0, 1], one or one per axis of {tuple(spatial_shape)}: {box_ratio}")
+    if len(ratios) != len(spatial_shape):
+        raise ValueError(f"box_ratio must be in (0, 1], one or one per axis of {tuple(spatial_shape)}, got {box_ratio}")
     mask = torch.ones(tuple(spatial_shape), dtype=torch.bool)
     box = []
     for size, ratio in zip(spatial_shape, ratios, strict=True):
@@ -45,6 +46,16 @@ def copy_paste_mask(
         box.append(slice(start, start + side))
     mask[tuple(box)] = False
     return mask
+
+
+def check_box_ratio(box_ratio: float | Sequence[float]) -> None:
+    """Make sure that sides of a box are parts of those of an image.
+
+    Raises:
+        ValueError: They are not in (0, 1].
+    """
+    if not all(0 < ratio <= 1 for ratio in (box_ratio if isinstance(box_ratio, Sequence) else [box_ratio])):
+        raise ValueError(f"box_ratio must be in (0, 1], one or one per axis, got {box_ratio}")
 
 
 def paste(

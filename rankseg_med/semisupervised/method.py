@@ -51,6 +51,13 @@ class SemiSupervisedMethod(PrepareBatch):
         self.teacher.attach(trainer)
         self._trainer = trainer
 
+    def check_batch_sizes(self, labelled: int, unlabelled: int) -> None:
+        """Make sure that the method can use batches of these sizes; those that differ say so.
+
+        Raises:
+            InputError: It cannot.
+        """
+
     @property
     def iteration(self) -> int:
         """The iteration that the trainer is in, from 1 on.

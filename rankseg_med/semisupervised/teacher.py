@@ -64,7 +64,8 @@ class Teacher:
     def attach(self, trainer: Engine) -> None:
         """Follow the student that a trainer trains, from its next iteration on."""
         event = Events.ITERATION_COMPLETED(every=self.every)
-        self._average.attach(trainer, event=event)
+        # By a name of its own, or a second teacher would take the first one's decay.
+        self._average.attach(trainer, name=f"ema_momentum_{id(self)}", event=event)
         trainer.add_event_handler(event, self._follow_buffers)
 
     @property

@@ -3,9 +3,10 @@
 from rankseg_med.training.checkpoint import finished_epochs, read_checkpoint
 from rankseg_med.training.engines import DivergenceError
 from rankseg_med.training.items import training_items
+from rankseg_med.training.known_classes import KnownClasses
 from rankseg_med.training.processes import is_first_process
-from rankseg_med.training.record import TrainingRecord
-from rankseg_med.training.split import pseudo_labelled_studies
+from rankseg_med.training.record import MAY_DIFFER, TrainingRecord
+from rankseg_med.training.split import further_studies, without_labels
 from rankseg_med.training.to_end import train_to_end
 from rankseg_med.training.trained_on import studies_trained_on
 from rankseg_med.training.training import (
@@ -20,14 +21,16 @@ from rankseg_med.training.training import (
 
 __all__ = [
     "LAST",
+    "MAY_DIFFER",
     "RECORD",
     "DivergenceError",
+    "KnownClasses",
     "StartingWeights",
     "TrainingProgress",
     "TrainingRecord",
     "finished_epochs",
+    "further_studies",
     "is_first_process",
-    "pseudo_labelled_studies",
     "read_checkpoint",
     "split_studies",
     "studies_trained_on",
@@ -35,4 +38,5 @@ __all__ = [
     "train_to_end",
     "training_items",
     "unlabelled_studies",
+    "without_labels",
 ]

@@ -22,9 +22,11 @@ from monai.transforms import AsDiscreted, Compose, Transform
 from torch.utils.data import RandomSampler
 
 from rankseg_med.calibration import Calibration
+from rankseg_med.losses import WEIGHT, beside_labels
 from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
 from rankseg_med.studies import Study
 from rankseg_med.training.calibration import CalibrationOnValidation
+from rankseg_med.training.known_classes import KnownClasses
 from rankseg_med.training.panels import ImagePanels
 from rankseg_med.training.processes import across_processes, is_first_process, share_of
 from rankseg_med.training.seeds import SeededBatches
@@ -63,15 +65,21 @@ def make_trainer(
     loss = config.get_parsed_content("loss")
     # Before anything is loaded.
     check_weights(loss, training)
+    num_classes = int(config.get_parsed_content("num_classes"))
     learner: SemiSupervisedMethod | Supervision
     if "method" in config:
         learner = config.get_parsed_content("method")
-        datasets = [_dataset(config, training, ""), _dataset(config, unlabelled, "unlabelled_")]
         batch_sizes = [int(config["batch_size"]), int(config.get_parsed_content("unlabelled_batch_size"))]
+        learner.check_batch_sizes(*batch_sizes)
+        labelled = _dataset(config, training, "", [KnownClasses(num_classes)])
+        datasets = [labelled, _dataset(config, unlabelled, "unlabelled_")]
         loader: Any = TwoStreams(*map(partial(_loader, config), datasets, batch_sizes))
     else:
-        learner = Supervision(loss, config.get_parsed_content("num_classes"))
-        datasets = [_dataset(config, training, "", learner.transforms)]
+        learner = Supervision(loss, num_classes)
+        known = KnownClasses(
+            num_classes, getattr(loss, "ignore_index", None), is_weighted=WEIGHT in beside_labels(loss)
+        )
+        datasets = [_dataset(config, training, "", [known], learner.transforms)]
         loader = _loader(config, datasets[0], int(config["batch_size"]))
     batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))
     device = config.get_parsed_content("device")
@@ -131,7 +139,8 @@ def make_evaluator(
     """
     num_classes = config.get_parsed_content("num_classes")
     tensorboard = output / "tensorboard"
-    dataset = _cached(config, share_of(validation), config.get_parsed_content("preprocessing"))
+    preprocessing = Compose([config.get_parsed_content("preprocessing"), KnownClasses(num_classes)])
+    dataset = _cached(config, share_of(validation), preprocessing)
     evaluator = SupervisedEvaluator(
         device=config.get_parsed_content("device"),
         val_data_loader=DataLoader(dataset, batch_size=1),
@@ -153,16 +162,32 @@ def make_evaluator(
 
 
 def _dataset(
-    config: ConfigParser, studies: Sequence[Study], stream: str, further: Sequence[Transform] = ()
+    config: ConfigParser,
+    studies: Sequence[Study],
+    stream: str,
+    loaded: Sequence[Transform] = (),
+    augmented: Sequence[Transform] = (),
 ) -> CacheDataset:
-    parts = [config.get_parsed_content(f"{stream}{part}") for part in ("preprocessing", "augmentation")]
+    preprocessing, augmentation = (
+        config.get_parsed_content(f"{stream}{part}") for part in ("preprocessing", "augmentation")
+    )
     # Flat, because a Compose counts as random itself, and the cache ends at the first random transform.
-    return _cached(config, studies, Compose([*parts, *further]).flatten())
+    return _cached(config, studies, Compose([preprocessing, *loaded, augmentation, *augmented]).flatten())
 
 
 def _cached(config: ConfigParser, studies: Sequence[Study], transforms: Compose) -> CacheDataset:
     items = [study.item for study in studies]
-    return CacheDataset(items, transforms, cache_rate=float(config["cache_rate"]), num_workers=1, progress=False)
+    return _CachedHere(items, transforms, cache_rate=float(config["cache_rate"]), progress=False)
+
+
+class _CachedHere(CacheDataset):
+    """Fills its cache in the thread that makes it.
+
+    MONAI's own threads would go on loading after an error, and abort the interpreter when that ends.
+    """
+
+    def _fill_cache(self, indices: Sequence[int] | None = None) -> list[Any]:
+        return [self._load_cache_item(index) for index in (range(self.cache_num) if indices is None else indices)]
 
 
 def _loader(config: ConfigParser, dataset: CacheDataset, batch_size: int) -> DataLoader:

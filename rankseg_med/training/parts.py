@@ -58,7 +58,7 @@ def parts_of(config: ConfigParser, validation: Sequence[Study], output: Path, id
         method: SemiSupervisedMethod = config.get_parsed_content("method")
         parts |= {"network": method.teacher.network, "student": network, "method": method}
         if method.teacher.calibration is not None:
-            _check_calibration(validation)
+            _check_calibration(config, validation)
             parts["calibration"] = method.teacher.calibration
     if validation:
         predictor = {name: part for name, part in parts.items() if name in ("network", "calibration")}
@@ -76,9 +76,15 @@ def parts_of_trainer(trainer: SupervisedTrainer, content: Mapping[str, Any] | No
     return {"trainer": trainer, "scaler": trainer.scaler}
 
 
-def _check_calibration(validation: Sequence[Study]) -> None:
+def _check_calibration(config: ConfigParser, validation: Sequence[Study]) -> None:
     if not validation:
         raise StudyError(
             "the teacher's calibration is fitted to validation studies, but there are none; hold some out with --fold, "
             "or set teacher::calibration to null in the config"
+        )
+    epochs, every = int(config["epochs"]), int(config["validate_every"])
+    if epochs < every:
+        raise InputError(
+            f"the teacher's calibration is fitted whenever the network is validated, which is every {every} epochs, "
+            f"but there are {epochs}; lower validate_every, or set teacher::calibration to null in the config"
         )

@@ -17,8 +17,8 @@ from rankseg_med.training.start import RecordedWeights
 
 RECORD = "training.json"
 
-# Where a training runs, how fast, how long and how often it is validated; and what has done its work.
-_MAY_DIFFER = ("device", "num_workers", "cache_rate", "epochs", "validate_every", "bundle_root", "extends")
+MAY_DIFFER = ("device", "num_workers", "cache_rate", "epochs", "validate_every", "bundle_root", "extends")
+"""Settings of where a training runs, how fast, how long and how often it is validated; and what has done its work."""
 _ABSENT = "(absent)"
 
 
@@ -248,7 +248,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: AN
     if not children:
         yield key, value
     for name, child in children.items():
-        if key or name not in _MAY_DIFFER:
+        if key or name not in MAY_DIFFER:
             yield from _leaves(child, f"{key}::{name}" if key else str(name))
 
 

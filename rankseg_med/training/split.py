@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rankseg_med.studies import Study, StudyError
 
@@ -51,35 +52,62 @@ def unlabelled_studies(studies: Sequence[Study], training: Sequence[Study], vali
     Returns:
         Sorted by case id, without labels; may be empty.
     """
-    taken = {study.case_id for study in (*training, *validation)}
-    rest = [study for study in studies if study.label is not None and study.case_id not in taken]
-    return sorted(
-        (Study(study.case_id, study.image, more_images=study.more_images) for study in rest),
-        key=lambda study: study.case_id,
-    )
+    rest = [study for study in studies if study.label is not None]
+    return without_labels(_beside(rest, (*training, *validation)))
 
 
-def pseudo_labelled_studies(
-    pseudo_labels: Sequence[Study], training: Sequence[Study], validation: Sequence[Study]
-) -> list[Study]:
-    """What a list of pseudo-labels adds to a training: not the studies that have labels of their own, nor the held out.
+def further_studies(given: Sequence[Study], taken: Sequence[Study]) -> list[Study]:
+    """What another list adds to a training: the studies that have no use yet.
 
     Args:
-        pseudo_labels: Studies of the list.
-        training: Studies with labels.
-        validation: Held out.
+        given: Studies of the other list, such as one of pseudo-labels.
+        taken: Studies that are trained on already, validate, or are to be left alone. A study is one of these if it has
+            the case id or an image file of one.
+
+    Returns:
+        Sorted by case id.
 
     Raises:
-        StudyError: It adds none.
+        StudyError: There is none.
     """
-    taken = {study.case_id for study in (*training, *validation)}
-    added = [study for study in pseudo_labels if study.label is not None and study.case_id not in taken]
+    added = _beside(given, taken)
     if not added:
         raise StudyError(
-            f"of the {len(pseudo_labels)} studies with pseudo-labels, each is trained on with its label, or validates; "
-            "make pseudo-labels of others"
+            f"each of the {len(given)} studies is among the data list's that are trained on, that validate, or that "
+            "are its test images; give others"
         )
-    return sorted(added, key=lambda study: study.case_id)
+    return added
+
+
+def without_labels(studies: Sequence[Study]) -> list[Study]:
+    """The same studies, with nothing that tells what their images show."""
+    return [replace(study, label=None, fold=None, weight=None, image_class=None) for study in studies]
+
+
+def check_unlabelled(unlabelled: Sequence[Study], training: Sequence[Study], validation: Sequence[Study]) -> None:
+    """Make sure that no study is trained on without its label that has another use.
+
+    Raises:
+        StudyError: One has; it names them.
+    """
+    apart = {study.case_id for study in _beside(unlabelled, (*training, *validation))}
+    if both := sorted(study.case_id for study in unlabelled if study.case_id not in apart):
+        raise StudyError(
+            f"unlabelled studies must not be among those with labels nor among those that validate, but these are: "
+            f"{', '.join(both)}"
+        )
+
+
+def _beside(studies: Sequence[Study], taken: Sequence[Study]) -> list[Study]:
+    """Those that are none of the taken ones, by case id and by image file, sorted by case id."""
+    ids = {study.case_id for study in taken}
+    files = {image.resolve() for study in taken for image in study.images}
+    apart = [
+        study
+        for study in studies
+        if study.case_id not in ids and files.isdisjoint(image.resolve() for image in study.images)
+    ]
+    return sorted(apart, key=lambda study: study.case_id)
 
 
 def _drawn(training: list[Study], number: int, seed: int) -> list[Study]:

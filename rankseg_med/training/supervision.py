@@ -12,7 +12,7 @@ from monai.engines import PrepareBatch
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from rankseg_med.losses import DISTANCES, WEIGHT, CombinedLoss, beside_labels
+from rankseg_med.losses import DISTANCES, WEIGHT, ScheduledLoss, beside_labels
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.transforms import SignedDistancesd
 
@@ -39,14 +39,14 @@ class Supervision(PrepareBatch):
         self.transforms = [SignedDistancesd(_LABEL, num_classes, DISTANCES)] if DISTANCES in self._keys else []
 
     def attach(self, trainer: Engine) -> None:
-        """Let the weights of a sum of losses follow the trainer's iterations."""
-        if isinstance(self._loss, CombinedLoss):
+        """Let weights of losses follow the trainer's iterations."""
+        if isinstance(self._loss, ScheduledLoss):
             self._loss.attach(trainer)
 
     @property
     def scalars(self) -> Mapping[str, float]:
         """Name to number, of the latest iteration, worth a curve in TensorBoard."""
-        return self._loss.scalars if isinstance(self._loss, CombinedLoss) else {}
+        return self._loss.scalars if isinstance(self._loss, ScheduledLoss) else {}
 
     def __call__(
         self,

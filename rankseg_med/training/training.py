@@ -32,7 +32,7 @@ from rankseg_med.training.history import HISTORY, EpochReporter, History, Traini
 from rankseg_med.training.parts import parts_of, parts_of_trainer
 from rankseg_med.training.processes import is_first_process, joined_processes, number_of_processes
 from rankseg_med.training.record import RECORD, TrainingRecord
-from rankseg_med.training.split import split_studies, unlabelled_studies
+from rankseg_med.training.split import check_unlabelled, split_studies, unlabelled_studies, without_labels
 from rankseg_med.training.start import RecordedWeights, StartingWeights
 from rankseg_med.training.stop import StopWhenAsked
 from rankseg_med.transforms import own_errors_of_transforms
@@ -106,12 +106,15 @@ def train(
     Raises:
         StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; the run there
             is another than the one that is asked for, or its files are damaged; another process trains in the folder;
-            there are unlabelled studies and no method for them, or the reverse; a calibration, and no validation
-            studies to fit it to, or a class that does not occur in them (which the first validation finds out).
+            there are unlabelled studies and no method for them, or the reverse, or they are among the others; a
+            study's label map has a label that is no class; a calibration, and no validation to fit it to, or a class
+            that does not occur in the validation studies (which the first validation finds out).
         CheckpointError: The weights to start from cannot be used, or do not fit the network.
         DivergenceError: The loss became NaN or infinite.
     """
-    _check_unlabelled(config, unlabelled)
+    _check_method(config, unlabelled)
+    check_unlabelled(unlabelled, training, validation)
+    unlabelled = without_labels(unlabelled)
     _check_folder(output, resume)
     asked = TrainingRecord.of(
         config.get(),
@@ -168,7 +171,7 @@ def train(
     return not ending.stopped
 
 
-def _check_unlabelled(config: ConfigParser, unlabelled: Sequence[Study]) -> None:
+def _check_method(config: ConfigParser, unlabelled: Sequence[Study]) -> None:
     if "method" in config and not unlabelled:
         raise StudyError(
             "the config's method learns from unlabelled studies too, but there are none; ask for fewer labelled ones "

@@ -50,7 +50,7 @@ def spacing_mm_of(img: NdarrayOrTensor) -> tuple[float, ...]:
     """
     if not isinstance(img, MetaTensor):
         raise TypeError(
-            f"volumes in millilitres need a MetaTensor, whose affine tells the spacing, got {type(img).__name__}; "
+            f"volumes and distances in mm need a MetaTensor, whose affine tells the spacing, got {type(img).__name__}; "
             "load with LoadStudyd or LoadImaged, or wrap it: MetaTensor(label_map, affine=affine)"
         )
     return tuple(affine_to_spacing(img.affine, img.ndim - 1).tolist())

@@ -35,6 +35,8 @@ class LabelMapJob(ABC, Generic[StudyT]):
     name: ClassVar[str]
     stage_names: ClassVar[tuple[str, ...]]
     results_version: ClassVar[int] = 3
+    not_in_results: ClassVar[tuple[str, ...]] = ()
+    """Settings that label maps do not depend on, beside those that no job's do."""
 
     def __init__(
         self, config: Mapping[str, Any], output: Path, format: LabelMapFormat = NIFTI, **beside: object
@@ -44,7 +46,7 @@ class LabelMapJob(ABC, Generic[StudyT]):
         self.output = output
         self.records = format.records_in(output)
         self.format = format
-        described = {**config, **beside}
+        described = {name: value for name, value in config.items() if name not in self.not_in_results} | beside
         if format != NIFTI:  # what is written as ever is not stale for a choice that came later
             described["format"] = repr(format)
         self.digest = digest_of(described)

@@ -4,6 +4,8 @@ import csv
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from rankseg_med.studies import LabelledEntry, Manifest
+from rankseg_med.studies import ImageEntry, LabelledEntry, Manifest
 from rankseg_med.training import LAST, RECORD
 from rankseg_med.training.history import HISTORY
 
@@ -80,7 +82,7 @@ def test_pseudo_labels_are_trained_on_beside_labels(train, data, pseudo_labels):
     data["config"].write_text(yaml.safe_dump(supervised))
     result = train("--labelled", "case_1", "--fold", 2, "--pseudo-labels", pseudo_labels)
     assert result.code == 0, result.err
-    assert "3 studies with pseudo-labels; 2 more have labels of their own, or validate" in result.err
+    assert "3 studies with pseudo-labels; 2 more are trained on already, validate, or are test images" in result.err
     assert "on 4 labelled and 0 unlabelled studies, validating on 1" in result.err
     record = json.loads((data["run"] / RECORD).read_text())
     labels = {study["case_id"]: Path(study["files"][-1]).parent.name for study in record["training"]}
@@ -91,7 +93,7 @@ def test_pseudo_labels_are_trained_on_beside_labels(train, data, pseudo_labels):
 def test_pseudo_labels_of_what_has_labels_add_nothing(train, data):
     result = train("--pseudo-labels", data["manifest"])
     assert result.code == 1
-    assert "of the 5 studies with pseudo-labels, each is trained on with its label, or validates" in result.err
+    assert "each of the 5 studies is among the data list's that are trained on" in result.err
 
 
 def test_a_method_sees_pseudo_labels_as_labels(train, pseudo_labels):
@@ -119,6 +121,54 @@ def test_further_images_without_labels(train, data):
     result = train("--unlabelled", data["further"])
     assert result.code == 0, result.err
     assert "on 4 labelled and 2 unlabelled studies, validating on 1" in result.err
+
+
+def test_further_images_that_have_another_use_are_left_out(train, data):
+    """Under whatever id: of the validation study there is a second link."""
+    (data["further"] / "case_1.nii.gz").write_bytes(b"is not looked at, since its id has a label")
+    (data["further"] / "same.nii.gz").symlink_to(data["manifest"].parent / "images" / "case_0.nii.gz")
+    result = train("--unlabelled", data["further"])
+    assert result.code == 0, result.err
+    assert "2 further studies without labels; 2 more are trained on already, validate, or are test images" in result.err
+    assert "on 4 labelled and 2 unlabelled studies, validating on 1" in result.err
+    result = train("--unlabelled", data["manifest"])
+    assert (result.code, "each of the 5 studies is among the data list's" in result.err) == (1, True)
+
+
+def test_labels_of_further_images_are_not_looked_at(train, data):
+    entries = [
+        LabelledEntry(id=f"case_{index}", image=f"further/case_{index}.nii.gz", label="gone.nii.gz") for index in (5, 6)
+    ]
+    further = data["manifest"].with_name("further.json")
+    Manifest(name="further", labels={"0": "background", "1": "a", "2": "b"}, training=entries).write(further)
+    assert train("--unlabelled", further).code == 0
+
+
+def test_pseudo_labels_of_test_images_are_left_out(train, data, pseudo_labels):
+    manifest = Manifest.read(data["manifest"])
+    test = [ImageEntry(id="other", image="further/case_6.nii.gz")]
+    manifest.model_copy(update={"test": test}).write(data["manifest"])
+    result = train("--labelled", "case_1", "--fold", 2, "--pseudo-labels", pseudo_labels)
+    assert "2 studies with pseudo-labels; 3 more are trained on already, validate, or are test images" in result.err
+
+
+def test_a_study_that_cannot_be_read_ends_the_program_in_order(data):
+    (data["manifest"].parent / "images" / "case_1.nii.gz").write_bytes(b"no image")
+    options = ("--config", data["config"], "--manifest", data["manifest"], "--output", data["run"])
+    command = [
+        sys.executable,
+        "-m",
+        "rankseg_med",
+        "train",
+        *map(str, options),
+        "--labelled",
+        "case_1",
+        "--device",
+        "cpu",
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "case_1.nii.gz" in ended.stderr) == (1, True), ended.stderr
+    assert "terminate" not in ended.stderr
 
 
 @pytest.mark.parametrize(

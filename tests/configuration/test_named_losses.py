@@ -83,7 +83,7 @@ def test_a_sum_of_one_is_that_one():
         ("loss: {batch: false}", "known are boundary, ce, cldice, "),
         ("loss: {batch: false}", " (to change one argument, write loss::batch)"),
         ("loss: {}", "loss: must name a loss, or several with weights, got none"),
-        ("loss: {lovasz: much}", "loss::lovasz: must have a number, or {from, to, iterations}, for its weight in the "),
+        ("loss: {lovasz: much}", "loss::lovasz: must have a finite number of at least 0, or {from, to, iterations}, "),
         ("loss: {focal: {weight: [1, 2]}}", "called weight, write rankseg_med.losses.CombinedLoss out"),
         ("loss: {dice: {weight: {from: 0, too: 1, iterations: 9}}}", "loss::dice::weight::too: there is no such key; "),
         (

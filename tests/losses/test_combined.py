@@ -80,3 +80,11 @@ def test_every_loss_has_a_weight(weights):
         CombinedLoss({"a": Constant(1.0)}, weights)
     with pytest.raises(ValueError, match="at least one, got none and none"):
         CombinedLoss({}, {})
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
+def test_weights_that_cannot_be(weight):
+    with pytest.raises(ValueError, match="the weight of a must be a finite number of at least 0"):
+        CombinedLoss({"a": Constant(1.0)}, {"a": weight})
+    with pytest.raises(ValueError, match="start and end must be finite numbers of at least 0"):
+        LinearRamp(0.0, weight, 3)

@@ -87,6 +87,11 @@ def test_a_segment_is_de_casteljaus(parameters):
         np.testing.assert_allclose(values(form, parameters, curve[:, 0].clip(0, 1)), curve[:, 1], atol=1e-6)
 
 
+def test_shapes_that_there_are_not(wrong_types):
+    with pytest.raises(InputError, match="shape must be bezier or linear, got 'Bezier'"):
+        CurveForm("Bezier")
+
+
 def test_lines_are_interpolated():
     form, parameters = CurveForm("linear", 4), [0.3, 0.1, 0.4, 0.9, 0.2, 0.5]
     points = form.control_points(torch.tensor(parameters, dtype=torch.float64)).numpy()

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.losses import DiceCELoss
 
-from rankseg_med.losses import DualTaskLoss, label_boundary
+from rankseg_med.losses import BoundaryLoss, CombinedLoss, DualTaskLoss, LinearRamp, beside_labels, label_boundary
 
 
 class Nothing(torch.nn.Module):
@@ -63,3 +64,19 @@ def test_logits_alone_are_refused():
 def test_weights_that_are_none_are_refused(wrong):
     with pytest.raises(ValueError, match="at least 0 and threshold in"):
         DualTaskLoss(Nothing(), **wrong)
+
+
+def test_the_loss_of_the_classes_may_be_a_sum_that_needs_distances_and_follows_the_trainer():
+    torch.manual_seed(0)
+    logits, labels, distances_mm = torch.randn(1, 2, 4, 4), torch.randint(0, 2, (1, 1, 4, 4)), torch.randn(1, 2, 4, 4)
+    terms = {"dice_ce": DiceCELoss(softmax=True, to_onehot_y=True), "boundary": BoundaryLoss()}
+    loss = DualTaskLoss(CombinedLoss(terms, {"dice_ce": 1.0, "boundary": LinearRamp(0.0, 2.0, 2)}), 0.0, 0.0)
+    assert beside_labels(loss) == ("distances_mm",)
+    assert beside_labels(DualTaskLoss(terms["dice_ce"])) == ()
+    trainer = Engine(lambda engine, batch: None)
+    loss.attach(trainer)
+    trainer.state.iteration = 2
+    expected = terms["dice_ce"](logits, labels) + 1.0 * terms["boundary"](logits, labels, distances_mm)
+    torch.testing.assert_close(loss([logits, torch.zeros(1, 1, 4, 4)], labels, distances_mm), expected)
+    assert loss.scalars["loss_weight/boundary"] == 1.0
+    assert DualTaskLoss(terms["dice_ce"]).scalars == {}

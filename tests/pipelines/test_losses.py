@@ -15,6 +15,7 @@ from semisupervised_data import DATA_SETS, DataSet, split_of
 
 from rankseg_med.losses import SurrogateLoss
 from rankseg_med.studies import Manifest, NnunetLabels
+from rankseg_med.training import RECORD, TrainingRecord
 from tests.pipelines.test_semisupervised import InThisProcess, make_images, write_run
 
 TINY = DataSet("hippocampus", "always", 2, 2, 5, 1)
@@ -68,6 +69,22 @@ def test_a_loss_that_has_seen_test_patients_is_refused(tmp_path):
             assert pipeline._searched(found, 0, split, losses_report.SEARCHED) == folder / "loss.yaml"
     with pytest.raises(SystemExit, match="name its overlay with --searched"):
         pipeline._searched(pipeline.Experiment("hippocampus", 2, None), 0, split, losses_report.SEARCHED)
+
+
+def test_losses_of_two_searches_do_not_mix(tmp_path):
+    make_images(tmp_path, [f"case_{number}" for number in range(10)])
+    found = pipeline.Experiment("hippocampus", 50, str(tmp_path / "found/{seed}/loss.yaml"))
+    loss = {"_target_": "rankseg_med.losses.SurrogateLoss", "metric": "Dice"}
+    for name, content in (("loss.yaml", {"loss": loss}), ("search.json", {"task": {"training": [], "validation": []}})):
+        (tmp_path / "found" / "0").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "found" / "0" / name).write_text(json.dumps(content))
+    record = tmp_path / "work" / losses_report.SEARCHED / "0" / RECORD
+    trained = pipeline.config_of(losses_report.SEARCHED, "hippocampus", 50, tmp_path / "found" / "0" / "loss.yaml")
+    TrainingRecord.of(trained.get(), [], [], [], seed=0, processes=1, choice={}, weights=None).write(record)
+    pipeline._check_searched(found, tmp_path, [0, 1], tmp_path / "work")
+    (tmp_path / "found" / "0" / "loss.yaml").write_text(json.dumps({"loss": {**loss, "metric": "mIoU"}}))
+    with pytest.raises(SystemExit, match="was trained with another loss than that of"):
+        pipeline._check_searched(found, tmp_path, [0, 1], tmp_path / "work")
 
 
 class Known:

@@ -28,12 +28,12 @@ def studies(tmp_path):
 
 @pytest.fixture
 def job_of(tmp_path):
-    def make(studies, weights=(WEIGHT,), **options):
+    def make(studies, weights=(WEIGHT,), epochs=1, **options):
         paths = []
         for number, weight in enumerate(weights):
             paths.append(tmp_path / f"{number}.pt")
             torch.save({"network": {"weight": torch.from_numpy(weight)[None]}}, paths[-1])
-        entries = {"classifiers": [LINEAR] * len(weights), "explainer::samples": 1}
+        entries = {"classifiers": [LINEAR] * len(weights), "explainer::samples": 1, "epochs": epochs}
         path = write_config(tmp_path / "tiny.yaml", "classify", **entries)
         config = load_config("train", path, device="cpu")
         return ExplainJob(config, paths, studies, tmp_path / "out", **options)
@@ -81,6 +81,7 @@ def test_done_is_not_done_again_and_lost_files_come_back_the_same(studies, job_o
     lost.unlink()
     assert [outcome.status for outcome in run_job(job_of(studies), studies)] == ["skipped", "skipped", "done"]
     assert {path: path.read_bytes() for path in files} == files
+    assert {outcome.status for outcome in run_job(job_of(studies, epochs=7), studies)} == {"skipped"}
     other = [replace(studies[0], image_class=0), *studies[1:]]
     assert {outcome.status for outcome in run_job(job_of(other), other)} == {"stale"}
     assert {outcome.status for outcome in run_job(job_of(studies, seed=1), studies)} == {"stale"}

@@ -102,3 +102,14 @@ def test_probabilities_are_calibrated_where_there_is_a_calibration():
     calibration.load_state_dict({"inverse_temperature": torch.tensor(2.0), "bias": torch.tensor([0.0, -1.0])})
     expected = raw**2 * torch.tensor([0.0, -1.0]).exp()[:, None, None]
     torch.testing.assert_close(teacher.probabilities(images), expected / expected.sum(1, keepdim=True))
+
+
+def test_two_teachers_of_one_trainer_have_a_decay_each():
+    student = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(student.weight)
+    teachers = [Teacher(student, decay) for decay in (0.5, 0.9)]
+    engine = Engine(lambda engine, batch: torch.nn.init.ones_(student.weight))
+    for teacher in teachers:
+        teacher.attach(engine)
+    engine.run([None])
+    assert [float(teacher.network.weight) for teacher in teachers] == pytest.approx([0.5, 0.1])

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from threading import Event
 
 import nibabel as nib
@@ -8,7 +9,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rankseg_med.calibration import IsotonicCalibration, Temperature
+from rankseg_med.configuration import ConfigError
 from rankseg_med.configuration.config import load_config
+from rankseg_med.errors import InputError
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.training.record import TrainingRecord
 from rankseg_med.training.training import BEST, HISTORY, LAST, RECORD, split_studies, train, unlabelled_studies
@@ -218,7 +221,7 @@ def test_semi_supervised_training_learns_and_validates_its_teacher(studies, tmp_
 
 
 def test_the_teachers_calibration_is_that_of_the_validation_volumes(studies, tmp_path):
-    settings = config(3, "bcp_hippocampus")
+    settings = config(2, "bcp_hippocampus")
     training, validation, unlabelled = semi_supervised_parts(studies)
     train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
     content = torch.load(tmp_path / "run" / LAST, weights_only=True)
@@ -311,6 +314,43 @@ def test_labels_of_unlabelled_studies_are_never_read(studies, tmp_path):
     assert not {study.case_id for study in unlabelled} & {study.case_id for study in (*training, *validation)}
     test_image = Study("test", tmp_path / "test.nii.gz")
     assert unlabelled_studies([*studies, test_image], training, validation) == unlabelled
+    # Not even whether they are there.
+    elsewhere = [replace(study, label=tmp_path / "gone.nii.gz") for study in unlabelled]
+    assert train(config(1, "bcp_hippocampus"), training, validation, tmp_path / "run", unlabelled=elsewhere)
+    record = TrainingRecord.read(tmp_path / "run" / RECORD)
+    assert [study.files for study in record.unlabelled] == [(str(study.image),) for study in unlabelled]
+    assert [study.study(labelled=False) for study in record.unlabelled] == unlabelled
+
+
+def test_unlabelled_studies_are_none_of_the_others(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    under_another_id = Study("other", validation[0].image)
+    for also in (training[0], under_another_id):
+        with pytest.raises(StudyError, match=f"nor among those that validate, but these are: {also.case_id}"):
+            train(config(1, "bcp_hippocampus"), training, validation, tmp_path / "run", unlabelled=[*unlabelled, also])
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_method_cannot_do_is_said_before_anything_is_written(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    settings = config(1, "bcp_hippocampus")
+    settings["batch_size"] = 1
+    with pytest.raises(InputError, match="an even number of labelled images and as many unlabelled"):
+        train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
+    assert not (tmp_path / "run" / RECORD).exists()
+    settings = config(1, "bcp_hippocampus")
+    settings["method::box_ratio"] = 1.5
+    with pytest.raises(ConfigError, match=r"box_ratio must be in \(0, 1\]"):
+        train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
+
+
+def test_a_calibration_that_nothing_would_fit_is_refused(studies, tmp_path):
+    training, validation, unlabelled = semi_supervised_parts(studies)
+    settings = config(2, "bcp_hippocampus")
+    settings["teacher::calibration"] = {"_target_": "rankseg_med.calibration.Temperature", "num_classes": 3}
+    settings["validate_every"] = 3
+    with pytest.raises(InputError, match="every 3 epochs, but there are 2; lower validate_every"):
+        train(settings, training, validation, tmp_path / "run", unlabelled=unlabelled)
 
 
 def test_unlabelled_studies_and_method_go_together(studies, tmp_path):
@@ -391,7 +431,7 @@ def history_of(run):
 @pytest.mark.parametrize(
     ("name", "num_workers"),
     [
-        ("hippocampus", 2),
+        pytest.param("hippocampus", 2, marks=pytest.mark.slow),
         ("bcp_hippocampus", 0),
         pytest.param("mean_teacher_hippocampus", 0, marks=pytest.mark.slow),
     ],

@@ -63,7 +63,7 @@ def test_the_dictionary_form_adds_an_entry():
 
 
 def test_what_is_no_label_map_is_refused(wrong_types):
-    with pytest.raises(TypeError, match="need a MetaTensor, whose affine tells the spacing"):
+    with pytest.raises(TypeError, match="volumes and distances in mm need a MetaTensor, whose affine"):
         SignedDistances(2)(torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match=r"need a label map \(1, \*spatial\), got 2 channels"):
         SignedDistances(2)(MetaTensor(torch.zeros(2, 4, 4)))

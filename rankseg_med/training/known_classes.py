@@ -1,0 +1,44 @@
+"""Labels that no class of the config stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from rankseg_med.losses import WEIGHT
+from rankseg_med.studies import StudyError
+
+
+class KnownClasses(Transform):
+    """Makes sure that every voxel of an item's label map has a class, or counts for nothing.
+
+    Args:
+        num_classes: Number of classes, with the background.
+        ignored: Label whose voxels the loss leaves out, if there is one.
+        is_weighted: Whether the loss leaves out voxels of weight 0.
+    """
+
+    def __init__(self, num_classes: int, ignored: int | None = None, *, is_weighted: bool = False) -> None:
+        self.num_classes = num_classes
+        self.ignored = ignored
+        self.is_weighted = is_weighted
+
+    def __call__(self, item: Mapping[str, MetaTensor]) -> Mapping[str, MetaTensor]:
+        """The item as it is.
+
+        Raises:
+            StudyError: A label is none of the classes.
+        """
+        label = item["label"]
+        strange = (label >= self.num_classes) & (label != self.ignored)
+        if self.is_weighted:
+            strange &= item[WEIGHT] > 0
+        if strange.any():
+            raise StudyError(
+                f"{label.meta['filename_or_obj']}: has label {int(label[strange].max())}, but the config has "
+                f"{self.num_classes} classes; name it in label_names, or, to learn nothing from its voxels, take "
+                "rankseg_med.semisupervised.IgnoringDiceCELoss (methods and validation need a class for every voxel)"
+            )
+        return item
