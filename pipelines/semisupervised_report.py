@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -123,12 +122,13 @@ def changes(
     """What arms change against one, by every decoder; of what another one changes, they close a share of the gap."""
     rows = []
     for decoder in _DECODERS:
-        gap = _mean_change(runs, reference, gap_to, decoder) if gap_to is not None and gap_to in runs else math.nan
+        gaps: dict[int, float] = {}
+        if gap_to is not None and gap_to in runs:
+            gaps = _mean_changes(_differences(runs, reference, gap_to, decoder))
         for arm in arms:
             by_seed = _differences(runs, reference, arm, decoder)
             if by_seed:
-                means = [float(np.mean(list(cases.values()))) for cases in by_seed.values()]
-                closed = "" if math.isnan(gap) else f"{100 * np.mean(means) / gap:.0f} %"
+                closed = _share_closed(_mean_changes(by_seed), gaps)
                 rows.append((arm, decoder, *with_intervals(by_seed, patient_of), *([closed] if gap_to else [])))
     return TextTable(
         f"Change of Dice against {reference}",
@@ -145,10 +145,16 @@ def with_intervals(of_cases: Mapping[int, Mapping[str, float]], patient_of: Call
         of_cases: Seed to case to change; not empty.
         patient_of: Case id to patient.
     """
-    means = [float(np.mean(list(cases.values()))) for cases in of_cases.values()]
-    pooled = [(patient_of(case), change) for cases in of_cases.values() for case, change in cases.items()]
-    patients, every = zip(*pooled, strict=True)
-    low, high = bootstrap_interval(*totals_by_unit(np.array(every), list(patients)))
+    means = list(_mean_changes(of_cases).values())
+    pooled = [
+        (patient_of(case), change / len(cases), 1 / len(cases))
+        for cases in of_cases.values()
+        for case, change in cases.items()
+    ]
+    # Seeds count alike, however many cases they have.
+    patients, shares, weights = zip(*pooled, strict=True)
+    (totals, _), (sizes, _) = (totals_by_unit(np.array(values), list(patients)) for values in (shares, weights))
+    low, high = bootstrap_interval(totals, sizes)
     return (
         *(str(len(means)), f"{np.mean(means):+.2f}", _over_seeds(means)),
         *(f"{low:+.2f} to {high:+.2f}", " ".join(f"{one:+.2f}" for one in means)),
@@ -165,9 +171,16 @@ def _over_seeds(means: Sequence[float]) -> str:
     return f"{low:+.2f} to {high:+.2f}"
 
 
-def _mean_change(runs: Runs, before: str, after: str, decoder: str) -> float:
-    by_seed = _differences(runs, before, after, decoder)
-    return float(np.mean([np.mean(list(cases.values())) for cases in by_seed.values()])) if by_seed else math.nan
+def _mean_changes(of_cases: Mapping[int, Mapping[str, float]]) -> dict[int, float]:
+    """Seed to mean change of its cases."""
+    return {seed: float(np.mean(list(cases.values()))) for seed, cases in of_cases.items()}
+
+
+def _share_closed(changes: Mapping[int, float], gaps: Mapping[int, float]) -> str:
+    """How much of the gap of the same seeds a change is; nothing where one of them has no gap to look at."""
+    if not changes.keys() <= gaps.keys():
+        return ""
+    return f"{100 * sum(changes.values()) / sum(gaps[seed] for seed in changes):.0f} %"
 
 
 def _differences(runs: Runs, before: str, after: str, decoder: str) -> dict[int, dict[str, float]]:

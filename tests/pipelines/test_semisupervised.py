@@ -166,6 +166,28 @@ def test_tables_by_hand(tmp_path):
     assert "mean" not in "".join(line for line in tables.splitlines() if line.startswith("| mean"))
 
 
+def test_seeds_count_alike_whatever_their_cases():
+    """One patient each: of the mean over seeds, half a point is the one of the first seed."""
+    of_cases = {0: {"a": 1.0}, 1: {f"b{number}": 0.0 for number in range(9)}}
+    _, change, _, patients, _ = semisupervised_report.with_intervals(of_cases, str)
+    low, high = map(float, patients.split(" to "))
+    assert change == "+0.50"
+    # The first patient is drawn not at all in a third of the samples; drawn once or more, it weighs as much as nine.
+    assert (low, high) == (0, pytest.approx(4 / (4 + 6 / 9), abs=0.1))
+
+
+def test_a_share_of_the_gap_is_of_the_same_seeds(tmp_path):
+    for seed, gap in ((0, 0.1), (1, 0.4)):
+        write_run(tmp_path, "labels_alone", seed, {"a_R_1": 0.5})
+        write_run(tmp_path, "all_labels", seed, {"a_R_1": 0.5 + gap})
+    write_run(tmp_path, "published", 0, {"a_R_1": 0.6})
+    write_run(tmp_path, "coherent", 2, {"a_R_1": 0.6})
+    write_run(tmp_path, "labels_alone", 2, {"a_R_1": 0.5})
+    tables = semisupervised_report.report(tmp_path, lambda case_id: case_id[0])
+    assert "| published | argmax | 1 | +10.00 | - | +10.00 to +10.00 | +10.00 | 100 % |" in tables
+    assert "| coherent | argmax | 1 | +10.00 | - | +10.00 to +10.00 | +10.00 |  |" in tables
+
+
 def test_runs_of_other_cases_are_not_compared(tmp_path):
     write_run(tmp_path, "labels_alone", 0, {"a_R_1": 0.1, "b_R_1": 0.5})
     write_run(tmp_path, "published", 0, {"a_R_1": 0.1, "c_R_1": 0.5})
