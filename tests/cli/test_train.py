@@ -137,7 +137,8 @@ def test_further_images_that_have_another_use_are_left_out(train, data):
 
 def test_labels_of_further_images_are_not_looked_at(train, data):
     entries = [
-        LabelledEntry(id=f"case_{index}", image=f"further/case_{index}.nii.gz", label="gone.nii.gz") for index in (5, 6)
+        LabelledEntry(id=f"case_{index}", image=f"further/case_{index}.nii.gz", label=f"gone_{index}.nii.gz")
+        for index in (5, 6)
     ]
     further = data["manifest"].with_name("further.json")
     Manifest(name="further", labels={"0": "background", "1": "a", "2": "b"}, training=entries).write(further)

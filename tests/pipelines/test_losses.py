@@ -71,7 +71,8 @@ def test_a_loss_that_has_seen_test_patients_is_refused(tmp_path):
         pipeline._searched(pipeline.Experiment("hippocampus", 2, None), 0, split, losses_report.SEARCHED)
 
 
-def test_losses_of_two_searches_do_not_mix(tmp_path):
+def test_losses_of_two_searches_do_not_mix(tmp_path, monkeypatch):
+    monkeypatch.setitem(DATA_SETS, "hippocampus", TINY)
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
     found = pipeline.Experiment("hippocampus", 50, str(tmp_path / "found/{seed}/loss.yaml"))
     loss = {"_target_": "rankseg_med.losses.SurrogateLoss", "metric": "Dice"}

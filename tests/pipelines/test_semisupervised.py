@@ -178,11 +178,11 @@ def test_seeds_count_alike_whatever_their_cases():
 
 def test_a_share_of_the_gap_is_of_the_same_seeds(tmp_path):
     for seed, gap in ((0, 0.1), (1, 0.4)):
-        write_run(tmp_path, "labels_alone", seed, {"a_R_1": 0.5})
-        write_run(tmp_path, "all_labels", seed, {"a_R_1": 0.5 + gap})
-    write_run(tmp_path, "published", 0, {"a_R_1": 0.6})
-    write_run(tmp_path, "coherent", 2, {"a_R_1": 0.6})
-    write_run(tmp_path, "labels_alone", 2, {"a_R_1": 0.5})
+        write_run(tmp_path, "labels_alone", seed, {"a_R_1": 0.5, "b_R_1": 0.5})
+        write_run(tmp_path, "all_labels", seed, {"a_R_1": 0.5 + gap, "b_R_1": 0.5 + gap})
+    write_run(tmp_path, "published", 0, {"a_R_1": 0.6, "b_R_1": 0.6})
+    write_run(tmp_path, "coherent", 2, {"a_R_1": 0.6, "b_R_1": 0.6})
+    write_run(tmp_path, "labels_alone", 2, {"a_R_1": 0.5, "b_R_1": 0.5})
     tables = semisupervised_report.report(tmp_path, lambda case_id: case_id[0])
     assert "| published | argmax | 1 | +10.00 | - | +10.00 to +10.00 | +10.00 | 100 % |" in tables
     assert "| coherent | argmax | 1 | +10.00 | - | +10.00 to +10.00 | +10.00 |  |" in tables
