@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
@@ -12,7 +14,7 @@ from rankseg_med.studies import StudyError
 
 
 class KnownClasses(Transform):
-    """Makes sure that every voxel of an item's label map has a class, or counts for nothing.
+    """Makes sure that every voxel of an item's label map, or the image as a whole, has a class, or counts for nothing.
 
     Args:
         num_classes: Number of classes, with the background.
@@ -25,20 +27,27 @@ class KnownClasses(Transform):
         self.ignored = ignored
         self.is_weighted = is_weighted
 
-    def __call__(self, item: Mapping[str, MetaTensor]) -> Mapping[str, MetaTensor]:
+    def __call__(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
         """The item as it is.
 
         Raises:
             StudyError: A label is none of the classes.
         """
-        label = item["label"]
-        strange = (label >= self.num_classes) & (label != self.ignored)
+        label = torch.as_tensor(item["label"])
+        strange = label >= self.num_classes
+        if self.ignored is not None:
+            strange &= label != self.ignored
         if self.is_weighted:
-            strange &= item[WEIGHT] > 0
+            strange &= torch.as_tensor(item[WEIGHT]) > 0
         if strange.any():
             raise StudyError(
-                f"{label.meta['filename_or_obj']}: has label {int(label[strange].max())}, but the config has "
+                f"{_name_of(item)}: has label {int(label[strange].max())}, but the config has "
                 f"{self.num_classes} classes; name it in label_names, or, to learn nothing from its voxels, take "
                 "rankseg_med.semisupervised.IgnoringDiceCELoss (methods and validation need a class for every voxel)"
             )
         return item
+
+
+def _name_of(item: Mapping[str, Any]) -> str:
+    label = item["label"]
+    return str(label.meta["filename_or_obj"] if isinstance(label, MetaTensor) else item["case_id"])

@@ -34,6 +34,12 @@ def test_what_the_loss_leaves_out_may_hold_any_label():
         KnownClasses(3, is_weighted=True)({"label": LABEL, "weight": weights + 1})
 
 
+def test_images_as_a_whole_have_classes_too():
+    assert KnownClasses(3)({"case_id": "a", "label": 2})
+    with pytest.raises(StudyError, match="a: has label 3, but the config has 3 classes"):
+        KnownClasses(3)({"case_id": "a", "label": 3})
+
+
 @pytest.fixture
 def study(tmp_path):
     """A cube, and a corner of label 255 that has no weight."""
