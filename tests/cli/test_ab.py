@@ -79,6 +79,7 @@ def test_tuned_on_the_same_patient(rankseg_med, folders, tmp_path):
     assert "p3_scan (of patient p3); give cases that tuning has not seen" in result.err
 
 
+@pytest.mark.slow
 def test_a_network_is_run_as_predict_runs_it(rankseg_med, tmp_path):
     for seed in range(2):
         phantom = make_phantom(seed, shape=(32, 28, 24), spacing_mm=(9.0, 9.0, 10.0))

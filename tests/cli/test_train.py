@@ -153,6 +153,7 @@ def test_pseudo_labels_of_test_images_are_left_out(train, data, pseudo_labels):
     assert "2 studies with pseudo-labels; 3 more are trained on already, validate, or are test images" in result.err
 
 
+@pytest.mark.slow
 def test_a_study_that_cannot_be_read_ends_the_program_in_order(data):
     (data["manifest"].parent / "images" / "case_1.nii.gz").write_bytes(b"no image")
     options = ("--config", data["config"], "--manifest", data["manifest"], "--output", data["run"])

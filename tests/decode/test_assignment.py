@@ -155,7 +155,7 @@ def assert_never_below(levels: np.ndarray, options: dict, smooth: float = 0.0) -
         assert decision.volume_sd == pytest.approx(np.sqrt((p[c] * (1 - p[c])).sum()), rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=50, **SETTINGS)
+@settings(max_examples=25, **SETTINGS)
 @given(case=cases, options=options)
 def test_ascent_is_never_below_argmax_or_greedy(case, options):
     assert_never_below(adversarial(*case, lowest=1), options)

@@ -411,7 +411,7 @@ def test_memory_follows_the_organ_not_the_image(surface):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("change", ["shifted", "eroded"])
+@pytest.mark.parametrize("change", ["shifted", pytest.param("eroded", marks=pytest.mark.slow)])
 def test_kidneys_and_their_copies_equal_oracles(shared_data, change):
     image = nib.load(shared_data / "kits19_labels" / "case_00064.nii.gz")
     kidneys = np.asanyarray(image.dataobj) > 0
