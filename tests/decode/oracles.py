@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+from scipy.signal import convolve
 
 
 def overlap(metric: str, intersection: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -22,18 +23,24 @@ def score_of_every_mask(probabilities: np.ndarray, metric: str) -> tuple[np.ndar
 
 
 def volume_distribution(probabilities: np.ndarray) -> np.ndarray:
-    """Distribution of the number of foreground voxels (Poisson binomial), by dynamic programming."""
-    distribution = np.ones(1)
-    for p in probabilities:
-        distribution = np.convolve(distribution, [1 - p, p])
-    return distribution
+    """Likelihood of each number of foreground voxels (Poisson binomial), for tens of thousands of voxels too."""
+    parts = [np.array([1 - p, p]) for p in probabilities[probabilities > 0]] or [np.ones(1)]
+    while len(parts) > 1:
+        # Directly while the factors are short: the transform is not exact to the last digit.
+        pairs = itertools.zip_longest(parts[::2], parts[1::2], fillvalue=np.ones(1))
+        parts = [convolve(a, b, method="direct" if len(a) < 300 else "fft") for a, b in pairs]
+    return np.pad(parts[0], (0, int((probabilities == 0).sum())))
 
 
-def score_of_top_voxels(probabilities: np.ndarray, kept: int, metric: str) -> float:
-    """Expected score of keeping the first ``kept`` voxels: over how many of them, and of the others, are true."""
-    hit, missed = volume_distribution(probabilities[:kept]), volume_distribution(probabilities[kept:])
-    hits, misses = np.arange(len(hit))[:, None], np.arange(len(missed))
-    return float(hit @ overlap(metric, hits, kept, hits + misses) @ missed)
+def score_of_mask(probabilities: np.ndarray, kept: np.ndarray, metric: str, empty_score: float = 0.0) -> float:
+    """Expected score of any mask: over the foreground volumes inside and outside of it, which are independent."""
+    if not kept.any():
+        return float(empty_score * np.prod(1 - probabilities))
+    inside, outside = volume_distribution(probabilities[kept]), volume_distribution(probabilities[~kept])
+    # The others are too unlikely to count.
+    hits, misses = np.flatnonzero(inside > 1e-15), np.flatnonzero(outside > 1e-15)
+    scores = overlap(metric, hits[:, None], np.full((1, 1), kept.sum()), hits[:, None] + misses)
+    return float(inside[hits] @ scores @ outside[misses])
 
 
 def score_of_level_sets(probabilities: np.ndarray, masks: np.ndarray, metric: str) -> np.ndarray:

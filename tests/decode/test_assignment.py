@@ -1,7 +1,5 @@
 """Ascent is never below argmax or greedy, and greedy is the published rule; scores from their definitions."""
 
-import itertools
-
 import nibabel as nib
 import numpy as np
 import pytest
@@ -11,37 +9,16 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rankseg import RankSEG as PublishedRankSEG
 from scipy.ndimage import zoom
-from scipy.signal import convolve
 
 from rankseg_med.decode import ascent, decoding
 from tests.decode.decoders import independent
-from tests.decode.oracles import overlap, score_of_every_mask
+from tests.decode.oracles import score_of_every_mask, score_of_mask
 
 METRICS = ("dice", "iou")
 DEFAULTS = {"metric": "dice", "solver": "exact", "empty_score": 0.0, "min_peak": 0.5}
 TOP = 65535
 # No shrinking: an example costs a tenth of a second, and its seed is enough to look into it.
 SETTINGS = {"deadline": None, "derandomize": True, "phases": [Phase.explicit, Phase.generate], "database": None}
-
-
-def volume_distribution(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Foreground volumes of a likelihood above 1e-15 and their likelihoods, for tens of thousands of voxels too."""
-    parts = [np.array([1 - one, one]) for one in p[p > 0]] or [np.ones(1)]
-    while len(parts) > 1:
-        # Directly while the factors are short: the transform is not exact to the last digit.
-        pairs = itertools.zip_longest(parts[::2], parts[1::2], fillvalue=np.ones(1))
-        parts = [convolve(a, b, method="direct" if len(a) < 300 else "fft") for a, b in pairs]
-    volumes = np.flatnonzero(parts[0] > 1e-15)
-    return volumes, parts[0][volumes]
-
-
-def score_of_mask(p: np.ndarray, kept: np.ndarray, metric: str, empty_score: float = 0.0) -> float:
-    """Expected score of any mask: over the foreground volumes inside and outside of it, which are independent."""
-    if not kept.any():
-        return float(empty_score * np.prod(1 - p))
-    (hit, inside), (missed, outside) = volume_distribution(p[kept]), volume_distribution(p[~kept])
-    scores = overlap(metric, hit[:, None], np.full((1, 1), kept.sum()), hit[:, None] + missed)
-    return float(inside @ scores @ outside)
 
 
 def rma_score_of_mask(p: np.ndarray, kept: np.ndarray, metric: str, empty_score: float, smooth: float) -> float:

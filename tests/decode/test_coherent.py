@@ -10,7 +10,7 @@ from rankseg_med.decode import Objective, ProbabilityHistogram, RankSEGDecoder, 
 from rankseg_med.decode.coherent_score import coherent_score_of_mask
 from rankseg_med.decode.expected_score import expected_scores
 from tests.decode.decoders import independent
-from tests.decode.oracles import score_of_every_mask, score_of_level_sets, score_of_top_voxels, score_on_levels
+from tests.decode.oracles import score_of_every_mask, score_of_level_sets, score_of_mask, score_on_levels
 from tests.decode.test_assignment import KINDS, TOP, adversarial, volume
 
 METRICS = ("dice", "iou")
@@ -165,7 +165,7 @@ def of_region(p: np.ndarray, kept: np.ndarray, metric: str, coherence: float, pr
     if not kept.any():
         empty = presence == "maybe"
         return empty * ((1 - coherence) * np.prod(1 - p) + coherence * (1 - p.max()))
-    independently = score_of_top_voxels(np.r_[p[kept], p[~kept]], kept.sum(), metric)
+    independently = score_of_mask(p, kept, metric)
     return (1 - coherence) * independently + coherence * score_of_level_sets(p, kept[None], metric)[0]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rankseg_med.decode.ensemble import decode_ensemble
 from tests.decode.decoders import independent
-from tests.decode.oracles import score_of_every_mask, score_of_top_voxels, volume_distribution
+from tests.decode.oracles import score_of_every_mask, score_of_mask, volume_distribution
 
 METRICS = ("dice", "iou")
 
@@ -29,11 +29,11 @@ def every_mask(members: np.ndarray, metric: str, empty_score: float = 0.0) -> tu
 
 
 def score_of(members: np.ndarray, mask: np.ndarray, metric: str, solver: str = "exact") -> float:
-    """Mean expected score of one mask, by dynamic programming or the formula of the approximation."""
+    """Mean expected score of one mask, by its definition or the formula of the approximation."""
     kept, mass, total = mask.sum(), members[:, mask].sum(1), members.sum(1)
     if solver == "rma":
         return float((2 * mass / (kept + total + 1) if metric == "dice" else mass / (kept + total - mass)).mean())
-    return float(np.mean([score_of_top_voxels(np.r_[p[mask], p[~mask]], kept, metric) for p in members]))
+    return float(np.mean([score_of_mask(p, mask, metric) for p in members]))
 
 
 def disagreeing(kind: str, members: int, voxels: int, seed: int) -> np.ndarray:

@@ -11,7 +11,8 @@ from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.wanted import WantedVoxels
 from tests.decode.decoders import independent
-from tests.decode.test_assignment import TOP, large_volume, rma_score_of_mask, score_of_mask
+from tests.decode.oracles import score_of_mask
+from tests.decode.test_assignment import TOP, large_volume, rma_score_of_mask
 
 METRICS = ("dice", "iou")
 NESTED = [[1, 2, 3], [2, 3], [2]]
