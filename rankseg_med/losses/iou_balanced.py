@@ -60,7 +60,7 @@ class IoUBalancedCELoss(torch.nn.Module):
         of_voxels = iou.gather(1, classes.flatten(1)).reshape(classes.shape) * is_foreground
         # A common factor falls out; with this one no power underflows where it matters.
         balanced = (of_voxels / of_voxels.max().clamp(min=tiny)).pow(self.eta)
-        # Not below what rounding leaves of it: the gradient of a cross-entropy that underflows to 0 does not.
+        # A cross-entropy that underflows to 0 still has a gradient, of about this size.
         losses = by_voxel.clamp(min=torch.finfo(by_voxel.dtype).eps) * is_foreground
         factor = losses.sum() / (balanced * losses).sum().clamp(min=tiny)
         return torch.where(is_foreground, balanced * factor, 1.0)

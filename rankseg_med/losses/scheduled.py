@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
 from ignite.engine import Engine
 
 
-class ScheduledLoss(torch.nn.Module):
+class ScheduledLoss(torch.nn.Module, ABC):
     """A loss whose weights may follow a trainer, and that tells of its parts."""
 
     @abstractmethod

@@ -30,6 +30,10 @@ class KnownClasses(Transform):
     def __call__(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
         """The item as it is.
 
+        Args:
+            item: With ``label``, ``(1, *spatial)`` or the index of one class, and, if voxels are weighted, ``weight``
+                of the same shape; other entries are not looked at.
+
         Raises:
             StudyError: A label is none of the classes.
         """

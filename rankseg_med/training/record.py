@@ -18,7 +18,7 @@ from rankseg_med.training.start import RecordedWeights
 RECORD = "training.json"
 
 MAY_DIFFER = ("device", "num_workers", "cache_rate", "epochs", "validate_every", "bundle_root", "extends")
-"""Settings of where a training runs, how fast, how long and how often it is validated; and what has done its work."""
+"""Settings that a resumed training may have others of: where it runs, how fast, how long, how often it is validated."""
 _ABSENT = "(absent)"
 
 

@@ -85,10 +85,10 @@ def without_labels(studies: Sequence[Study]) -> list[Study]:
 
 
 def check_unlabelled(unlabelled: Sequence[Study], training: Sequence[Study], validation: Sequence[Study]) -> None:
-    """Make sure that no study is trained on without its label that has another use.
+    """Make sure that unlabelled studies are not trained on with labels as well, and do not validate.
 
     Raises:
-        StudyError: One has; it names them.
+        StudyError: Some are or do; it names them.
     """
     apart = {study.case_id for study in _beside(unlabelled, (*training, *validation))}
     if both := sorted(study.case_id for study in unlabelled if study.case_id not in apart):
