@@ -13,10 +13,9 @@ import jaxtyping
 import pytest
 import torch
 
-import tests.shape_checks  # noqa: F401 - the hook looks it up by name
+from tests.shape_checks import enforce_signatures
 
-# Every signature of the package is enforced, shapes included; before anything of it is imported.
-jaxtyping.install_import_hook("rankseg_med", "tests.shape_checks.checked")
+enforce_signatures()  # before anything of the package is imported
 
 # Two test processes on two cores: more threads would only fight.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from scipy.signal import convolve
+from scipy.signal import fftconvolve
 
 
 def overlap(metric: str, intersection: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def volume_distribution(probabilities: np.ndarray) -> np.ndarray:
     while len(parts) > 1:
         # Directly while the factors are short: the transform is not exact to the last digit.
         pairs = itertools.zip_longest(parts[::2], parts[1::2], fillvalue=np.ones(1))
-        parts = [convolve(a, b, method="direct" if len(a) < 300 else "fft") for a, b in pairs]
+        parts = [np.convolve(a, b) if len(a) < 300 else fftconvolve(a, b) for a, b in pairs]
     return np.pad(parts[0], (0, int((probabilities == 0).sum())))
 
 

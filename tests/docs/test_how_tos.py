@@ -83,6 +83,7 @@ def test_challenge(run, tmp_path):
 @pytest.mark.session("how_to/few_labels.md")
 def test_few_labels(run, tmp_path):
     given.write_studies(tmp_path / "images", tmp_path / "labels", *"abcdef")
+    given.write_studies(tmp_path / "unlabelled", tmp_path / "never read", *"uvw")
     run()
     assert yaml.safe_load((tmp_path / "few.yaml").read_text())["extends"] == "bcp_hippocampus"
     assert len(list((tmp_path / "predicted").glob("*.nii.gz"))) == 6
