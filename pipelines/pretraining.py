@@ -4,7 +4,8 @@
 
 FOLDER holds ``images/`` and ``labels/``. A seed deals the patients out (test, validation, with labels, without), and is
 that of weights, batches and augmentation, so that arms of a seed are paired. Patches of a known class are cut out of
-the volumes of all training patients, with labels or without; of their label maps nothing but the classes is used.
+the volumes of all training patients, with labels or without, around their structures; of their label maps nothing else
+than these places and the classes is used.
 Classifiers learn these, explanations of what they see become label maps, and a network is pre-trained on them, which
 ``pretrained`` then fine-tunes. It has as many iterations with labels as ``labels_alone``; classifiers and pre-training
 come on top. The last checkpoint is scored, once, by argmax and by what `tune` chooses on the validation patients. Runs

@@ -43,7 +43,7 @@ def cut_patches(studies: Sequence[Study], patches: Patches, label_names: Sequenc
     """Cut patches out of studies: ``images/``, and ``classes.csv``, which is written last; if it is there, all are.
 
     Of each study and label there is one around the label's centre of mass, of the label's class. Nothing of the label
-    maps is kept but these classes.
+    maps is kept but these classes, and that a structure is in the middle of its patch.
 
     Args:
         studies: With label maps.

@@ -76,3 +76,8 @@ def progress_bar(description: str, total: int | None) -> Iterator[Progress]:
 def advance(bar: Progress) -> None:
     """One step further."""
     bar.advance(TaskID(0))
+
+
+def move_to(bar: Progress, completed: int) -> None:
+    """To where so many steps are done."""
+    bar.update(TaskID(0), completed=completed)

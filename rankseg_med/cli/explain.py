@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rankseg_med.cli.console import advance, progress_bar, say
+from rankseg_med.cli.console import move_to, progress_bar, say
 from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import ConfigsOption, DataRootOption, SetOption, known_device, parse_changes
@@ -43,7 +43,7 @@ def explain_command(
             "most voxels, or the highest that occurs."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the classifiers and of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the classifiers and of the noise.")] = 0,
     changes: SetOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each classifier, in place of the config's.")] = None,
     device: Annotated[
@@ -115,7 +115,7 @@ def _trained(settings: Config, studies: list[Study], folder: Path, seed: int) ->
         def on_epoch(number: int, progress: TrainingProgress) -> None:
             of = (number + 1, count, progress.epoch, epochs, progress.loss)
             _log.info("classifier %d of %d, epoch %d of %d: loss %.4f", *of)
-            advance(bar)
+            move_to(bar, number * epochs + progress.epoch)
 
         checkpoints = train_classifiers(
             settings, studies, folder, seed=seed, stop=stop, on_start=started.set, on_epoch=on_epoch

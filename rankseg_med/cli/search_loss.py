@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from rankseg_med.cli.console import advance, output, progress_bar, say
+from rankseg_med.cli.console import advance, move_to, output, progress_bar, say
 from rankseg_med.cli.interrupts import stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, with_job_options
 from rankseg_med.cli.options import ConfigsOption, SetOption, known_device, parse_changes
@@ -36,7 +36,7 @@ def search_loss_command(
     ] = "ppo2",
     steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = 20,
     samples: Annotated[int, typer.Option(min=2, help="Number of losses that are tried in each step.")] = 32,
-    seed: Annotated[int, typer.Option(help="Random seed of the losses, and of every training alike.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the losses, and of every training alike.")] = 0,
     changes: SetOption = None,
     device: Annotated[
         str, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
@@ -81,6 +81,7 @@ def search_loss_command(
             executor=options.executor_to_use(),
             choice={"manifest": str(manifest), "fold": fold, "held-out": held_out},
             stop=stop,
+            on_start=lambda tried: move_to(bar, tried),
             on_trial=on_trial,
         )
     if search is None:

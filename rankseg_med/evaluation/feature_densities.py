@@ -88,7 +88,7 @@ def write_feature_densities(
         temporary.write_text(as_csv(_table(drawn)), encoding="utf-8")
     numbers = {name: {group: np.array([*of.values()]) for group, of in panel.items()} for name, panel in drawn.items()}
     save_densities(figure, numbers, axis="first principal component of features")
-    return FeatureDensities(tuple(drawn), tuple(panels.keys() - drawn.keys()), failed)
+    return FeatureDensities(tuple(drawn), tuple(name for name in panels if name not in drawn), failed)
 
 
 def projected(groups: Mapping[str, Group], label: int) -> dict[str, dict[str, float]]:

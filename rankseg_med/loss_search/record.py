@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankseg_med.loss_search.settings import SearchSettings
@@ -19,7 +20,8 @@ class SearchRecord(BaseModel):
     """A search: what is trained, how is searched, and what was tried so far.
 
     Attributes:
-        task: The proxy task; its validation studies are those that are scored.
+        task: The proxy task; its validation studies are those that are scored. Its sessions are the search's: their
+            iteration is the number of samples that were tried before.
         settings: How is searched.
         start: Parameters that the search starts from.
         steps: In their order; the last may be under way.
@@ -50,8 +52,34 @@ class SearchRecord(BaseModel):
         with atomic_write(path) as temporary:
             temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
-    def check_same(self, asked: SearchRecord, folder: Path) -> None:
+    @property
+    def tried(self) -> int:
+        """How many losses were tried."""
+        return sum(len(step.trials) for step in self.steps)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all were."""
+        return self.tried == self.settings.steps * self.settings.samples
+
+    @property
+    def why_all_diverged(self) -> list[str]:
+        """The reason of each training; none if only some diverged."""
+        reasons = [trial.reason for step in self.steps for trial in step.trials.values()]
+        return reasons if all(reasons) else []
+
+    def in_session(self, device: str) -> SearchRecord:
+        """The record with one more session, which starts now."""
+        task = self.task.in_session(device, int(self.task.config["epochs"]), self.tried)
+        return self.model_copy(update={"task": task})
+
+    def check_same(self, asked: SearchRecord, folder: Path, device: str) -> None:
         """Make sure that a search goes on as it was started.
+
+        Args:
+            asked: What is to go on.
+            folder: Folder of the search, for the message.
+            device: Where it is to go on; of the same type as before.
 
         Raises:
             StudyError: Another one is asked for; it names everything that differs.
@@ -61,6 +89,9 @@ class SearchRecord(BaseModel):
             for record in (self, asked)
         )
         of_settings = [f"{key}: was {then[key]}, is now {wanted[key]}" for key in then if then[key] != wanted[key]]
+        now, before = torch.device(device).type, [torch.device(session.device).type for session in self.task.sessions]
+        if before and now != before[-1]:
+            of_settings.append(f"device: was {before[-1]}, is now {now}")
         if differences := [*of_settings, *self.task.differences(asked.task)]:
             listed = "".join(f"\n- {difference}" for difference in differences)
             raise StudyError(

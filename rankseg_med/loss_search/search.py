@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias, cast
 import yaml
 from monai.bundle import ConfigParser
 
-from rankseg_med import __version__
+from rankseg_med.configuration import Config
 from rankseg_med.errors import InputError
 from rankseg_med.executors import Executor, InProcess
 from rankseg_med.loss_search.proxy import ProxyTask, Sample, by_operation, surrogate_of
@@ -54,6 +55,7 @@ def search_loss(
     executor: Executor | None = None,
     choice: Mapping[str, str | int | None] | None = None,
     stop: Event | None = None,
+    on_start: Callable[[int], None] = lambda tried: None,
     on_trial: OnTrial = lambda step, index, trial: None,
 ) -> LossSearch | None:
     """Search the parameters of a config's `SurrogateLoss` (Auto Seg-Loss; Li et al., ICLR 2021).
@@ -64,30 +66,39 @@ def search_loss(
 
     ``search.json`` in the output folder has all that was tried, and is written whole after every sample. A search that
     was stopped or killed goes on when it is called again, and finds what it would have found (on CPU, to the bit, and
-    with any executor). ``loss.yaml`` is written at the end: an overlay with the loss, for the config of any training.
+    with any executor); on another type of device, whose scores are not comparable, it does not go on. ``loss.yaml`` is
+    written at the end: an overlay with the loss, for the config of any training.
 
     Args:
-        config: Config of a train job, small and short. Batches are loaded by the process that trains.
+        config: Config of a train job, small and short. It stays as it is; batches are loaded by the process that
+            trains.
         training: Studies with labels that are trained on.
         held_out: Other studies with labels, of the training part of the data too: what they score chooses the loss.
         output: Folder of the search.
-        settings: How is searched; by default as published.
+        settings: How is searched; by default as in the paper.
         executor: How samples are spread; by default one after the other in this process.
         choice: How the studies were chosen, for the record.
         stop: When set, no more samples are begun, and those in hand are finished.
+        on_start: Called before the first sample, with the number of those that were tried before.
         on_trial: Called after every sample.
 
     Returns:
         What was found; None if the search was stopped before its end.
 
     Raises:
-        InputError: The config's loss is no `SurrogateLoss`, or there is nothing to train on or to score.
+        InputError: The config's loss is no `SurrogateLoss`; there is nothing to train on or to score, or a study is
+            for both; every training diverged.
         StudyError: A study cannot be used; the folder holds another search, or one that is under way.
     """
     settings = settings or SearchSettings()
     if not training or not held_out:
         raise InputError(f"a search needs studies to train on and to score, got {len(training)} and {len(held_out)}")
-    loss = surrogate_of(config)
+    if both := sorted({study.case_id for study in training} & {study.case_id for study in held_out}):
+        raise InputError(
+            f"studies that choose the loss must not be trained on, got {', '.join(both)} for both; take other ones"
+        )
+    config = Config(copy.deepcopy(dict(config.get())))
+    loss, device = surrogate_of(config), str(config.get_parsed_content("device"))
     config["num_workers"] = 0  # workers of executors may start no processes
     asked = SearchRecord(
         task=TrainingRecord.of(
@@ -102,11 +113,19 @@ def search_loss(
     # By an identity that no other search has.
     with claimed(output, "search-loss", asked.task.identity):
         record = SearchRecord.read(path) if path.exists() else asked
-        record.check_same(asked, output)
+        record.check_same(asked, output, device)
         remove_unfinished([path, output / LOSS])
-        is_complete = _go_on(record, path, task, executor or InProcess(), stop or Event(), on_trial)
-        if not is_complete:
+        on_start(record.tried)
+        if not record.is_complete:
+            record = record.in_session(device)
+            _go_on(record, path, task, executor or InProcess(), stop or Event(), on_trial)
+        if not record.is_complete:
             return None
+        if reasons := record.why_all_diverged:
+            raise InputError(
+                f"all {record.tried} trainings diverged, so that no loss is better than another (the first: "
+                f"{reasons[0]}); lower the learning rate of the proxy task, and search in another folder"
+            )
         parameters, score = found(settings, record.steps)
         entry = {**config.get("loss"), "parameters": by_operation(loss, parameters)}
         _write_loss(entry, score, settings, record, output / LOSS)
@@ -115,22 +134,18 @@ def search_loss(
 
 def _go_on(
     record: SearchRecord, path: Path, task: ProxyTask, executor: Executor, stop: Event, on_trial: OnTrial
-) -> bool:
-    """Try what is left to try, writing the record after each sample; whether that was all."""
-    steps, settings = record.steps, record.settings
-    while True:
+) -> None:
+    """Try what is left to try, writing the record after each sample, until it is told to stop."""
+    steps = record.steps
+    while not record.is_complete and not stop.is_set():
         if not steps or not steps[-1].todo:
-            if len(steps) == settings.steps:
-                return True
-            steps.append(next_step(settings, record.start, steps))
+            steps.append(next_step(record.settings, record.start, steps))
             record.write(path)
         step = steps[-1]
         for index, trial in _tried(step, task, executor, stop):
             step.trials[index] = trial
             record.write(path)
             on_trial(len(steps), index, trial)
-        if step.todo:
-            return False
 
 
 def _tried(step: Step, task: ProxyTask, executor: Executor, stop: Event) -> Tried:
@@ -146,8 +161,9 @@ def _tried(step: Step, task: ProxyTask, executor: Executor, stop: Event) -> Trie
 def _write_loss(
     entry: Mapping[str, Any], score: float, settings: SearchSettings, record: SearchRecord, path: Path
 ) -> None:
+    version = record.task.sessions[-1].versions["rankseg_med"]
     head = (
-        f"# Found by rankseg-med {__version__} ({settings.strategy}, {settings.steps} x {settings.samples} losses): "
+        f"# Found by rankseg-med {version} ({settings.strategy}, {settings.steps} x {settings.samples} losses): "
         f"{entry['metric']} {score:.4f} on {len(record.task.validation)} held-out studies of the proxy task.\n"
     )
     with atomic_write(path) as temporary:

@@ -12,7 +12,7 @@ Strategy = Literal["ppo2", "random"]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How a loss is searched; deviation, clip and numbers of steps and samples are by default as published.
+    """How a loss is searched; deviation, clip and numbers of steps and samples are by default the paper's.
 
     Attributes:
         strategy: ``"ppo2"``, or ``"random"``, which draws all samples uniformly, as the baseline of the same budget.
@@ -25,7 +25,8 @@ class SearchSettings:
         updates: Number of Adam's steps between two of the search.
 
     Raises:
-        InputError: No such strategy; fewer than one step or two samples, or another number that is not positive.
+        InputError: No such strategy; fewer than one step or two samples, a negative seed, or another number that is not
+            positive.
     """
 
     strategy: Strategy = "ppo2"
@@ -42,6 +43,8 @@ class SearchSettings:
             raise InputError(f"strategy must be {' or '.join(get_args(Strategy))}, got {self.strategy!r}")
         if self.samples < 2:
             raise InputError(f"samples must be at least 2, since one is no better than their mean, got {self.samples}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, got {self.seed}")
         for name in ("steps", "sigma", "clip", "learning_rate", "updates"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}")

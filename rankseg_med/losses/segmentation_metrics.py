@@ -94,7 +94,7 @@ class SegmentationMetric:
         return _METRICS[self.name].count(prediction, target, do, self.tolerance_voxels)
 
     def value(self, counts: Counts) -> Float[Tensor, ""]:
-        """The metric, from 0 to 1."""
+        """The metric, from 0 to 1; of operations without their truth table it may be beyond."""
         scores, weights = _METRICS[self.name].score(counts)
         # A loss of nothing is 0, and so is its gradient.
         return 1 - (weights * (1 - scores)).sum() / _nonzero(weights.sum())

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Transform
@@ -40,10 +40,12 @@ class Explained:
 
     Attributes:
         explanation: On the image's own grid, in [0, 1]; all 0 of an image without structures.
+        seen: On the same grid, which voxels lie in the window that the classifiers see.
         probabilities: Each classifier's probability of the class that the image is of.
     """
 
     explanation: Float[Tensor, "X Y Z"]
+    seen: Bool[Tensor, "X Y Z"]
     probabilities: list[float]
 
 
@@ -69,7 +71,7 @@ class ExplainJob(LabelMapJob[Study]):
 
     name = "explain"
     stage_names = ("load", "explain", "write")
-    results_version = 1
+    results_version = 2
     not_in_results = MAY_DIFFER
 
     def __init__(
@@ -157,14 +159,15 @@ class _Steps:
         with torch.no_grad():
             logits = [classifier(on_device[None])[0] for classifier in self.classifiers]
         probabilities = [float(of_image.softmax(0)[study.image_class]) for of_image in logits]
-        return study, Explained(_on_native_grid(explanation, image), probabilities)
+        return study, Explained(*_on_native_grid(explanation, image), probabilities)
 
     def write(self, explained: tuple[Study, Explained]) -> Written:
         study, found = explained
         assert study.image_class is not None
         with one_thread():
-            levels = quantised(found.explanation.numpy())
-            label_map, weight = label_and_weight(levels, study.image_class)
+            seen = found.seen.numpy()
+            levels = quantised(found.explanation.numpy(), seen)
+            label_map, weight = label_and_weight(levels, study.image_class, seen)
             paths = self.job.outputs_of(study)
             names = {label: name for label, name in enumerate(self.job.label_names) if label}
             write_fractions(torch.from_numpy(weight), paths[1], study.image)
@@ -173,16 +176,20 @@ class _Steps:
         details = {
             "image_class": self.job.label_names[study.image_class],
             "class_probabilities": found.probabilities,
+            "seen": float(seen.mean()),
             "voxels": {name: int(np.count_nonzero(label_map == label)) for label, name in names.items()},
             "label_names": {str(label): name for label, name in names.items()},
         }
         return Written(paths, details)
 
 
-def _on_native_grid(explanation: Float[Tensor, "*model"], image: MetaTensor) -> Float[Tensor, "X Y Z"]:
-    """The explanation on the grid of the image's file; 0 where the image was cut off."""
+def _on_native_grid(
+    explanation: Float[Tensor, "*model"], image: MetaTensor
+) -> tuple[Float[Tensor, "X Y Z"], Bool[Tensor, "X Y Z"]]:
+    """The explanation on the grid of the image's file, 0 where the image was cut off; and where it was not."""
     grid = NativeGrid.of(image)
-    native, axis = explanation.new_empty(grid.native_shape), grid.native_axis(0)
-    for slab in grid.carry([Slab(0, explanation.shape[0], explanation[None])], 0):
-        native.narrow(axis, slab.start, slab.stop - slab.start).copy_(slab.probabilities[0])
-    return native
+    window = torch.stack([explanation, torch.ones_like(explanation)])
+    native, axis = window.new_empty((2, *grid.native_shape)), grid.native_axis(0)
+    for slab in grid.carry([Slab(0, explanation.shape[0], window)], 0):
+        native.narrow(axis + 1, slab.start, slab.stop - slab.start).copy_(slab.probabilities)
+    return native[0], native[1] > 0.5

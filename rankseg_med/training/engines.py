@@ -6,7 +6,6 @@ import math
 import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader
 from monai.data.utils import worker_init_fn
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import LrScheduleHandler, MeanDice, TensorBoardStatsHandler, from_engine
+from monai.handlers import LrScheduleHandler, MeanDice, from_engine
 from monai.inferers import SimpleInferer
 from monai.transforms import AsDiscreted, Compose, Transform
 from torch.utils.data import RandomSampler
@@ -27,8 +26,7 @@ from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
 from rankseg_med.studies import Study
 from rankseg_med.training.calibration import CalibrationOnValidation
 from rankseg_med.training.known_classes import KnownClasses
-from rankseg_med.training.panels import ImagePanels
-from rankseg_med.training.processes import across_processes, is_first_process, share_of
+from rankseg_med.training.processes import across_processes, share_of
 from rankseg_med.training.seeds import SeededBatches
 from rankseg_med.training.supervision import Supervision, check_weights
 
@@ -47,7 +45,6 @@ def make_trainer(
     config: ConfigParser,
     training: Sequence[Study],
     unlabelled: Sequence[Study],
-    output: Path,
     seed: int,
     *,
     iteration: int = 0,
@@ -58,7 +55,6 @@ def make_trainer(
         config: Config of a train job.
         training: Studies with labels.
         unlabelled: Studies without; only for a config with a method.
-        output: Folder of the run, for TensorBoard.
         seed: Random seed of every batch's randomness.
         iteration: The last that is done, where the trainer goes on; may be in the middle of an epoch.
     """
@@ -84,7 +80,6 @@ def make_trainer(
     batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))
     device = config.get_parsed_content("device")
     scaler = scaler_of(device)
-    tensorboard = output / "tensorboard"
     trainer = SupervisedTrainer(
         device=device,
         max_epochs=int(config["epochs"]),
@@ -103,11 +98,6 @@ def make_trainer(
     trainer.load_state_dict(
         {"iteration": iteration, "epoch_length": len(batches), "max_epochs": trainer.state.max_epochs}
     )
-    if is_first_process():
-        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=partial(_scalars_of, learner)).attach(
-            trainer
-        )
-        ImagePanels(tensorboard, "train", every=int(config["validate_every"])).attach(trainer)
     learner.attach(trainer)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=loss_of))
     trainer.add_event_handler(Events.TERMINATE, _raise_if_nan)
@@ -123,7 +113,6 @@ def make_evaluator(
     config: ConfigParser,
     network: torch.nn.Module,
     validation: Sequence[Study],
-    output: Path,
     calibration: Calibration | None = None,
 ) -> SupervisedEvaluator:
     """Evaluator of whole volumes by foreground mean Dice of argmax, on the preprocessed grid.
@@ -134,11 +123,9 @@ def make_evaluator(
         config: Config of a train job.
         network: What to validate: the teacher, where there is one; not wrapped for several processes.
         validation: Studies with labels.
-        output: Folder of the run, for TensorBoard.
         calibration: Is fitted to the network in every validation. The metric is of the network without it.
     """
     num_classes = config.get_parsed_content("num_classes")
-    tensorboard = output / "tensorboard"
     preprocessing = Compose([config.get_parsed_content("preprocessing"), KnownClasses(num_classes)])
     dataset = _cached(config, share_of(validation), preprocessing)
     evaluator = SupervisedEvaluator(
@@ -155,9 +142,6 @@ def make_evaluator(
     )
     if calibration is not None:
         CalibrationOnValidation(calibration).attach(evaluator)
-    if is_first_process():
-        TensorBoardStatsHandler(log_dir=str(tensorboard), output_transform=lambda _: None).attach(evaluator)
-        ImagePanels(tensorboard, "validation").attach(evaluator)
     return evaluator
 
 
@@ -228,10 +212,6 @@ def _begin_worker(worker: int) -> None:
 def loss_of(output: Mapping[str, Any]) -> float:
     """Loss of the iteration whose output a trainer's state holds."""
     return float(output["loss"].detach())
-
-
-def _scalars_of(learner: SemiSupervisedMethod | Supervision, output: Mapping[str, Any]) -> dict[str, float]:
-    return {"train_loss": loss_of(output), **learner.scalars}
 
 
 def _raise_if_nan(trainer: Engine) -> None:

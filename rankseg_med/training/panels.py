@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,13 +20,13 @@ class ImagePanels:
     there is the image alone.
 
     Args:
-        folder: Folder of TensorBoard's files.
+        writer: Writes TensorBoard's files.
         name: Name of the engine, as in its pictures' names: ``train/image``, ``train/label``, ``train/prediction``.
         every: Epochs between pictures.
     """
 
-    def __init__(self, folder: Path, name: str, every: int = 1) -> None:
-        self.writer = SummaryWriter(str(folder))
+    def __init__(self, writer: SummaryWriter, name: str, every: int = 1) -> None:
+        self.writer = writer
         self.name = name
         self.every = every
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from monai.engines import SupervisedEvaluator, SupervisedTrainer, Workflow
 from monai.handlers import ValidationHandler
 from monai.utils import set_determinism
+from torch.utils.tensorboard import SummaryWriter
 
 from rankseg_med.runs import claimed
 from rankseg_med.studies import Study, StudyError, remove_unfinished
@@ -35,6 +36,7 @@ from rankseg_med.training.record import RECORD, TrainingRecord
 from rankseg_med.training.split import check_unlabelled, split_studies, unlabelled_studies, without_labels
 from rankseg_med.training.start import RecordedWeights, StartingWeights
 from rankseg_med.training.stop import StopWhenAsked
+from rankseg_med.training.tensorboard import show_in_tensorboard
 from rankseg_med.transforms import own_errors_of_transforms
 
 __all__ = [
@@ -133,6 +135,7 @@ def train(
         claimed(output, "train", asked.identity) if is_first_process() else nullcontext() as claim,
         joined_processes(config.get_parsed_content("device")) as config["device"],
         own_errors_of_transforms(),
+        ExitStack() as at_the_end,
     ):
         set_determinism(seed)
         if record.weights is not None and not resume:
@@ -146,10 +149,13 @@ def train(
         history = History(output / HISTORY, epochs=epochs)
         if content is not None:
             restore(parts, content, last)
-        trainer = make_trainer(config, training, unlabelled, output, seed, iteration=iteration)
+        trainer = make_trainer(config, training, unlabelled, seed, iteration=iteration)
         parts |= parts_of_trainer(trainer, content)
         # Validation comes first among the handlers, so that what is reported and saved of an epoch includes it.
-        evaluator = _attach_validation(config, trainer, parts, validation, output) if validation else None
+        evaluator = _attach_validation(config, trainer, parts, validation) if validation else None
+        if is_first_process():
+            writer = at_the_end.enter_context(SummaryWriter(output / "tensorboard"))
+            show_in_tensorboard(writer, trainer, evaluator, panels_every=int(config["validate_every"]))
         # By now all processes have read what the folder holds.
         idist.barrier()
         save = partial(write_checkpoint, parts, last)
@@ -212,9 +218,8 @@ def _attach_validation(
     trainer: SupervisedTrainer,
     parts: Mapping[str, Any],
     validation: Sequence[Study],
-    output: Path,
 ) -> SupervisedEvaluator:
-    evaluator = make_evaluator(config, parts["network"], validation, output, parts.get("calibration"))
+    evaluator = make_evaluator(config, parts["network"], validation, parts.get("calibration"))
     ValidationHandler(int(config["validate_every"]), evaluator).attach(trainer)
     evaluator.add_event_handler(Events.COMPLETED, parts["best"])
     return evaluator

@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy.spatial import distance
 
-from rankseg_med.loss_search.proxy import score_of
+from rankseg_med.loss_search import proxy
+from rankseg_med.loss_search.proxy import ProxyTask, Sample, score_of
 from rankseg_med.losses import SegmentationMetric
 from rankseg_med.studies import StudyError, find_studies, load_label_map
 
@@ -32,3 +33,19 @@ def test_labels_beyond_the_classes_are_named(config, data):
     config["num_classes"] = 1
     with pytest.raises(StudyError, match=r"l0\.nii\.gz: has label 1, but the config has 1 classes"):
         score_of(config, find_studies(data / "list.json")[:1], SegmentationMetric("Dice"))
+
+
+def test_a_training_on_cpu_has_one_thread_whoever_runs_it(config, data, monkeypatch):
+    """Or its numbers would depend on how many trainings run side by side."""
+    threads = []
+    monkeypatch.setattr(proxy, "train", lambda *_, **__: threads.append(torch.get_num_threads()))
+    monkeypatch.setattr(proxy, "score_of", lambda *_: 0.5)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        trial = ProxyTask(config.get(), [], find_studies(data / "list.json")[:1], 0).attempt(Sample(0, (0.5,) * 12))
+        threads.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 2]
+    assert trial.score == 0.5

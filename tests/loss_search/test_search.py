@@ -62,13 +62,56 @@ def test_what_is_found_is_an_overlay(config, studies, tmp_path, monkeypatch):
     assert f"Dice {search.score:.4f} on 1 held-out studies" in (tmp_path / LOSS).read_text().splitlines()[0]
 
 
-def test_a_training_that_diverges_has_the_worst_score(config, studies, tmp_path):
+def test_where_every_training_diverges_nothing_is_found(config, studies, tmp_path):
     config["learning_rate"] = 1e30
+    for _ in range(2):  # nor when it is asked again
+        with pytest.raises(InputError, match=r"all 2 trainings diverged.*lower the learning rate"):
+            search_loss(config, *studies, tmp_path, SearchSettings(steps=1, samples=2))
+    ((_, _, trials),) = tried(tmp_path)
+    for score, reason in trials.values():
+        assert score == 0
+        assert "the loss became" in reason or "the trained network says" in reason
+    assert not (tmp_path / LOSS).exists()
+
+
+def test_a_training_that_diverges_has_the_worst_score(config, studies, tmp_path, monkeypatch):
+    outcomes = [Trial(score=0.0, reason="diverged"), Trial(score=0.5)]
+    monkeypatch.setattr(ProxyTask, "attempt", lambda task, sample: outcomes[sample.index])
     search = search_loss(config, *studies, tmp_path, SearchSettings(steps=1, samples=2))
-    for trial in search.steps[0].trials.values():
-        assert trial.score == 0
-        assert "the loss became" in trial.reason or "the trained network says" in trial.reason
+    assert search.score == 0.25
     assert search.loss["parameters"]["and"] == pytest.approx([1 / 4, 1 / 4, 1 / 3, 1 / 3, 1 / 2, 1 / 2])
+
+
+def test_it_is_on_record_when_and_where_it_ran(config, studies, tmp_path, monkeypatch):
+    monkeypatch.setattr(ProxyTask, "attempt", lambda task, sample: Trial(score=0.5))
+    starts = []
+    for _ in range(3):
+        stop = Event()
+        once = {"stop": stop, "on_trial": lambda *_, stop=stop: stop.set()}
+        assert search_loss(config, *studies, tmp_path, SETTINGS, on_start=starts.append, **once) is None
+    for _ in range(2):
+        search_loss(config, *studies, tmp_path, SETTINGS, on_start=starts.append)
+    assert starts == [0, 1, 2, 3, 4]
+    sessions = json.loads((tmp_path / SEARCH).read_text())["task"]["sessions"]
+    assert [(one["device"], one["iteration"]) for one in sessions] == [("cpu", number) for number in range(4)]
+
+
+def test_scores_of_two_types_of_devices_are_not_compared(config, studies, tmp_path, monkeypatch):
+    monkeypatch.setattr(ProxyTask, "attempt", lambda task, sample: Trial(score=0.5))
+    search_loss(config, *studies, tmp_path, SETTINGS, stop=(stop := Event()), on_trial=lambda *_: stop.set())
+    path = tmp_path / SEARCH
+    content = json.loads(path.read_text())
+    content["task"]["sessions"][0]["device"] = "cuda:1"
+    path.write_text(json.dumps(content))
+    with pytest.raises(StudyError, match="device: was cuda, is now cpu"):
+        search_loss(config, *studies, tmp_path, SETTINGS)
+
+
+def test_the_config_stays_as_it_is(config, studies, tmp_path, monkeypatch):
+    monkeypatch.setattr(ProxyTask, "attempt", lambda task, sample: Trial(score=0.5))
+    config["num_workers"] = 7
+    search_loss(config, *studies, tmp_path, SETTINGS)
+    assert config["num_workers"] == 7
 
 
 def test_a_stopped_search_goes_on(config, studies, tmp_path, monkeypatch):
@@ -108,6 +151,8 @@ def test_what_fails_for_another_reason_ends_the_search(config, studies, tmp_path
 def test_what_cannot_be_searched(config, studies, tmp_path):
     with pytest.raises(InputError, match="needs studies to train on and to score, got 3 and 0"):
         search_loss(config, studies[0], [], tmp_path)
+    with pytest.raises(InputError, match="must not be trained on, got ball_2 for both"):
+        search_loss(config, studies[0], studies[0][:1], tmp_path)
     other = load_config("train", "lung_nodules", device="cpu")
     with pytest.raises(InputError, match=r"loss: must be a rankseg_med.losses.SurrogateLoss.*, got DiceCELoss"):
         search_loss(other, *studies, tmp_path)

@@ -10,6 +10,7 @@ from rankseg_med.losses import (
     IoUBalancedCELoss,
     LovaszSoftmaxLoss,
     SensitivitySpecificityLoss,
+    SurrogateLoss,
     TopKCELoss,
     beside_labels,
 )
@@ -49,7 +50,11 @@ def test_half_precision_is_for_networks_alone(loss, dtype):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("loss", [kind() for kind in ALL], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize(
+    "loss",
+    [*(kind() for kind in ALL), SurrogateLoss("Dice"), SurrogateLoss("BIoU"), SurrogateLoss("BF1")],
+    ids=lambda loss: type(loss).__name__,
+)
 def test_the_same_on_cuda_in_mixed_precision(loss):
     logits, *targets = given(loss, (6, 7, 8))
     with torch.autocast("cuda"):

@@ -84,3 +84,13 @@ def test_what_cannot_be_explained(image):
         Explainer(samples=0)
     with pytest.raises(InputError, match="noise must be at least 0, got -1"):
         Explainer(noise=-1.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_same_on_cuda(image, weights):
+    """Of linear classifiers, whose gradient no noise changes; and noise there leaves the caller's generator alone."""
+    expected = Explainer(samples=2)([Linear(weight) for weight in weights], image, 1)
+    before = torch.cuda.get_rng_state()
+    found = Explainer(samples=2)([Linear(weight).cuda() for weight in weights], image.cuda(), 1)
+    torch.testing.assert_close(found.cpu(), expected)
+    assert torch.equal(torch.cuda.get_rng_state(), before)

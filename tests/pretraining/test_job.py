@@ -120,3 +120,22 @@ def test_what_no_job_can_be_made_of(studies, job_of, tmp_path):
     without = load_config("train", write_config(tmp_path / "none.yaml"), device="cpu")
     with pytest.raises(ConfigError, match="classifiers: must list one network at the least, got None"):
         ExplainJob(without, [], studies, tmp_path)
+
+
+def test_of_what_the_window_cuts_off_nothing_is_learnt(tmp_path, job_of):
+    """The image is 20 voxels long where the window has 12: four at either end are not seen."""
+    image = nib.Nifti1Image(np.zeros((SIZE, SIZE, 20), np.float32), np.diag([-1, 1, 1, 1]))
+    write_blobs(tmp_path, 3)
+    nib.save(image, tmp_path / "images" / "case_0.nii.gz")
+    studies = with_image_classes(find_studies(tmp_path / "images"), CLASSES, ["background", "nodule"])
+    (outcome,) = run_job(job_of(studies), studies[:1])
+    explanation = np.zeros(image.shape)
+    explanation[..., 4:16] = np.abs(WEIGHT)[::-1]
+    borders = np.quantile(np.abs(WEIGHT), np.arange(1, 10) / 10)
+    label, weight, levels = map(voxels_of, outcome.paths)
+    np.testing.assert_array_equal(levels, (explanation[..., None] > borders).sum(-1))
+    np.testing.assert_array_equal(label, levels == 9)
+    seen = np.zeros(image.shape, bool)
+    seen[..., 4:16] = True
+    np.testing.assert_allclose(weight, np.where(levels == 9, 1, seen * (1 - levels / 9)), atol=1e-5)
+    assert Sidecar.read(tmp_path / "out" / "case_0.json").details["seen"] == pytest.approx(12 / 20)

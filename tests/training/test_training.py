@@ -1,4 +1,5 @@
 import csv
+import threading
 from dataclasses import replace
 from threading import Event
 
@@ -57,9 +58,10 @@ def config(epochs: int, name: str = "hippocampus"):
 
 
 def test_training_learns_and_leaves_checkpoints_and_scalars(studies, tmp_path):
-    reports = []
+    reports, threads = [], threading.active_count()
     training, validation = split_studies(studies, fold=0)
     train(config(4), training, validation, tmp_path / "run", on_epoch=reports.append)
+    assert threading.active_count() == threads
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     assert reports[-1].loss < 0.6 * reports[0].loss
     assert reports[-1].validation_dice > 0.7

@@ -97,11 +97,20 @@ class FeatureEncoder(torch.nn.Module):
         self.strides = tuple(_of_each_axis(stride, spatial_dims) for stride in strides)
 
     def forward(self, images: Float[Tensor, "batch channels *spatial"]) -> list[Tensor]:
-        """Features, the finest first; errors: they have other channels than was said."""
+        """Features, the finest first; errors: they have other channels or strides than was said."""
         features: list[Any] = list(self.module(images))
         found = tuple(feature.shape[1] for feature in features)
         if found != self.channels:
             raise ValueError(f"the encoder's features must have {self.channels} channels, got {found}; set channels")
+        size = tuple(images.shape[2:])
+        for feature, strides in zip(features, self.strides, strict=True):
+            sides = tuple(feature.shape[2:])
+            # Rounded up or down, as the module pads.
+            if any(abs(side - whole / stride) >= 1 for side, whole, stride in zip(sides, size, strides, strict=True)):
+                raise ValueError(
+                    f"a feature's sides must be those of the image, {size}, divided by its strides, {strides}, got "
+                    f"{sides}; set strides"
+                )
         return features
 
 

@@ -45,3 +45,12 @@ def test_features_must_be_what_they_are_said_to_be():
 
     with pytest.raises(ValueError, match=r"must have \(1, 2\) channels, got \(1, 1\)"):
         FeatureEncoder(Listed(), (1, 2), (1, 1), spatial_dims=2)(torch.zeros(1, 1, 4, 4))
+
+
+def test_strides_must_be_what_they_are_said_to_be():
+    resnet = ResNetFeatures("resnet10", pretrained=False, spatial_dims=2, in_channels=1)
+    encoder = FeatureEncoder(resnet, (64, 64, 128, 256, 512), (1, 2, 4, 8, 16), spatial_dims=2)
+    with pytest.raises(
+        ValueError, match=r"those of the image, \(64, 64\), .* strides, \(1, 1\), got \(32, 32\); set strides"
+    ):
+        encoder(torch.zeros(1, 1, 64, 64))

@@ -197,3 +197,17 @@ def test_an_exported_program_gives_the_same(network):
     built, images = network(2, 1, 2).eval(), torch.randn(1, 1, 13, 18)
     program = torch.export.export(built, (images,))
     torch.testing.assert_close(program.module()(images), built(images))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_same_on_cuda(network):
+    built, images = network(3, 1, 3).eval(), torch.randn(1, 1, 32, 24, 16)
+    with torch.no_grad():
+        expected, found = built(images), built.cuda()(images.cuda()).cpu()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    with torch.autocast("cuda"):
+        logits = built.train()(images.cuda())
+        logits.float().square().mean().backward()
+    assert logits.isfinite().all()
+    assert all(weight.grad.isfinite().all() for weight in built.parameters() if weight.grad is not None)
