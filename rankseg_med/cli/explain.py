@@ -131,6 +131,8 @@ def _report(written: ExplainedList) -> None:
         say(f"{len(written.listed)} studies to pre-train on in {written.path}")
         for number, right in enumerate(written.recognised, start=1):
             say(f"classifier {number}: sees the class of {right} of {len(written.listed)} images that it learnt from")
+    if written.partly_seen:
+        say(f"roi_size holds only a part of {len(written.partly_seen)} images: `seen` in their sidecars")
     if written.unexplained:
         say(f"left out: {len(written.unexplained)} without any explanation: {', '.join(written.unexplained)}")
     if written.missing:

@@ -21,6 +21,7 @@ class ExplainedList:
         listed: Ids of the cases in it.
         unexplained: Ids of the cases that were left out, since their explanation is all alike: it says nothing.
         missing: Ids of the cases that are not (yet) explained.
+        partly_seen: Ids of the listed cases of which the classifiers saw less than the whole image.
         recognised: Of each classifier, in how many of the listed images it sees the right class, by a probability
             above one half. It was trained on them: few say that it has learnt nothing, many do not say that it has.
     """
@@ -29,6 +30,7 @@ class ExplainedList:
     listed: list[str]
     unexplained: list[str]
     missing: list[str]
+    partly_seen: list[str]
     recognised: list[int]
 
     @property
@@ -51,7 +53,7 @@ def write_explained_list(job: ExplainJob, studies: Sequence[Study]) -> Explained
         OSError: The list cannot be written.
     """
     path = data_list_path(job.output)
-    entries, unexplained, missing = list[LabelledEntry](), list[str](), list[str]()
+    entries, unexplained, missing, partly_seen = list[LabelledEntry](), list[str](), list[str](), list[str]()
     recognised = list[list[bool]]()
     for study in studies:
         found = state_of(job, study)
@@ -62,6 +64,8 @@ def write_explained_list(job: ExplainJob, studies: Sequence[Study]) -> Explained
         else:
             label, weight, _ = job.outputs_of(study)
             entries.append(listed_entry(study, label, path.parent, weight=relative_path(weight, path.parent)))
+            if found.details["seen"] < 1:
+                partly_seen.append(study.case_id)
             recognised.append([probability > 0.5 for probability in found.details["class_probabilities"]])
     remove_unfinished([path])
     if entries:
@@ -74,5 +78,6 @@ def write_explained_list(job: ExplainJob, studies: Sequence[Study]) -> Explained
         [entry.id for entry in entries],
         unexplained,
         missing,
+        partly_seen,
         [sum(right) for right in zip(*recognised, strict=True)],
     )

@@ -128,7 +128,8 @@ def test_of_what_the_window_cuts_off_nothing_is_learnt(tmp_path, job_of):
     write_blobs(tmp_path, 3)
     nib.save(image, tmp_path / "images" / "case_0.nii.gz")
     studies = with_image_classes(find_studies(tmp_path / "images"), CLASSES, ["background", "nodule"])
-    (outcome,) = run_job(job_of(studies), studies[:1])
+    job = job_of(studies)
+    outcome, _, _ = run_job(job, studies)
     explanation = np.zeros(image.shape)
     explanation[..., 4:16] = np.abs(WEIGHT)[::-1]
     borders = np.quantile(np.abs(WEIGHT), np.arange(1, 10) / 10)
@@ -139,3 +140,4 @@ def test_of_what_the_window_cuts_off_nothing_is_learnt(tmp_path, job_of):
     seen[..., 4:16] = True
     np.testing.assert_allclose(weight, np.where(levels == 9, 1, seen * (1 - levels / 9)), atol=1e-5)
     assert Sidecar.read(tmp_path / "out" / "case_0.json").details["seen"] == pytest.approx(12 / 20)
+    assert write_explained_list(job, studies).partly_seen == ["case_0"]
