@@ -1,10 +1,12 @@
-"""Every signature of the package is enforced in tests, shapes included: beartype checks types, jaxtyping sizes.
+"""Signatures of the package are enforced in tests, but for those of nested functions: beartype checks types, jaxtyping
+sizes.
 
 jaxtyping's own decorator binds the arguments of each call and checks them twice, for its messages: tests of decoders
 took more than twice as long with it as without.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
@@ -37,7 +39,7 @@ def _enforced(decorated: Any = None, *, typechecker: object = None) -> Any:
 def _enforced_function(function: Callable) -> Callable:
     if "<locals>" in function.__qualname__:
         return function  # made anew, and so to be decorated anew, in each call of the function around it
-    checked = _checked(function)
+    checked = _checked(_called_at_once(function))
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -45,5 +47,17 @@ def _enforced_function(function: Callable) -> Callable:
             return function(*args, **kwargs)
         with _SIZES_OF_A_CALL:
             return checked(*args, **kwargs)
+
+    return call
+
+
+def _called_at_once(function: Callable) -> Callable:
+    """A plain function that makes the generator: what beartype makes of one checks nothing before the first item."""
+    if not inspect.isgeneratorfunction(function):
+        return function
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
 
     return call

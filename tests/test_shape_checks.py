@@ -1,10 +1,13 @@
 """That tests would notice arguments that are not what signatures say."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from rankseg_med.semisupervised.copy_paste import paste
-from rankseg_med.studies import Study
+from rankseg_med.studies import Manifest, Study
+from rankseg_med.transforms import resample_slices
 
 MASK = torch.ones(3, 4, dtype=torch.bool)
 IMAGES = torch.zeros(2, 1, 3, 4)
@@ -28,6 +31,20 @@ def test_the_sizes_of_one_call_are_not_those_of_the_next():
 def test_fields_of_dataclasses_are_arguments():
     with pytest.raises(TypeError, match="case_id"):
         Study(0, None)
+
+
+def test_generators_are_checked_before_they_are_asked():
+    with pytest.raises(TypeError, match="across"):
+        resample_slices([], None, [])
+
+
+def test_class_methods_and_what_properties_return_are_checked():
+    with pytest.raises(TypeError, match="path"):
+        Manifest.read(0)
+    study = Study("case", Path("image.nii.gz"))
+    object.__setattr__(study, "image", "no path")
+    with pytest.raises(TypeError, match="return"):
+        study.images  # noqa: B018
 
 
 def test_a_test_may_do_without(wrong_types):

@@ -132,7 +132,7 @@ def _report(written: ExplainedList) -> None:
         for number, right in enumerate(written.recognised, start=1):
             say(f"classifier {number}: sees the class of {right} of {len(written.listed)} images that it learnt from")
     if written.partly_seen:
-        say(f"roi_size holds only a part of {len(written.partly_seen)} images: `seen` in their sidecars")
+        say(f"of {len(written.partly_seen)} images roi_size holds only a part; their sidecars say how much (seen)")
     if written.unexplained:
         say(f"left out: {len(written.unexplained)} without any explanation: {', '.join(written.unexplained)}")
     if written.missing:

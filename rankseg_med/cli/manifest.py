@@ -27,7 +27,7 @@ def manifest_command(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds for cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(help="Random seed of the shuffle into folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the shuffle into folds.")] = 0,
     label_names: Annotated[
         str | None, typer.Option("--labels", help="Names, as in 1=liver,2=tumour. Default: label_1, label_2, ...")
     ] = None,

@@ -69,7 +69,7 @@ def tune_command(
         float, typer.Option(min=0, max=1, help="Score of a structure that is neither there nor found.")
     ] = 1.0,
     folds: Annotated[int, typer.Option(min=2, help="Number of folds of the cross-validation over patients.")] = 5,
-    seed: Annotated[int, typer.Option(help="Random seed of folds and draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of folds and draws.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each holds one case, and its own network.")] = 1,
     fold: FoldOption = None,
     data_root: DataRootOption = None,

@@ -90,7 +90,7 @@ class SearchRecord(BaseModel):
         )
         of_settings = [f"{key}: was {then[key]}, is now {wanted[key]}" for key in then if then[key] != wanted[key]]
         now, before = torch.device(device).type, [torch.device(session.device).type for session in self.task.sessions]
-        if before and now != before[-1]:
+        if before and not self.is_complete and now != before[-1]:
             of_settings.append(f"device: was {before[-1]}, is now {now}")
         if differences := [*of_settings, *self.task.differences(asked.task)]:
             listed = "".join(f"\n- {difference}" for difference in differences)

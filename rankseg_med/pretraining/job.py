@@ -30,8 +30,9 @@ from rankseg_med.training import MAY_DIFFER
 from rankseg_med.transforms import own_errors_of_transforms
 from rankseg_med.workflows import LabelMapJob, one_thread
 
-# The explanation, a double of it and its order for the deciles, levels and weights; the image as it was read.
-_BYTES_PER_VOXEL = 40
+# Explanation and window; what was seen of it as doubles, and their order for the deciles; levels and weights; the image as
+# it was read.
+_BYTES_PER_VOXEL = 50
 
 
 @dataclass(frozen=True)
@@ -192,4 +193,6 @@ def _on_native_grid(
     native, axis = window.new_empty((2, *grid.native_shape)), grid.native_axis(0)
     for slab in grid.carry([Slab(0, explanation.shape[0], window)], 0):
         native.narrow(axis + 1, slab.start, slab.stop - slab.start).copy_(slab.probabilities)
-    return native[0], native[1] > 0.5
+    # Where spacings differ, voxels at the window's edge are made in part of what lies beyond it.
+    seen = native[1] > 0.5
+    return torch.where(seen, native[0] / native[1].clamp(min=0.5), 0), seen

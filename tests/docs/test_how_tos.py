@@ -88,6 +88,7 @@ def test_few_labels(run, tmp_path):
     assert yaml.safe_load((tmp_path / "few.yaml").read_text())["extends"] == "bcp_hippocampus"
     assert len(list((tmp_path / "predicted").glob("*.nii.gz"))) == 6
     assert json.loads((tmp_path / "pseudo/data_list/pseudo_labels.json").read_text())["training"]
+    assert {path.name[0] for path in (tmp_path / "pseudo").glob("*.nii.gz")} == {*"uvw"}
 
 
 @pytest.mark.session("how_to/clinic.md")

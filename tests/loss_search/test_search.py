@@ -107,6 +107,17 @@ def test_scores_of_two_types_of_devices_are_not_compared(config, studies, tmp_pa
         search_loss(config, *studies, tmp_path, SETTINGS)
 
 
+def test_a_complete_search_can_be_read_anywhere(config, studies, tmp_path, monkeypatch):
+    monkeypatch.setattr(ProxyTask, "attempt", lambda task, sample: Trial(score=0.5))
+    search_loss(config, *studies, tmp_path, SETTINGS)
+    content = json.loads((tmp_path / SEARCH).read_text())
+    content["task"]["sessions"][0]["device"] = "cuda:1"
+    (tmp_path / SEARCH).write_text(json.dumps(content))
+    (tmp_path / LOSS).unlink()
+    assert search_loss(config, *studies, tmp_path, SETTINGS).score == 0.5
+    assert (tmp_path / LOSS).exists()
+
+
 def test_the_config_stays_as_it_is(config, studies, tmp_path, monkeypatch):
     monkeypatch.setattr(ProxyTask, "attempt", lambda task, sample: Trial(score=0.5))
     config["num_workers"] = 7
