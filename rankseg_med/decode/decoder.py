@@ -146,6 +146,11 @@ class RankSEGDecoder:
                 "use presence='maybe', or leave them out"
             )
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether classes exclude each other; else each channel gets a mask of its own."""
+        return self.mode == "multiclass"
+
     def __call__(self, probabilities: Float[Tensor, "classes *spatial"]) -> UInt8[Tensor, "..."]:
         """Label map of a probability volume; see `decode`."""
         return self.decode(probabilities).label_map
@@ -167,9 +172,8 @@ class RankSEGDecoder:
             ValueError: Not a probability volume, or regions, metrics or peaks that do not fit it; the message says
                 what was found and what was probably meant.
         """
-        exclusive = self.mode == "multiclass"
-        check_layout(probabilities, exclusive=exclusive)
-        if exclusive:
+        check_layout(probabilities, exclusive=self.exclusive)
+        if self.exclusive:
             return self.decode_blocks([TensorBlocks(probabilities)], probabilities.shape[1:], ValueCheck())
         check_values(probabilities, exclusive=False)
         return self.decode_blocks([ChannelBlocks(p) for p in probabilities], probabilities.shape[1:])

@@ -92,10 +92,9 @@ class SegmentationModel:
             raise ValueError("a model needs at least one network, got none")
         if self.ensemble == "decode" and not isinstance(self.decoder, RankSEGDecoder):
             raise ValueError("ensemble 'decode' needs a decoder for dice or iou, got argmax; use ensemble 'mean'")
-        independent = isinstance(self.decoder, RankSEGDecoder) and self.decoder.mode == "multilabel"
-        if independent or self.inferer.activation != "softmax":
+        if not self.decoder.exclusive or self.inferer.activation != "softmax":
             raise ValueError(
-                "a label map needs exclusive classes: activation 'softmax' and a decoder with mode 'multiclass'; "
+                "a label map needs exclusive classes: activation 'softmax' and a decoder of exclusive classes; "
                 f"got activation {self.inferer.activation!r} and {self.decoder!r}"
             )
         if len(self.network_calibrations) not in (0, len(self.networks)):

@@ -66,25 +66,24 @@ class NnunetModel:
 
     def __post_init__(self) -> None:
         labels = self.plans.labels
-        independent = isinstance(self.decoder, AtHalfDecoder) or getattr(self.decoder, "mode", None) == "multilabel"
-        if independent != (labels.regions is not None):
+        if self.decoder.exclusive != (labels.regions is None):
             raise NnunetError(
                 f"a model of {'regions' if labels.regions else 'exclusive classes'} needs a decoder with mode "
                 f"'{'multilabel' if labels.regions else 'multiclass'}', got {self.decoder!r}"
             )
         if self.ensemble not in get_args(FoldEnsemble):
             raise NnunetError(f"ensemble must be one of {', '.join(get_args(FoldEnsemble))}, got {self.ensemble!r}")
-        if self.ensemble == "decode" and (independent or not isinstance(self.decoder, RankSEGDecoder)):
+        if self.ensemble == "decode" and (not self.decoder.exclusive or not isinstance(self.decoder, RankSEGDecoder)):
             raise NnunetError(
                 "ensemble 'decode' needs exclusive classes and a decoder for dice or iou, got "
                 f"{self.decoder!r}; use ensemble 'logits' or 'mean'"
             )
         if self.calibration is not None:
             found = self.calibration.num_classes, self.calibration.independent
-            if found != (labels.channels, independent):
+            if found != (labels.channels, not self.decoder.exclusive):
                 raise NnunetError(
                     f"a calibration must be of the model's {labels.channels} "
-                    f"{'regions' if independent else 'exclusive classes'}, got {self.calibration!r}"
+                    f"{'regions' if labels.regions else 'exclusive classes'}, got {self.calibration!r}"
                 )
 
     @classmethod

@@ -30,8 +30,7 @@ from rankseg_med.training import MAY_DIFFER
 from rankseg_med.transforms import own_errors_of_transforms
 from rankseg_med.workflows import LabelMapJob, one_thread
 
-# Explanation and window; what was seen of it as doubles, and their order for the deciles; levels and weights; the image as
-# it was read.
+# Explanation and window; what was seen of it as doubles, their order for the deciles; levels and weights; the image.
 _BYTES_PER_VOXEL = 50
 
 

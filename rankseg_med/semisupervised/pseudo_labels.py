@@ -192,13 +192,9 @@ def _make_decoder(
         return ThresholdDecoder(threshold)
     if decoder == "rankseg":
         return RankSEGDecoder("dice", coherence=0.0, empty_score=empty_score)
-    if isinstance(decoder, RankSEGDecoder):
-        is_exclusive = decoder.mode == "multiclass"
-    elif isinstance(decoder, PointwiseDecoder):
-        is_exclusive = decoder.exclusive
-    else:
+    if not isinstance(decoder, RankSEGDecoder | PointwiseDecoder):
         raise ValueError(f"decoder must be argmax, threshold, rankseg or a decoder, got {decoder!r}")
-    if not is_exclusive:
+    if not decoder.exclusive:
         raise ValueError(
             f"decoder must be of exclusive classes, since a pseudo-label has one label a voxel, got {decoder!r}; take "
             "one that is not for independent channels"

@@ -75,8 +75,7 @@ class Decoding:
     calibration: CalibrationFile | None = None
 
     def __post_init__(self) -> None:
-        independent = getattr(self.decoder, "mode", None) == "multilabel" or isinstance(self.decoder, AtHalfDecoder)
-        if independent != (self.regions is not None):
+        if self.decoder.exclusive != (self.regions is None):
             raise InputError(
                 "channels that are regions need a decoder with mode 'multilabel', exclusive classes one with mode "
                 f"'multiclass'; got regions {self.regions} and {self.decoder!r}"
