@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hin
 import typer
 
 from rankseg_med.cli.console import say
-from rankseg_med.cli.interrupts import stopped_by_signals
+from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import RESUMING, RUNNING, wrong_options
 from rankseg_med.cli.report import report_at_the_end
@@ -248,7 +248,7 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
     if options.report and not stop.is_set():
         report_at_the_end(job.output)
     if len(outcomes) < len(mine) and stop.is_set():
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     is_short = len(outcomes) < len(mine) or any(outcome.status in ("failed", "stale") for outcome in outcomes)
     if is_short or run.refused:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from rankseg_med.cli.console import advance, move_to, output, progress_bar, say
-from rankseg_med.cli.interrupts import stopped_by_signals
+from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, with_job_options
 from rankseg_med.cli.options import ConfigsOption, SetOption, known_device, parse_changes
 
@@ -86,7 +86,7 @@ def search_loss_command(
         )
     if search is None:
         say("stopped; run the same command again to go on")
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     output.print(_table(search))
     say(f"{output_dir / LOSS}: {search.loss['metric']} {search.score:.4f} on the proxy task")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
-from rankseg_med.cli.interrupts import stopped_by_signals
+from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
 from rankseg_med.cli.options import ConfigsOption, SetOption, known_device, parse_changes
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def train_command(
     if is_first_process():
         say(f"trained into {output_dir}" if is_complete else f"stopped; go on with:\n{_line_to_resume_with()}")
     if not is_complete:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _line_to_resume_with() -> str:

@@ -23,7 +23,6 @@ from rankseg_med.configuration.layers import Layers, check_use, lay_over
 from rankseg_med.configuration.parser import Config
 from rankseg_med.configuration.references import SEPARATOR, check_references, is_written_out
 from rankseg_med.configuration.values import check_values
-from rankseg_med.studies import content_digest
 
 __all__ = [
     "Config",
@@ -158,18 +157,17 @@ def _checked(job: Job, layers: Layers) -> Config:
     return config
 
 
-def digest_of(settings: Mapping[str, Any], files: Sequence[Path] = ()) -> str:
-    """Digest of what outputs depend on: settings, but for where they are worked out, and the content of files.
+def digest_of(settings: Mapping[str, Any]) -> str:
+    """Digest of what outputs depend on: settings, but for where they are worked out.
 
     Args:
         settings: Settings of a config, unresolved.
-        files: Such as weights; their names do not count.
 
     Returns:
         64 hexadecimal digits.
     """
     text = json.dumps(_of_results(settings), sort_keys=True, default=str)
-    return hashlib.sha256("\0".join([text, *map(content_digest, files)]).encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
