@@ -8,7 +8,7 @@ took more than twice as long with it as without.
 import dataclasses
 import inspect
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import jaxtyping
@@ -39,16 +39,29 @@ def _enforced(decorated: Any = None, *, typechecker: object = None) -> Any:
 def _enforced_function(function: Callable) -> Callable:
     if "<locals>" in function.__qualname__:
         return function  # made anew, and so to be decorated anew, in each call of the function around it
-    checked = _checked(_called_at_once(function))
+
+    @cache
+    def checked() -> Callable:
+        """When it is first called, its module knows all names."""
+        function.__annotations__ = {name: _known(hint, function) for name, hint in function.__annotations__.items()}
+        return _checked(_called_at_once(function))
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if jaxtyping.config.jaxtyping_disable:
             return function(*args, **kwargs)
         with _SIZES_OF_A_CALL:
-            return checked(*args, **kwargs)
+            return checked()(*args, **kwargs)
 
     return call
+
+
+def _known(hint: Any, function: Callable) -> Any:
+    """The type that is meant; anything where it is imported for type checkers alone."""
+    try:
+        return eval(hint, function.__globals__) if isinstance(hint, str) else hint  # noqa: S307 - our own source
+    except NameError:
+        return Any
 
 
 def _called_at_once(function: Callable) -> Callable:
