@@ -16,7 +16,7 @@ def quantised(
 ) -> UInt8[np.ndarray, "*spatial"]:
     """The decile of the voxels seen in which each one's value lies, from 0 to 9; 0 of those not seen.
 
-    A value that equals the border between two deciles is in the lower one. So the highest has a tenth of the voxels,
+    A value that equals the border between two deciles is in the lower one. So the highest has a tenth of those seen,
     rounded up, where values differ, and never more: of a constant map all voxels are in the lowest.
 
     Args:

@@ -141,3 +141,20 @@ def test_of_what_the_window_cuts_off_nothing_is_learnt(tmp_path, job_of):
     np.testing.assert_allclose(weight, np.where(levels == 9, 1, seen * (1 - levels / 9)), atol=1e-5)
     assert Sidecar.read(tmp_path / "out" / "case_0.json").details["seen"] == pytest.approx(12 / 20)
     assert write_explained_list(job, studies).partly_seen == ["case_0"]
+
+
+def test_voxels_at_the_edge_of_the_window_count_for_what_was_seen_of_them(tmp_path, job_of):
+    """The further along the last axis, the more a voxel explains: the highest tenth is of the last slice that is seen.
+
+    At 1.3 mm it lies between a slice of the window and one beyond; nine slices are seen.
+    """
+    rising = (np.arange(10, 10 + SIZE) + np.abs(WEIGHT) / 100).astype(np.float32)
+    write_blobs(tmp_path, 3)
+    image = nib.Nifti1Image(np.zeros((SIZE, SIZE, 20), np.float32), np.diag([-1, 1, 1.3, 1]))
+    nib.save(image, tmp_path / "images" / "case_0.nii.gz")
+    studies = with_image_classes(find_studies(tmp_path / "images"), CLASSES, ["background", "nodule"])
+    (outcome,) = run_job(job_of(studies, [rising]), studies[:1])
+    label, weight, _ = map(voxels_of, outcome.paths)
+    of_slices = [np.flatnonzero(values.any((0, 1))) for values in (label, weight)]
+    assert of_slices[0].tolist() == [of_slices[1][-1]]
+    assert Sidecar.read(tmp_path / "out" / "case_0.json").details["seen"] == pytest.approx(9 / 20)
