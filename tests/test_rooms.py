@@ -1,6 +1,7 @@
 """DESIGN's table of rooms: who may import whom."""
 
 import ast
+from collections.abc import Mapping
 
 import grimp
 import pytest
@@ -23,7 +24,7 @@ ROOMS = {
     "studies": {"decode"},
     "executors": set(),
     "calibration": {"decode"},
-    "transforms": {"decode", "cleanup", "metrics", "losses", "networks", "studies", "calibration"},
+    "transforms": {"decode", "cleanup", "studies", "calibration"},
     "inference": {"decode", "transforms", "calibration"},
     "nnunet": {"decode", "networks", "studies", "calibration", "transforms", "inference"},
     "semisupervised": {"decode", "cleanup", "losses", "calibration"},
@@ -32,7 +33,7 @@ ROOMS = {
     "configuration": {"decode", "losses", "studies", "calibration", "transforms", "inference", "semisupervised"},
     "runs": {"executors", "studies"},
     "training": {
-        *("configuration", "calibration", "losses", "networks", "runs", "semisupervised", "studies", "transforms"),
+        *("calibration", "losses", "networks", "runs", "semisupervised", "studies", "transforms"),
     },
     "loss_search": {"configuration", "executors", "losses", "runs", "studies", "training", "transforms"},
     "workflows": {
@@ -43,13 +44,13 @@ ROOMS = {
         *("configuration", "inference", "networks", "runs", "studies", "training", "transforms", "workflows"),
     },
     "evaluation": {
-        *("decode", "cleanup", "metrics", "studies", "calibration", "transforms", "report", "configuration", "runs"),
+        *("decode", "metrics", "studies", "calibration", "transforms", "report", "configuration", "runs"),
         *("executors", "inference", "workflows"),
     },
-    "demo": {"configuration", "decode", "evaluation", "metrics", "networks", "report", "runs", "studies", "workflows"},
+    "demo": {"configuration", "evaluation", "metrics", "networks", "report", "runs", "studies", "workflows"},
     "cli": {
         *("configuration", "demo", "evaluation", "executors", "loss_search", "networks", "report", "runs", "studies"),
-        *("decode", "metrics", "nnunet", "pretraining", "training", "workflows"),
+        *("metrics", "nnunet", "pretraining", "training", "workflows"),
     },
 }
 
@@ -64,6 +65,18 @@ def room_of(module: str) -> str | None:
     return parts[1] if len(parts) > 1 and parts[1] not in {"__main__", *LEAVES} else None
 
 
+def imports_of(graph: grimp.ImportGraph, module: str) -> set[str]:
+    return graph.find_modules_directly_imported_by(module)
+
+
+def check_no_circle(imports: Mapping[str, set[str]]) -> None:
+    done: set[str] = set()
+    while waiting := imports.keys() - done:
+        ready = {name for name in waiting if imports[name] <= done}
+        assert ready, f"circle among {sorted(waiting)}"
+        done |= ready
+
+
 def test_every_folder_is_a_room_of_the_plan(graph):
     rooms = {room_of(module) for module in graph.modules} - {None}
     assert rooms <= ROOMS.keys()
@@ -75,9 +88,24 @@ def test_a_room_imports_only_what_the_plan_allows(graph, room):
     for module in graph.modules:
         if room_of(module) != room:
             continue
-        for imported in graph.find_modules_directly_imported_by(module):
+        for imported in imports_of(graph, module):
             target = room_of(imported)
             assert target in {None, room} | ROOMS[room], f"{module} imports {imported}"
+
+
+def test_the_plan_allows_nothing_that_no_room_does(graph):
+    used = {(room_of(module), room_of(other)) for module in graph.modules for other in imports_of(graph, module)}
+    assert not {(room, allowed) for room in ROOMS for allowed in ROOMS[room]} - used
+
+
+def test_parts_of_evaluation_do_not_import_each_other_in_a_circle(graph):
+    """The programs that score, compare, tune and report share a room, each in a folder of its own."""
+    parts: dict[str, set[str]] = {}
+    for module in graph.modules:
+        if room_of(module) == "evaluation" and module.count(".") > 1:
+            inside = [other for other in imports_of(graph, module) if room_of(other) == "evaluation"]
+            parts.setdefault(module.split(".")[2], set()).update(other.split(".")[2] for other in inside)
+    check_no_circle({part: imported - {part} for part, imported in parts.items()})
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
@@ -100,11 +128,7 @@ def test_nobody_imports_past_a_rooms_face(folder):
 
 
 def test_rooms_do_not_import_each_other_in_a_circle():
-    done: set[str] = set()
-    while waiting := ROOMS.keys() - done:
-        ready = {room for room in waiting if ROOMS[room] <= done}
-        assert ready, f"circle among {sorted(waiting)}"
-        done |= ready
+    check_no_circle(ROOMS)
 
 
 def test_only_the_command_line_prints():

@@ -82,11 +82,11 @@ def tune_command(
     from rankseg_med.configuration import load_config
     from rankseg_med.evaluation import (
         Task,
-        document_of,
         find_cases,
         structures_of,
         structures_of_config,
         tune,
+        tuning_document,
         write_tuning,
     )
     from rankseg_med.report import as_terminal
@@ -127,7 +127,7 @@ def tune_command(
         tuning = tune(cases, task, folds=folds, seed=seed, workers=workers, on_case=lambda: advance(bar))
     said = None if region_channels is None or structures.regions is None else structures.regions.regions
     write_tuning(tuning, output_file, extends=_extended(config), region_channels=said)
-    document = document_of(tuning, best=_SHOWN)
+    document = tuning_document(tuning, best=_SHOWN)
     for table in document.tables:
         output.print(as_terminal(table))
     for note in document.notes:

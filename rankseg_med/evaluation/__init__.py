@@ -1,32 +1,33 @@
 """What decoding does on cases whose truth is known."""
 
-from rankseg_med.evaluation.ab import Trial, run_ab
-from rankseg_med.evaluation.cases import Case, DecodableCase, find_cases
-from rankseg_med.evaluation.cleanup_search import MINIMUM_VOLUMES_ML, search_cleanup, write_cleanup
-from rankseg_med.evaluation.cleanup_trials import CleanupSearch
-from rankseg_med.evaluation.comparison import RegionComparison, compare
-from rankseg_med.evaluation.comparison_document import ComparisonReport, report_pair, report_ranking
-from rankseg_med.evaluation.evaluation import Missing, evaluate
+from rankseg_med.evaluation.ab.run import ABReport, run_ab
+from rankseg_med.evaluation.ab.verdict import Verdict, decide
+from rankseg_med.evaluation.cases import Case, DecodableCase, LabelledCase, find_cases
+from rankseg_med.evaluation.cleanup_search.search import MINIMUM_VOLUMES_ML, search_cleanup, write_cleanup
+from rankseg_med.evaluation.cleanup_search.trials import CleanupSearch
+from rankseg_med.evaluation.comparison.compare import RegionComparison, compare
+from rankseg_med.evaluation.comparison.document import ComparisonReport, report_pair, report_ranking
+from rankseg_med.evaluation.comparison.run_ranking import RegionRanking, RunPair, RunRanking, compare_runs
+from rankseg_med.evaluation.comparison.scored_runs import name_runs
 from rankseg_med.evaluation.feature_densities import FeatureDensities, write_feature_densities
-from rankseg_med.evaluation.files import ScoreTable
 from rankseg_med.evaluation.network_cases import Network, NetworkCase, find_network_cases, structures_of_config
-from rankseg_med.evaluation.plan import find_structures, plan_evaluation
 from rankseg_med.evaluation.quality import Quality, aurc, quality_of, risk_coverage, soft_dice
-from rankseg_med.evaluation.report import Report, write_report
-from rankseg_med.evaluation.run_ranking import RegionRanking, RunPair, RunRanking, compare_runs
-from rankseg_med.evaluation.scored_runs import name_runs
+from rankseg_med.evaluation.run_report.worst_cases import draw_worst_cases
+from rankseg_med.evaluation.run_report.write import Report, write_report
+from rankseg_med.evaluation.scoring.evaluate import Missing, evaluate
+from rankseg_med.evaluation.scoring.files import ScoreTable
+from rankseg_med.evaluation.scoring.plan import find_structures, plan_evaluation
 from rankseg_med.evaluation.structures import structures_of
-from rankseg_med.evaluation.tuning import tune
-from rankseg_med.evaluation.tuning_document import document_of
-from rankseg_med.evaluation.tuning_files import TuningFiles, write_tuning
-from rankseg_med.evaluation.tuning_result import Tuning
-from rankseg_med.evaluation.tuning_task import LabelledCase, Task
-from rankseg_med.evaluation.tuning_trials import at_threshold
-from rankseg_med.evaluation.verdict import Verdict, decide
-from rankseg_med.evaluation.worst_cases import draw_worst_cases
+from rankseg_med.evaluation.tuning.document import tuning_document
+from rankseg_med.evaluation.tuning.files import TuningFiles, write_tuning
+from rankseg_med.evaluation.tuning.result import Tuning
+from rankseg_med.evaluation.tuning.task import Task
+from rankseg_med.evaluation.tuning.trials import at_threshold
+from rankseg_med.evaluation.tuning.tune import tune
 
 __all__ = [
     "MINIMUM_VOLUMES_ML",
+    "ABReport",
     "Case",
     "CleanupSearch",
     "ComparisonReport",
@@ -44,7 +45,6 @@ __all__ = [
     "RunRanking",
     "ScoreTable",
     "Task",
-    "Trial",
     "Tuning",
     "TuningFiles",
     "Verdict",
@@ -53,7 +53,6 @@ __all__ = [
     "compare",
     "compare_runs",
     "decide",
-    "document_of",
     "draw_worst_cases",
     "evaluate",
     "find_cases",
@@ -71,6 +70,7 @@ __all__ = [
     "structures_of",
     "structures_of_config",
     "tune",
+    "tuning_document",
     "write_cleanup",
     "write_feature_densities",
     "write_report",

@@ -1,4 +1,4 @@
-"""Cases with stored probabilities and a reference: what decoding is tuned and tried on."""
+"""Cases with probabilities and a reference: what decoding is tuned and tried on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.evaluation.tuning_task import LabelledCase
 from rankseg_med.studies import (
     Axes,
     Grid,
@@ -31,6 +30,25 @@ from rankseg_med.studies import (
     read_grid,
     validation_folders,
 )
+
+
+@runtime_checkable
+class LabelledCase(Protocol):
+    """A case whose truth is known; volumes are read, or predicted, whenever they are asked for."""
+
+    @property
+    def case_id(self) -> str:
+        """Unique."""
+
+    @property
+    def patient(self) -> str:
+        """Whom it is of."""
+
+    def probabilities(self) -> Float[Tensor, "channels X Y Z"]:
+        """What the network says, uncalibrated, on the grid of the reference."""
+
+    def reference(self) -> UInt8[Tensor, "X Y Z"]:
+        """The label map as it should be."""
 
 
 class DecodableCase(LabelledCase, Protocol):

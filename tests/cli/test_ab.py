@@ -4,7 +4,7 @@ import json
 import pytest
 
 from rankseg_med.demo.phantom import make_phantom, write_phantom
-from tests.evaluation.test_ab import write_case
+from tests.evaluation.rim_cases import write_case
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rankseg_med.demo import make_phantom, write_phantom
-from tests.evaluation.test_ab import write_case
+from tests.evaluation.rim_cases import write_case
 
 DEMO = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu")
 NASTY = "L'ä<script>x 肿瘤 &"

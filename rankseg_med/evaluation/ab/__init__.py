@@ -1,0 +1,1 @@
+"""Decodings side by side on cases that tuning has not seen."""

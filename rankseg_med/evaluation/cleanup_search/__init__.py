@@ -1,0 +1,1 @@
+"""Which cleanup helps, tried on cases whose truth is known."""

@@ -1,0 +1,1 @@
+"""The page of a run, and pictures of its worst cases."""

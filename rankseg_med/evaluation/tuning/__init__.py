@@ -1,0 +1,1 @@
+"""Which decoding pays, chosen on validation cases."""
