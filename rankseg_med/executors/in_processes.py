@@ -24,7 +24,7 @@ from rankseg_med.executors.executor import ItemT, OnStage, StagedWork
 from rankseg_med.executors.messages import Message, pack
 from rankseg_med.executors.outcome import Item, Outcome
 from rankseg_med.executors.serving import serve
-from rankseg_med.executors.threads import settle_threads
+from rankseg_med.threads import settle_threads
 
 _PATIENCE_S = 5.0  # for a worker that was told to end
 _LOOK_FOR_PARENT_S = 1.0

@@ -23,7 +23,7 @@ from rankseg_med.executors.executor import ItemT, OnStage, StagedWork
 from rankseg_med.executors.messages import Collapsed, Message, pack
 from rankseg_med.executors.outcome import Item, Outcome
 from rankseg_med.executors.serving import serve
-from rankseg_med.executors.threads import settle_threads
+from rankseg_med.threads import settle_threads
 
 
 def run_on_ray(

@@ -13,8 +13,8 @@ import torch
 from rankseg_med.executors.handover import Halted, Handover
 from rankseg_med.executors.memory_budget import MemoryBudget
 from rankseg_med.executors.outcome import Item, Outcome, Result
-from rankseg_med.executors.threads import settle_threads
 from rankseg_med.executors.work import Work
+from rankseg_med.threads import settle_threads
 
 _First = TypeVar("_First")
 _Second = TypeVar("_Second")

@@ -4,7 +4,7 @@ from rankseg_med.inference.class_features import class_features
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.model import DecodedGrid, Ensemble, Predicted, SegmentationModel
 from rankseg_med.inference.native_grid import NativeGrid
-from rankseg_med.inference.slab import Slab, Waiting
+from rankseg_med.inference.slab import Slab, Waiting, volume_of
 from rankseg_med.inference.streaming import StreamingInferer
 from rankseg_med.inference.undoing import AxisOrigin
 
@@ -20,4 +20,5 @@ __all__ = [
     "StreamingInferer",
     "Waiting",
     "class_features",
+    "volume_of",
 ]

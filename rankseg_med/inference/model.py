@@ -26,7 +26,7 @@ from rankseg_med.decode import (
 )
 from rankseg_med.inference.errors import InferenceError
 from rankseg_med.inference.native_grid import NativeGrid
-from rankseg_med.inference.slab import Slab, Waiting
+from rankseg_med.inference.slab import Slab, Waiting, volume_of
 from rankseg_med.inference.streaming import StreamingInferer
 from rankseg_med.transforms import own_errors_of_transforms
 
@@ -152,11 +152,8 @@ class SegmentationModel:
         preprocessed = self.preprocess(image)
         grid = NativeGrid.of(preprocessed)
         shape = grid.native_shape if self.grid == "native" else grid.model_shape
-        values = torch.empty((self.num_classes, *shape))
         ((axis, slabs),) = replace(self, ensemble="mean")._streams(preprocessed, grid)
-        for slab in slabs:
-            values.narrow(axis + 1, slab.start, slab.stop - slab.start).copy_(slab.probabilities)
-        return values
+        return volume_of(slabs, axis, shape)
 
     def decode(self, predicted: Predicted) -> Decoded:
         """Label map on the image's grid and the decisions behind it."""

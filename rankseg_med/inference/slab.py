@@ -33,6 +33,22 @@ class Slab:
     probabilities: Float[Tensor, "classes *spatial"]
 
 
+def volume_of(slabs: Iterable[Slab], axis: int, shape: Sequence[int]) -> Float[Tensor, "classes *spatial"]:
+    """All slabs of a volume put together, in main memory.
+
+    Args:
+        slabs: Slabs that cover the volume; consumed.
+        axis: Streaming axis, classes not counted.
+        shape: Shape of the volume.
+    """
+    slabs = iter(slabs)
+    first = next(slabs)
+    values = torch.empty((len(first.probabilities), *shape))
+    for slab in chain([first], slabs):
+        values.narrow(axis + 1, slab.start, slab.stop - slab.start).copy_(slab.probabilities)
+    return values
+
+
 @dataclass(frozen=True)
 class Waiting:
     """Where probabilities wait to be decoded, and what becomes of them on the way.

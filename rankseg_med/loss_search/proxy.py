@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rankseg_med.errors import InputError
 from rankseg_med.loss_search.steps import Trial
 from rankseg_med.losses import SegmentationMetric, SurrogateLoss
 from rankseg_med.studies import Study
+from rankseg_med.threads import one_thread
 from rankseg_med.training import DivergenceError, KnownClasses, train
 from rankseg_med.transforms import own_errors_of_transforms
 
@@ -75,7 +76,8 @@ class ProxyTask:
         loss = surrogate_of(config)
         config["loss::parameters"] = by_operation(loss, sample.parameters)
         score, reason = 0.0, ""
-        with _settled_threads(config.get_parsed_content("device")), tempfile.TemporaryDirectory() as folder:
+        threads = one_thread() if config.get_parsed_content("device").type == "cpu" else nullcontext()
+        with threads, tempfile.TemporaryDirectory() as folder:
             try:
                 train(config, self.training, [], Path(folder) / "run", seed=self.seed)
                 score = score_of(config, self.held_out, loss.metric)
@@ -136,14 +138,3 @@ def score_of(config: ConfigParser, studies: Sequence[Study], metric: Segmentatio
             prediction, target = (F.one_hot(one, classes).movedim(-1, 1).double() for one in (logits.argmax(1), labels))
             counts.append(metric.counts(prediction, target))
     return float(metric.value(torch.stack(counts).sum(0)))
-
-
-@contextmanager
-def _settled_threads(device: torch.device) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

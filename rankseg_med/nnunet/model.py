@@ -23,7 +23,7 @@ from rankseg_med.decode import (
     finalize_ensemble,
     for_independent_channels,
 )
-from rankseg_med.inference import Slab, Waiting
+from rankseg_med.inference import Slab, Waiting, volume_of
 from rankseg_med.nnunet.checkpoint import Checkpoint
 from rankseg_med.nnunet.errors import NnunetError
 from rankseg_med.nnunet.export import Export, Exporter, axis_of
@@ -191,13 +191,10 @@ class NnunetModel:
             ``(channels, X, Y, Z)`` float32 in main memory, on the voxel grid of the file.
         """
         preprocessed = self.preprocess(image)
-        shape, axis = preprocessed.placement.shape, axis_of(preprocessed.placement)
-        values = torch.empty((self.plans.labels.channels, *shape))
+        placement = preprocessed.placement
         as_one = self if self.ensemble == "logits" else replace(self, ensemble="mean")
         (slabs,) = as_one._streams(preprocessed)
-        for slab in slabs:
-            values.narrow(axis + 1, slab.start, slab.stop - slab.start).copy_(slab.probabilities)
-        return values.permute(0, 3, 2, 1)
+        return volume_of(slabs, axis_of(placement), placement.shape).permute(0, 3, 2, 1)
 
     def _streams(self, image: Preprocessed) -> Iterator[Iterator[Slab]]:
         """Slabs of what is decoded: of all folds as one, or of each, one after the other."""

@@ -19,16 +19,17 @@ from monai.transforms import Transform
 from torch import Tensor
 
 from rankseg_med.configuration import ConfigError
-from rankseg_med.inference import NativeGrid, Slab
+from rankseg_med.inference import NativeGrid, Slab, volume_of
 from rankseg_med.networks import load_weights, network_sha256
 from rankseg_med.pretraining.classifiers import classifier_config, number_of_classifiers
 from rankseg_med.pretraining.explainer import Explainer
 from rankseg_med.pretraining.levels import label_and_weight, quantised
 from rankseg_med.runs import Written
 from rankseg_med.studies import Study, read_grid, write_fractions, write_label_map
+from rankseg_med.threads import one_thread
 from rankseg_med.training import MAY_DIFFER
 from rankseg_med.transforms import own_errors_of_transforms
-from rankseg_med.workflows import LabelMapJob, one_thread
+from rankseg_med.workflows import LabelMapJob
 
 # Explanation and window; what was seen of it as doubles, their order for the deciles; levels and weights; the image.
 _BYTES_PER_VOXEL = 50
@@ -189,9 +190,7 @@ def _on_native_grid(
     """The explanation on the grid of the image's file, 0 where the image was cut off; and where it was not."""
     grid = NativeGrid.of(image)
     window = torch.stack([explanation, torch.ones_like(explanation)])
-    native, axis = window.new_empty((2, *grid.native_shape)), grid.native_axis(0)
-    for slab in grid.carry([Slab(0, explanation.shape[0], window)], 0):
-        native.narrow(axis + 1, slab.start, slab.stop - slab.start).copy_(slab.probabilities)
+    native = volume_of(grid.carry([Slab(0, explanation.shape[0], window)], 0), grid.native_axis(0), grid.native_shape)
     # Where spacings differ, voxels at the window's edge are made in part of what lies beyond it.
     seen = native[1] > 0.5
     return torch.where(seen, native[0] / native[1].clamp(min=0.5), 0), seen

@@ -6,7 +6,7 @@ from rankseg_med.workflows.label_maps import LabelMaps, cleaned
 from rankseg_med.workflows.manifest import build_manifest, deal_folds
 from rankseg_med.workflows.manifest_check import check_manifest
 from rankseg_med.workflows.nnunet import NnunetJob
-from rankseg_med.workflows.predict import Prediction, PredictJob, one_thread
+from rankseg_med.workflows.predict import Prediction, PredictJob
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob
 from rankseg_med.workflows.pseudo_label_list import (
     PseudoLabelList,
@@ -39,7 +39,6 @@ __all__ = [
     "dataset_items",
     "deal_folds",
     "listed_entry",
-    "one_thread",
     "relative_path",
     "run_engine",
     "write_data_list",

@@ -44,9 +44,9 @@ from rankseg_med.studies import (
     grid_of,
     open_probabilities,
 )
+from rankseg_med.threads import one_thread
 from rankseg_med.workflows.label_map_job import LabelMapJob
 from rankseg_med.workflows.label_maps import NIFTI, LabelMaps, names_of, probabilities_in
-from rankseg_med.workflows.predict import one_thread
 from rankseg_med.workflows.stored_probabilities import StoredProbabilities
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -22,6 +21,7 @@ from rankseg_med.inference import Predicted, SegmentationModel
 from rankseg_med.networks import CheckpointError, NetworkFile, load_weights, network_sha256
 from rankseg_med.runs import Written
 from rankseg_med.studies import LabelMapFormat, Study, read_grid
+from rankseg_med.threads import one_thread
 from rankseg_med.workflows.label_map_job import LabelMapJob
 from rankseg_med.workflows.label_maps import NIFTI, LabelMaps, probabilities_in
 from rankseg_med.workflows.prediction_memory import PredictionMemory
@@ -118,21 +118,6 @@ def _loaded(module: Loaded, checkpoint: Path, sha256: str, entry: str | None = N
     else:
         load_weights(module, checkpoint, entry=entry, sha256=sha256)
     return module
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch work in this thread alone, beside a network that has the cores.
-
-    Threads of one operation wait for each other; with a core taken by another operation, small ones become many times
-    slower.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class ImageJob(LabelMapJob[Study]):

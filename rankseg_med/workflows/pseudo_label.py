@@ -20,8 +20,9 @@ from rankseg_med.inference import Predicted
 from rankseg_med.runs import Written
 from rankseg_med.semisupervised import PseudoLabel, PseudoLabeller, voxel_runs
 from rankseg_med.studies import Study, read_grid, write_fractions
+from rankseg_med.threads import one_thread
 from rankseg_med.workflows.label_maps import NIFTI, label_map_path, recorded
-from rankseg_med.workflows.predict import PredictJob, one_thread
+from rankseg_med.workflows.predict import PredictJob
 
 # Confidence, weight and decoding beside what waits to be decoded: 13 were measured, of 84 million voxels.
 _BYTES_PER_VOXEL = 16

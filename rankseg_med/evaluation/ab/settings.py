@@ -15,7 +15,8 @@ from rankseg_med.decode import Metric, Presence, RankSEGDecoder, RegionChannels
 from rankseg_med.errors import InputError
 from rankseg_med.evaluation.cases import DecodableCase
 from rankseg_med.studies import NnunetLabels
-from rankseg_med.workflows import DecodeJob, Decoding, cleaned, one_thread
+from rankseg_med.threads import one_thread
+from rankseg_med.workflows import DecodeJob, Decoding, cleaned
 
 ARGMAX = "argmax"
 """Name of the setting that all others are compared with."""

@@ -21,7 +21,7 @@ from rankseg_med.errors import InputError
 from rankseg_med.evaluation.cases import LabelledCase
 from rankseg_med.evaluation.tuning.settings import CalibrationName
 from rankseg_med.evaluation.tuning.task import Task
-from rankseg_med.workflows import one_thread
+from rankseg_med.threads import one_thread
 
 _VOXELS_OF_A_CLASS = 1 << 18
 """Drawn of all cases together, for a temperature."""

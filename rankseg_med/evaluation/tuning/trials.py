@@ -25,8 +25,9 @@ from rankseg_med.evaluation.tuning.settings import (
 )
 from rankseg_med.evaluation.tuning.task import SCORES, Task
 from rankseg_med.masks import bounding_box
+from rankseg_med.threads import one_thread
 from rankseg_med.transforms import KeepLargestComponent
-from rankseg_med.workflows import cleaned, one_thread
+from rankseg_med.workflows import cleaned
 
 ESTIMATES = ("independent", "coherent", "tuned", "soft Dice")
 """What is expected of a label map without a reference: its score by either posterior and by the decoder's mixture of
