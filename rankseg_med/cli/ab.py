@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rankseg_med.cli.console import advance, complain, output, progress_bar, say
-from rankseg_med.cli.network_cases import (
-    ChannelsOption,
-    CheckpointOption,
-    DeviceOption,
-    Pairing,
-    network_cases,
-    refuse_unused,
-)
+from rankseg_med.cli.network_cases import CheckpointOption, Pairing, network_cases, refuse_unused
 from rankseg_med.cli.options import (
     AxesOption,
+    ChannelsOption,
     DataRootOption,
+    DeviceOption,
     FoldOption,
     PatientsOption,
     RegionChannelsOption,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -17,12 +17,12 @@ from rankseg_med.cli.format_options import (
 )
 from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
 from rankseg_med.cli.options import (
-    DECODING,
     RUNNING,
     AxesOption,
     CalibrationFileOption,
     RegionChannelsOption,
     SetOption,
+    StoreOption,
     known_device,
     parse_changes,
     parse_regions,
@@ -63,10 +63,7 @@ def decode_command(
     axes: AxesOption = None,
     changes: SetOption = None,
     calibration: CalibrationFileOption = None,
-    store: Annotated[
-        Literal["memory", "disk"] | None,
-        typer.Option(help="Where probabilities wait to be decoded.", rich_help_panel=DECODING),
-    ] = None,
+    store: StoreOption = None,
     device: Annotated[
         str,
         typer.Option(

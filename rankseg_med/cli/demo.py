@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from rankseg_med.cli.console import output, say
-from rankseg_med.cli.options import known_device
+from rankseg_med.cli.options import DeviceOption
 
 
 def demo_command(
     output_dir: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo writes.")],
-    device: Annotated[
-        str, typer.Option(callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.")
-    ] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Segment three synthetic CT studies with a shipped network, decoded by argmax and by RankSEG, and score both."""
     from rankseg_med.demo import run_demo

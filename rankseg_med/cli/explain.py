@@ -12,7 +12,7 @@ import typer
 from rankseg_med.cli.console import move_to, progress_bar, say
 from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
-from rankseg_med.cli.options import ConfigsOption, DataRootOption, SetOption, known_device, parse_changes
+from rankseg_med.cli.options import ConfigsOption, DataRootOption, JobDeviceOption, SetOption, parse_changes
 
 if TYPE_CHECKING:
     from rankseg_med.configuration import Config
@@ -46,9 +46,7 @@ def explain_command(
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the classifiers and of the noise.")] = 0,
     changes: SetOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each classifier, in place of the config's.")] = None,
-    device: Annotated[
-        str, typer.Option(callback=known_device, help="Where classifiers run: auto, cpu, cuda or cuda:1.")
-    ] = "auto",
+    device: JobDeviceOption = "auto",
     data_root: DataRootOption = None,
     *,
     options: JobOptions,

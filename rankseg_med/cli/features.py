@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
-from rankseg_med.cli.network_cases import DeviceOption
-from rankseg_med.cli.options import ConfigsOption, SetOption, parse_changes
+from rankseg_med.cli.options import ConfigsOption, DeviceOption, SetOption, parse_changes
 
 
 def features_command(

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, TypedDict
 
 import typer
 
-from rankseg_med.cli.options import known_device
-
 if TYPE_CHECKING:
     from rankseg_med.evaluation import NetworkCase
     from rankseg_med.studies import NnunetLabels
@@ -17,14 +15,6 @@ if TYPE_CHECKING:
 CheckpointOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--checkpoint", help="Weights of a network to run, which needs --config; several: their mean."),
-]
-ChannelsOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option("--channels", min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),
-]
-DeviceOption: TypeAlias = Annotated[
-    str,
-    typer.Option("--device", callback=known_device, help="Where a network runs: auto, cpu, cuda or cuda:1."),
 ]
 
 

@@ -23,6 +23,14 @@ CalibrationFileOption: TypeAlias = Annotated[
     ),
 ]
 
+StoreOption: TypeAlias = Annotated[
+    Literal["memory", "disk"] | None,
+    typer.Option("--store", help="Where probabilities wait to be decoded.", rich_help_panel=DECODING),
+]
+ChannelsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--channels", min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),
+]
 AxesOption: TypeAlias = Annotated[
     Literal["CZYX", "CXYZ"] | None,
     typer.Option(
@@ -74,6 +82,29 @@ SetOption: TypeAlias = Annotated[
 ]
 
 
+def known_device(name: str) -> str:
+    """The name of a device that is there, or ``auto``.
+
+    Raises:
+        typer.BadParameter: Another name; the message says which devices there are.
+    """
+    if name == "auto":
+        return name
+    with ended_at_once_by_interrupts():
+        from rankseg_med.configuration import ConfigError, usable_device
+    try:
+        return str(usable_device(name))
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+_DEVICE_HELP = "Where the network runs: auto, cpu, cuda or cuda:1."
+DeviceOption: TypeAlias = Annotated[str, typer.Option("--device", callback=known_device, help=_DEVICE_HELP)]
+JobDeviceOption: TypeAlias = Annotated[
+    str, typer.Option("--device", callback=known_device, help=_DEVICE_HELP, rich_help_panel=RUNNING)
+]
+
+
 def parse_changes(given: list[str] | None) -> dict[str, Any]:
     """``["inferer::overlap=0.7"]`` to ``{"inferer::overlap": 0.7}``.
 
@@ -94,22 +125,6 @@ def parse_changes(given: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise typer.BadParameter(f"--set {entry}: the value is no YAML ({' '.join(str(error).split())})") from error
     return changes
-
-
-def known_device(name: str) -> str:
-    """The name of a device that is there, or ``auto``.
-
-    Raises:
-        typer.BadParameter: Another name; the message says which devices there are.
-    """
-    if name == "auto":
-        return name
-    with ended_at_once_by_interrupts():
-        from rankseg_med.configuration import ConfigError, usable_device
-    try:
-        return str(usable_device(name))
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 @contextmanager

@@ -31,13 +31,14 @@ from rankseg_med.cli.nnunet_options import (
 )
 from rankseg_med.cli.options import (
     DECODING,
-    RUNNING,
     CalibrationFileOption,
+    ChannelsOption,
     DataRootOption,
     FoldOption,
+    JobDeviceOption,
     OptionalConfigsOption,
     SetOption,
-    known_device,
+    StoreOption,
     parse_changes,
 )
 
@@ -111,20 +112,9 @@ def predict_command(
     ] = False,
     changes: SetOption = None,
     calibration: CalibrationFileOption = None,
-    store: Annotated[
-        Literal["memory", "disk"] | None,
-        typer.Option(help="Where probabilities wait to be decoded.", rich_help_panel=DECODING),
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.", rich_help_panel=RUNNING
-        ),
-    ] = "auto",
-    channels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images of a study in a folder: liver_0000, liver_0001, ..."),
-    ] = None,
+    store: StoreOption = None,
+    device: JobDeviceOption = "auto",
+    channels: ChannelsOption = None,
     fold: FoldOption = None,
     data_root: DataRootOption = None,
     *,

@@ -10,14 +10,13 @@ import typer
 from rankseg_med.cli.console import say
 from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
 from rankseg_med.cli.options import (
-    DECODING,
-    RUNNING,
     CalibrationFileOption,
     ConfigsOption,
     DataRootOption,
     FoldOption,
+    JobDeviceOption,
     SetOption,
-    known_device,
+    StoreOption,
     parse_changes,
 )
 
@@ -54,15 +53,8 @@ def pseudo_label_command(
     ] = False,
     changes: SetOption = None,
     calibration: CalibrationFileOption = None,
-    store: Annotated[
-        Literal["memory", "disk"] | None, typer.Option(help="Where probabilities wait.", rich_help_panel=DECODING)
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            callback=known_device, help="Where the network runs: auto, cpu, cuda or cuda:1.", rich_help_panel=RUNNING
-        ),
-    ] = "auto",
+    store: StoreOption = None,
+    device: JobDeviceOption = "auto",
     fold: FoldOption = None,
     data_root: DataRootOption = None,
     *,

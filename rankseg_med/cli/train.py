@@ -14,7 +14,7 @@ import typer
 
 from rankseg_med.cli.console import advance, progress_bar, say
 from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
-from rankseg_med.cli.options import ConfigsOption, SetOption, known_device, parse_changes
+from rankseg_med.cli.options import ConfigsOption, DataRootOption, DeviceOption, SetOption, parse_changes
 
 if TYPE_CHECKING:
     from rankseg_med.studies import Study
@@ -52,10 +52,8 @@ def train_command(
     ] = 0,
     changes: SetOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the config's.")] = None,
-    device: Annotated[
-        str, typer.Option(callback=known_device, help="Where to train: auto, cpu, cuda or cuda:1.")
-    ] = "auto",
-    data_root: Annotated[Path | None, typer.Option(help="What the data list's paths are relative to.")] = None,
+    device: DeviceOption = "auto",
+    data_root: DataRootOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the output folder.")] = False,
 ) -> None:
     """Train a network with the config's loss and optimizer; writes last.pt, best.pt and TensorBoard scalars.
