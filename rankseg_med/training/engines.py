@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,11 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, MeanDice, from_engine
 from monai.inferers import SimpleInferer
 from monai.transforms import AsDiscreted, Compose, Transform
+from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from rankseg_med.calibration import Calibration
+from rankseg_med.errors import InputError
 from rankseg_med.losses import WEIGHT, beside_labels
 from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
 from rankseg_med.studies import Study
@@ -90,7 +92,7 @@ def make_trainer(
         amp=scaler is not None,
         decollate=False,
         prepare_batch=learner,
-        loss_function=learner.loss,
+        loss_function=partial(_loss_of_output, learner.loss),
         train_handlers=[batches, LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False)],
     )
     # MONAI's `Trainer.run` would make a new one, which knows nothing of a checkpoint.
@@ -102,6 +104,26 @@ def make_trainer(
     trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan(output_transform=loss_of))
     trainer.add_event_handler(Events.TERMINATE, _raise_if_nan)
     return trainer
+
+
+def _loss_of_output(
+    loss: Callable[[Any, Any], Tensor], output: Tensor | Sequence[Tensor], targets: Mapping[str, Any]
+) -> Tensor:
+    """Loss of what the network returns.
+
+    Raises:
+        InputError: That is a list, such as logits and edges, and the loss takes none.
+    """
+    try:
+        return loss(output, targets)
+    except (AttributeError, TypeError) as error:
+        if isinstance(output, Tensor):
+            raise
+        raise InputError(
+            f"the network returns {len(output)} tensors while it is trained, but the config's loss or method takes "
+            "logits alone; take rankseg_med.losses.DualTaskLoss for logits and edges, monai.losses.DeepSupervisionLoss "
+            "for logits of several scales, or let the network return logits alone (edges_in_training, deep_supervision)"
+        ) from error
 
 
 def scaler_of(device: torch.device) -> torch.amp.GradScaler | None:

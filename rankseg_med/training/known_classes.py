@@ -12,6 +12,9 @@ from monai.transforms import Transform
 from rankseg_med.losses import WEIGHT
 from rankseg_med.studies import StudyError
 
+# Interpolation may leave a hair below 0.
+_ROUNDING = 1e-3
+
 
 class KnownClasses(Transform):
     """Makes sure that every voxel of an item's label map, or the image as a whole, has a class, or counts for nothing.
@@ -35,14 +38,21 @@ class KnownClasses(Transform):
                 of the same shape; other entries are not looked at.
 
         Raises:
-            StudyError: A label is none of the classes.
+            StudyError: A label is none of the classes, or a weight is negative or no finite number.
         """
         label = torch.as_tensor(item["label"])
         strange = label >= self.num_classes
         if self.ignored is not None:
             strange &= label != self.ignored
         if self.is_weighted:
-            strange &= torch.as_tensor(item[WEIGHT]) > 0
+            weights = torch.as_tensor(item[WEIGHT])
+            useless = weights[~(weights.isfinite() & (weights >= -_ROUNDING))]
+            if len(useless):
+                raise StudyError(
+                    f"{_name_of(item)}: its voxels' weights must be finite and at least 0, but one is "
+                    f"{float(useless[0]):g}; give voxels that are to count for nothing the weight 0"
+                )
+            strange &= weights > 0
         if strange.any():
             raise StudyError(
                 f"{_name_of(item)}: has label {int(label[strange].max())}, but the config has "

@@ -93,6 +93,18 @@ def test_a_network_may_return_its_edges_beside_the_classes_while_it_is_trained(s
     assert any(name.startswith("shape_stream.") for name in weights.get("network", weights))
 
 
+def test_a_loss_that_takes_no_edges_says_so(studies, tmp_path):
+    settings = config(1)
+    settings["network_def"] = {
+        "_target_": "rankseg_med.networks.architectures.GatedSCNN",
+        **{"in_channels": "@channels", "out_channels": "@num_classes", "edges_in_training": True},
+    }
+    with pytest.raises(
+        InputError, match="returns 2 tensors while it is trained, but the config's loss or method takes"
+    ):
+        train(settings, studies, [], tmp_path / "run")
+
+
 def test_resuming_goes_on_where_it_stopped(studies, tmp_path):
     training, validation = split_studies(studies, fold=0)
     train(config(1), training, validation, tmp_path / "run")
