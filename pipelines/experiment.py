@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from semisupervised_data import DataSet, Split
-from semisupervised_report import SCORED
+from experiment_data import DataSet, Split
+from experiment_tables import SCORED
 
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.evaluation import Network, NetworkCase, Task, run_ab, structures_of_config, tune, write_tuning

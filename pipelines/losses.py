@@ -24,9 +24,9 @@ from functools import partial
 from pathlib import Path
 
 from experiment import arguments, check_same, run_all, train_and_score
+from experiment_data import DATA_SETS, Split, split_of
 from losses_calibration import measure
 from losses_report import ARMS, SEARCHED, report
-from semisupervised_data import DATA_SETS, Split, split_of
 
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.loss_search import SEARCH

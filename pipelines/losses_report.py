@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from experiment_tables import INTERVALS, OF_INTERVALS, Runs, changes, levels, read_runs, with_intervals
 from losses_calibration import Trust, read_trust
-from semisupervised_report import INTERVALS, OF_INTERVALS, Runs, changes, levels, read_runs, with_intervals
 
 from rankseg_med.report import Document, TextTable, as_markdown
 

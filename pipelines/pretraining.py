@@ -21,10 +21,10 @@ from functools import partial
 from pathlib import Path
 
 from experiment import arguments, check_same, run_all, train_and_score
+from experiment_data import DATA_SETS, split_of
+from experiment_tables import changes, levels, read_runs
 from pretraining_patches import PATCHES, cut_patches
 from semisupervised_arms import ALL_LABELS, LABELS_ALONE, config_of
-from semisupervised_data import DATA_SETS, split_of
-from semisupervised_report import changes, levels, read_runs
 
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.pretraining import (

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from experiment import TUNED
+from experiment_tables import SCORED
 from semisupervised_arms import BY_TUNING
-from semisupervised_report import SCORED
 
 from rankseg_med.configuration import load_config
 from rankseg_med.runs import run_job

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from experiment import arguments, check_same, run_all, train_and_score
+from experiment_data import DATA_SETS, split_of
 from self_training import pseudo_labelled
 from semisupervised_arms import ARMS, AUGMENTATIONS, LABELS_ALONE, config_of
-from semisupervised_data import DATA_SETS, split_of
 from semisupervised_report import report
 
 from rankseg_med.studies import Study

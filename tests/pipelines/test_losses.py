@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from experiment_data import DATA_SETS, DataSet, split_of
 from losses_calibration import measure, read_trust
-from semisupervised_data import DATA_SETS, DataSet, split_of
 
 from rankseg_med.losses import SurrogateLoss
 from rankseg_med.studies import Manifest, NnunetLabels
 from rankseg_med.training import RECORD, TrainingRecord
-from tests.pipelines.test_semisupervised import InThisProcess, make_images, write_run
+from tests.pipelines.experiments import InThisProcess, make_images, write_run
 
 TINY = DataSet("hippocampus", "always", 2, 2, 5, 1)
 

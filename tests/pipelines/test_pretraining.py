@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 import pretraining as pipeline
 import pytest
+from experiment_data import DATA_SETS, DataSet
 from pretraining_patches import PATCHES, Patches, boxes_of, cut_patches
-from semisupervised_data import DATA_SETS, DataSet
 
 from rankseg_med.configuration import load_config
 from rankseg_med.pretraining import read_image_classes
 from rankseg_med.studies import Study
-from tests.pipelines.test_semisupervised import InThisProcess, make_images
+from tests.pipelines.experiments import InThisProcess, make_images
 
 
 def bounds(box):

@@ -1,70 +1,20 @@
 """The experiment from files to tables, on random volumes."""
 
-import csv
 import sys
 
 import experiment
-import nibabel as nib
-import numpy as np
 import pytest
 import semisupervised as pipeline
-import semisupervised_report
+from experiment_data import DATA_SETS, DataSet
 from monai.transforms import RandAffined, RandCropByLabelClassesd, RandSpatialCropd, SpatialPadd
 from self_training import pseudo_labelled
 from semisupervised_arms import ARMS, AUGMENTATIONS, config_of
-from semisupervised_data import DATA_SETS, DataSet, split_of
+from semisupervised_report import report
 
 from rankseg_med.configuration import load_config
 from rankseg_med.decode import RankSEGDecoder, ThresholdDecoder
 from rankseg_med.studies import StudyError
-
-
-def make_images(folder, case_ids):
-    """Boxes of both labels in noise."""
-    rng = np.random.default_rng(0)
-    for part in ("images", "labels"):
-        (folder / part).mkdir(parents=True)
-    for case_id in case_ids:
-        labels = np.zeros((24, 24, 24), np.uint8)
-        labels[6:14, 6:18, 8:16], labels[14:18, 6:18, 8:16] = 1, 2
-        image = (labels + rng.normal(size=labels.shape)).astype(np.float32)
-        for part, array in (("images", image), ("labels", labels)):
-            nib.save(nib.Nifti1Image(array, np.eye(4)), folder / part / f"{case_id}.nii.gz")
-
-
-def test_no_patient_is_in_two_parts_and_fewer_labels_are_a_part_of_more(tmp_path):
-    case_ids = [f"{patient}_R_{nodule}" for patient in "abcdefghij" for nodule in (1, 2)]
-    make_images(tmp_path, case_ids)
-    data_set = DataSet("lung_nodules", "always", 1, 3, 2, 2, lambda case_id: case_id[0])
-    for seed in range(3):
-        few, more = (split_of(data_set, tmp_path, seed, labelled) for labelled in (1, 2))
-        for split in (few, more):
-            parts = [{study.case_id[0] for study in getattr(split, part)} for part in vars(split)]
-            assert sum(map(len, parts)) == len(set.union(*parts)) == 10
-            assert [len(part) for part in parts[2:]] == [2, 3]
-        assert set(few.labelled) < set(more.labelled)
-        assert few == split_of(data_set, tmp_path, seed, 1)
-    assert split_of(data_set, tmp_path, 0, 1) != split_of(data_set, tmp_path, 1, 1)
-    with pytest.raises(ValueError, match="must be 1 to 5 patients, got 6"):
-        split_of(data_set, tmp_path, 0, 6)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("name", "folder", "patients"),
-    [
-        ("hippocampus", "hippocampus", (6, 114, 20, 60)),
-        ("lung_nodules", "lung_nodules", (11, 212, 74, 74)),
-        ("sarcoma_pet", "sarcoma_pet", (8, 24, 8, 11)),
-        ("left_atrium_small", "left_atrium", (8, 56, 16, 20)),
-    ],
-)
-def test_splits_of_real_data(shared_data, name, folder, patients):
-    data_set = DATA_SETS[name]
-    split = split_of(data_set, shared_data / folder, 0, data_set.labelled)
-    parts = [{data_set.patient_of(study.case_id) for study in getattr(split, part)} for part in vars(split)]
-    assert tuple(map(len, parts)) == patients
-    assert len(set.union(*parts)) == sum(patients)
+from tests.pipelines.experiments import InThisProcess, make_images, write_run
 
 
 def test_all_arms_have_equally_many_iterations():
@@ -131,20 +81,6 @@ def test_augmentation_by_crops_alone():
     assert RandAffined in map(type, shipped.transforms)
 
 
-def write_run(work, arm, seed, dice_of):
-    """As a finished run has it: two nodules of two patients, the smaller one missed where its Dice is 0."""
-    folder = work / arm / str(seed) / "ab"
-    for decoder in ("argmax", "tuned"):
-        (folder / "scores" / decoder).mkdir(parents=True)
-        with (folder / "scores" / decoder / "scores.csv").open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["case_id", "name", "dice", "hd95_mm", "assd_mm", "reference_volume_ml"])
-            for (case_id, dice), volume in zip(dice_of.items(), (1.0, 5.0), strict=True):
-                distances = (30.0, 10.0) if dice == 0 else (2.0, 0.5)
-                writer.writerow([case_id, "nodule", dice, *distances, volume])
-    (folder / "ab.json").write_text("{}")
-
-
 def test_tables_by_hand(tmp_path):
     for seed, gain in ((0, 0.0), (1, 0.2)):
         write_run(tmp_path, "labels_alone", seed, {"a_R_1": 0.0, "b_R_1": 0.5})
@@ -152,7 +88,7 @@ def test_tables_by_hand(tmp_path):
         write_run(tmp_path, "coherent", seed, {"a_R_1": 0.2 + gain, "b_R_1": 0.5 + gain})
         write_run(tmp_path, "all_labels", seed, {"a_R_1": 0.4, "b_R_1": 0.7})
     (tmp_path / "mean_teacher" / "0").mkdir(parents=True)  # not finished
-    tables = semisupervised_report.report(tmp_path, lambda case_id: case_id[0])
+    tables = report(tmp_path, lambda case_id: case_id[0])
     assert "| HD95 mm | ASSD mm |" in tables
     # Jaccard of a Dice of a half is a third.
     assert (
@@ -166,16 +102,6 @@ def test_tables_by_hand(tmp_path):
     assert "mean" not in "".join(line for line in tables.splitlines() if line.startswith("| mean"))
 
 
-def test_seeds_count_alike_whatever_their_cases():
-    """Ten patients, of whom the one in the first seed weighs as much as the nine of the second."""
-    of_cases = {0: {"a": 1.0}, 1: {f"b{number}": 0.0 for number in range(9)}}
-    _, change, _, patients, _ = semisupervised_report.with_intervals(of_cases, str)
-    low, high = map(float, patients.split(" to "))
-    assert change == "+0.50"
-    # Of ten draws, the first patient's share is binomial: none in 35 % of the samples, more than three in 1.3 %.
-    assert (low, high) == (0, pytest.approx(3 / (3 + 7 / 9), abs=0.005))
-
-
 def test_a_share_of_the_gap_is_of_the_same_seeds(tmp_path):
     for seed, gap in ((0, 0.1), (1, 0.4)):
         write_run(tmp_path, "labels_alone", seed, {"a_R_1": 0.5, "b_R_1": 0.5})
@@ -183,16 +109,9 @@ def test_a_share_of_the_gap_is_of_the_same_seeds(tmp_path):
     write_run(tmp_path, "published", 0, {"a_R_1": 0.6, "b_R_1": 0.6})
     write_run(tmp_path, "coherent", 2, {"a_R_1": 0.6, "b_R_1": 0.6})
     write_run(tmp_path, "labels_alone", 2, {"a_R_1": 0.5, "b_R_1": 0.5})
-    tables = semisupervised_report.report(tmp_path, lambda case_id: case_id[0])
+    tables = report(tmp_path, lambda case_id: case_id[0])
     assert "| published | argmax | 1 | +10.00 | - | +10.00 to +10.00 | +10.00 | 100 % |" in tables
     assert "| coherent | argmax | 1 | +10.00 | - | +10.00 to +10.00 | +10.00 |  |" in tables
-
-
-def test_runs_of_other_cases_are_not_compared(tmp_path):
-    write_run(tmp_path, "labels_alone", 0, {"a_R_1": 0.1, "b_R_1": 0.5})
-    write_run(tmp_path, "published", 0, {"a_R_1": 0.1, "c_R_1": 0.5})
-    with pytest.raises(ValueError, match="must be scored on the same cases"):
-        semisupervised_report.report(tmp_path, str)
 
 
 @pytest.mark.slow
@@ -218,23 +137,3 @@ def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("last.pt")} == checkpoints
     with pytest.raises(SystemExit, match="runs of another experiment are here"):
         run(iterations=3)
-
-
-class InThisProcess:
-    """Stands for a pool of processes."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        function(*arguments)
-        return self
-
-    def result(self):
-        return None

@@ -1,4 +1,4 @@
-"""Data sets of the semi-supervised experiment: studies, patients, and who is trained on."""
+"""Data sets of the experiments: studies, patients, and who is trained on."""
 
 from __future__ import annotations
 
