@@ -17,7 +17,7 @@ from experiment_tables import SCORED
 
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.evaluation import Network, NetworkCase, Task, run_ab, structures_of_config, tune, write_tuning
-from rankseg_med.studies import NnunetLabels, Study, write_json
+from rankseg_med.studies import NnunetLabels, Study, write_json, write_text
 from rankseg_med.training import LAST, StartingWeights, train_to_end
 
 TUNED = "tuned.yaml"
@@ -124,9 +124,9 @@ def run_all(
         ]
         for one in runs:
             one.result()
-            (work / "results.md").write_text(report())
+            write_text(report(), work / "results.md")
     tables = report()
-    (work / "results.md").write_text(tables)
+    write_text(tables, work / "results.md")
     print(tables)
 
 

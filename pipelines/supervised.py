@@ -15,7 +15,7 @@ import yaml
 from data_sets import Case, DataSet
 from recipe_steps import FOLDS, overlay_of, rankseg_med, train, write_list
 
-from rankseg_med.studies import atomic_write
+from rankseg_med.studies import write_text
 
 TEST, TUNING = 0, 1
 ARGMAX: dict[str, object] = {
@@ -63,8 +63,7 @@ def run_recipe(data_set: DataSet, cases: Sequence[Case], options: argparse.Names
     if not tuned.exists():
         rankseg_med("tune", lists[TUNING], lists[TUNING], "--config", config, *compared, "--output", tuned)
     plain = work / "argmax" / "argmax.yaml"
-    with atomic_write(plain) as temporary:
-        temporary.write_text(yaml.safe_dump({"extends": str(config.resolve()), **ARGMAX}), encoding="utf-8")
+    write_text(yaml.safe_dump({"extends": str(config.resolve()), **ARGMAX}), plain)
     for name, decoding in {"argmax": plain, "tuned": tuned}.items():
         predictions = work / name / "predictions"
         rankseg_med("predict", lists[TEST], "--config", decoding, *network, *data, "--output", predictions)

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from rankseg_med.configuration import Config
 from rankseg_med.inference import InferenceError, SegmentationModel, class_features
 from rankseg_med.report import TextTable, as_csv, save_densities
-from rankseg_med.studies import Study, StudyError, atomic_write
+from rankseg_med.studies import Study, StudyError, write_text
 from rankseg_med.workflows import PredictJob
 
 _log = logging.getLogger(__name__)
@@ -84,8 +84,7 @@ def write_feature_densities(
     if not drawn:
         first = f" ({next(iter(failed.values()))})" if failed else ""
         raise StudyError(f"no class is found in two images of each of {', '.join(groups)}; nothing was written{first}")
-    with atomic_write(figure.with_suffix(".csv")) as temporary:
-        temporary.write_text(as_csv(_table(drawn)), encoding="utf-8")
+    write_text(as_csv(_table(drawn)), figure.with_suffix(".csv"))
     numbers = {name: {group: np.array([*of.values()]) for group, of in panel.items()} for name, panel in drawn.items()}
     save_densities(figure, numbers, axis="first principal component of features")
     return FeatureDensities(tuple(drawn), tuple(name for name in panels if name not in drawn), failed)

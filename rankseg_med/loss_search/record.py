@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankseg_med.loss_search.settings import SearchSettings
 from rankseg_med.loss_search.steps import Step
-from rankseg_med.studies import StudyError, atomic_write
+from rankseg_med.studies import StudyError, write_text
 from rankseg_med.training import TrainingRecord
 
 SEARCH = "search.json"
@@ -49,8 +49,7 @@ class SearchRecord(BaseModel):
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_text(self.model_dump_json(indent=1) + "\n", path)
 
     @property
     def tried(self) -> int:

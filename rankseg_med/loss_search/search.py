@@ -20,7 +20,7 @@ from rankseg_med.loss_search.record import SEARCH, SearchRecord
 from rankseg_med.loss_search.settings import SearchSettings
 from rankseg_med.loss_search.steps import Step, Trial, found, next_step
 from rankseg_med.runs import claimed
-from rankseg_med.studies import Study, atomic_write, remove_unfinished
+from rankseg_med.studies import Study, remove_unfinished, write_text
 from rankseg_med.training import TrainingRecord
 
 LOSS = "loss.yaml"
@@ -166,6 +166,5 @@ def _write_loss(
         f"# Found by rankseg-med {version} ({settings.strategy}, {settings.steps} x {settings.samples} losses): "
         f"{entry['metric']} {score:.4f} on {len(record.task.validation)} held-out studies of the proxy task.\n"
     )
-    with atomic_write(path) as temporary:
-        text = yaml.safe_dump({"loss": dict(entry)}, sort_keys=False, default_flow_style=None, width=120)
-        temporary.write_text(head + text, encoding="utf-8")
+    text = yaml.safe_dump({"loss": dict(entry)}, sort_keys=False, default_flow_style=None, width=120)
+    write_text(head + text, path)

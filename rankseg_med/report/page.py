@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from rankseg_med.report.document import TextTable
 from rankseg_med.report.page_content import CITATION, PageContent, StudyEntry, StudyPictures
-from rankseg_med.studies import atomic_folder, atomic_write
+from rankseg_med.studies import atomic_folder, write_text
 
 # Of pictures and volumes in the page itself: with NiiVue (2.3 MB) and the table of studies it stays under 15 MB.
 _MOST_INLINE_BYTES = 10_000_000
@@ -51,8 +51,7 @@ def write_page(content: PageContent, pictures: Iterable[StudyPictures], path: Pa
         if inline is not None:
             shutil.rmtree(beside)
         facts = {**_facts(content), "studies": studies, "folder": beside.name}
-        with atomic_write(path) as temporary:
-            temporary.write_text(_page(content.title, facts, inline or {}), encoding="utf-8")
+        write_text(_page(content.title, facts, inline or {}), path)
     for folder in earlier:
         shutil.rmtree(folder, ignore_errors=True)
 

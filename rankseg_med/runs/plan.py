@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rankseg_med.studies import StudyError, atomic_write, check_regular_file, remove_unfinished
+from rankseg_med.studies import StudyError, check_regular_file, remove_unfinished, write_text
 
 PLAN = "plan"
 """Name of the file, without ending."""
@@ -63,6 +63,5 @@ def record_plan(folder: Path, case_ids: Sequence[str]) -> None:
     # Shards that start at the same moment have the same list; of other runs, one may have replaced what was added.
     while not set(case_ids) <= set(planned):
         planned = list(dict.fromkeys([*planned, *case_ids]))
-        with atomic_write(path) as temporary:
-            temporary.write_text(RunPlan(cases=planned).model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_text(RunPlan(cases=planned).model_dump_json(indent=2) + "\n", path)
         planned = RunPlan.read(folder).cases

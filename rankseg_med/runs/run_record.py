@@ -16,7 +16,7 @@ from rankseg_med.runs.case_record import CaseOutcome
 from rankseg_med.runs.job import CaseT, Job, results_digest
 from rankseg_med.runs.provenance import VERSIONS, host, now
 from rankseg_med.runs.shard import Shard
-from rankseg_med.studies import StudyError, atomic_write, check_regular_file, remove_unfinished
+from rankseg_med.studies import StudyError, check_regular_file, remove_unfinished, write_text
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +82,7 @@ class RunRecord(BaseModel):
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_text(self.model_dump_json(indent=2) + "\n", path)
 
 
 def record_path(records: Path, shard: Shard | None) -> Path:

@@ -10,6 +10,7 @@ from rankseg_med.studies.atomic import (
     naming_the_file,
     remove_unfinished,
     write_json,
+    write_text,
 )
 from rankseg_med.studies.bids.dataset import LOGS, is_dataset, records_beside
 from rankseg_med.studies.bids.format import BidsFormat
@@ -138,4 +139,5 @@ __all__ = [
     "write_json",
     "write_label_map",
     "write_label_names",
+    "write_text",
 ]

@@ -176,6 +176,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a JSON file, whole or not at all; an undefined number (NaN) is ``null``.
 
@@ -183,8 +193,7 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         OSError: The file cannot be written.
         ValueError: A number is infinite.
     """
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(_null_if_nan(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(json.dumps(_null_if_nan(content), indent=2, allow_nan=False) + "\n", path)
 
 
 def _null_if_nan(value: object) -> object:

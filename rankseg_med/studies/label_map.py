@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies.atomic import atomic_write, write_text
 from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.geometry import Grid
 from rankseg_med.studies.readers import read_grid
@@ -224,8 +224,7 @@ def write_label_names(names: Mapping[int, str], folder: Path, colours: Colours |
     writer.writerows(rows)
     path = folder / LABEL_TABLE
     if not is_there(path):
-        with atomic_write(path) as temporary:
-            temporary.write_text(table.getvalue(), encoding="utf-8")
+        write_text(table.getvalue(), path)
     elif (found := read_label_names(folder)) != dict(names):
         raise StudyError(
             f"{path}: names the labels {found}, which are {dict(names)} here; remove it, or write to another folder"

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies.atomic import write_text
 from rankseg_med.studies.errors import DataListError, file_fault
 from rankseg_med.studies.study import case_id, check_case_id, split_channel
 
@@ -178,10 +178,7 @@ class Manifest(BaseModel):
         """
         # MONAI's reader fails on a "test" list that is there but empty.
         absent = None if self.test else {"test"}
-        with atomic_write(path) as temporary:
-            temporary.write_text(
-                self.model_dump_json(indent=2, exclude_none=True, exclude=absent) + "\n", encoding="utf-8"
-            )
+        write_text(self.model_dump_json(indent=2, exclude_none=True, exclude=absent) + "\n", path)
 
 
 def read_list(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rankseg_med.studies.atomic import atomic_write
+from rankseg_med.studies.atomic import write_text
 from rankseg_med.studies.errors import StudyError, check_regular_file
 from rankseg_med.studies.readers import files_read
 
@@ -165,8 +165,7 @@ class Sidecar(BaseModel):
     def write(self, folder: Path) -> Path:
         """Write it, whole or not at all, in place of what the study's sidecar said before."""
         path = self.path_in(folder, self.case_id)
-        with atomic_write(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_text(self.model_dump_json(indent=2) + "\n", path)
         return path
 
     @staticmethod

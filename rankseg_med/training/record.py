@@ -12,7 +12,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rankseg_med.runs import VERSIONS, host, now
-from rankseg_med.studies import Study, StudyError, atomic_write, fingerprint
+from rankseg_med.studies import Study, StudyError, fingerprint, write_text
 from rankseg_med.training.start import RecordedWeights
 
 RECORD = "training.json"
@@ -148,8 +148,7 @@ class TrainingRecord(BaseModel):
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_text(self.model_dump_json(indent=2) + "\n", path)
 
     def resumed_as(self, asked: TrainingRecord, folder: Path) -> TrainingRecord:
         """The record of the same training, going on.

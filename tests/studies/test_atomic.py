@@ -9,7 +9,15 @@ import time
 
 import pytest
 
-from rankseg_med.studies import atomic_folder, atomic_write, birth_of, is_running, remove_unfinished, write_json
+from rankseg_med.studies import (
+    atomic_folder,
+    atomic_write,
+    birth_of,
+    is_running,
+    remove_unfinished,
+    write_json,
+    write_text,
+)
 
 
 def test_the_name_appears_only_when_complete(tmp_path):
@@ -269,3 +277,11 @@ def test_a_killed_process_is_dead_before_its_parent_has_asked():
 @pytest.mark.parametrize("process", [0, 2**22 + 1, 10**30])
 def test_numbers_that_no_process_has(process):
     assert not is_running(process)
+
+
+def test_text_replaces_what_was_there_whole(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("a longer page than the next")
+    write_text("Größe ≥ 1\n", path)
+    assert path.read_bytes() == "Größe ≥ 1\n".encode()
+    assert list(tmp_path.iterdir()) == [path]

@@ -24,11 +24,11 @@ from rankseg_med.masks import bounding_box
 from rankseg_med.metrics import dice, summarise
 from rankseg_med.studies import (
     StudyError,
-    atomic_write,
     check_same_grid,
     find_predictions,
     find_references,
     load_label_map,
+    write_text,
 )
 
 MINIMUM_VOLUMES_ML = (0.03, 0.1, 0.5, 2.0, 10.0)
@@ -99,9 +99,8 @@ def write_cleanup(search: CleanupSearch, output: Path) -> None:
         f"# Chosen by rankseg-med {__version__} on {search.n_cases} cases: "
         f"mean Dice {search.mean_before:.4f} before, {search.mean_after:.4f} after.\n"
     )
-    with atomic_write(output) as temporary:
-        text = yaml.safe_dump({"cleanup": search.cleanup}, sort_keys=False, width=120)
-        temporary.write_text(head + text, encoding="utf-8")
+    text = yaml.safe_dump({"cleanup": search.cleanup}, sort_keys=False, width=120)
+    write_text(head + text, output)
 
 
 def _pair(predictions: Path, references: Path, data_root: Path | None, fold: int | None) -> list[tuple[Path, Path]]:

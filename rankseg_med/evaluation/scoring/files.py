@@ -12,7 +12,7 @@ from rankseg_med import __version__
 from rankseg_med.errors import InputError
 from rankseg_med.metrics import Evaluation, find_metric
 from rankseg_med.report import as_latex, evaluation_tables, tables_as_markdown
-from rankseg_med.studies import atomic_write, write_json
+from rankseg_med.studies import atomic_write, write_json, write_text
 
 _NAMES = ("case_id", "name")
 _VOLUMES = ("prediction_volume_ml", "reference_volume_ml")
@@ -164,8 +164,7 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """
     tables = evaluation_tables(evaluation)
     for name, text in {"tables.md": tables_as_markdown(tables), "tables.tex": as_latex(tables)}.items():
-        with atomic_write(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(text, folder / name)
 
 
 def _empty_if_nan(numbers: Mapping[str, float]) -> dict[str, float | str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rankseg_med.evaluation.scoring.job import Pair
 from rankseg_med.metrics import Evaluation, Region, VoxelCounts
-from rankseg_med.studies import atomic_write
+from rankseg_med.studies import write_text
 
 _METRICS = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
 
@@ -48,8 +48,7 @@ def write_nnunet_summary(evaluation: Evaluation, pairs: Mapping[str, Pair], path
             for case_id, found in metrics.items()
         ],
     }
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=4, sort_keys=True), encoding="utf-8")
+    write_text(json.dumps(summary, indent=4, sort_keys=True), path)
 
 
 def _key(region: Region) -> str:

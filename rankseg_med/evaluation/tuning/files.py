@@ -14,7 +14,7 @@ from rankseg_med.evaluation.tuning.document import tuning_document
 from rankseg_med.evaluation.tuning.result import Tuning
 from rankseg_med.report import Picture, ReliabilityCurve, as_markdown, save_reliability_diagrams
 from rankseg_med.runs import VERSIONS, now
-from rankseg_med.studies import atomic_write, write_json
+from rankseg_med.studies import atomic_write, write_json, write_text
 
 _TITLE = "Before, and after on cases that were not fitted to; each case counts the same."
 
@@ -64,8 +64,7 @@ def write_tuning(
             save_calibration(tuning.calibration, temporary)
     save_reliability_diagrams(files.diagrams, _diagrams(tuning), title=_TITLE)
     picture = Picture(files.diagrams, f"Reliability diagrams. {_TITLE}")
-    with atomic_write(files.report) as temporary:
-        temporary.write_text(as_markdown(tuning_document(tuning, [picture]), output.parent), encoding="utf-8")
+    write_text(as_markdown(tuning_document(tuning, [picture]), output.parent), files.report)
     write_json(record_of(tuning), files.record)
     entries = {
         **({} if extends is None else {"extends": extends}),
@@ -77,9 +76,8 @@ def write_tuning(
     head = (
         f"# Chosen by rankseg-med {VERSIONS['rankseg_med']} on {len(tuning.case_ids)} cases; see {files.report.name}.\n"
     )
-    with atomic_write(output) as temporary:
-        text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120)
-        temporary.write_text(head + text, encoding="utf-8")
+    text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120)
+    write_text(head + text, output)
     return files
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankseg_med import __version__
 from rankseg_med.errors import InputError
-from rankseg_med.studies.atomic import atomic_write, write_json
+from rankseg_med.studies.atomic import write_json, write_text
 from rankseg_med.studies.bids.names import LABEL_MAP, absolute, dataset_of
 from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.sidecar import Sidecar
@@ -89,8 +89,7 @@ def join_dataset(folder: Path, sources: Path) -> str:
         if wanted != found:
             write_json(wanted.model_dump(exclude_unset=True), folder / DESCRIPTION)
     if not any(is_there(folder / f"README{ending}") for ending in ("", ".md", ".rst", ".txt")):
-        with atomic_write(folder / "README.md") as temporary:
-            temporary.write_text(_README, encoding="utf-8")
+        write_text(_README, folder / "README.md")
     # Label maps say the same; it is the table that has no other place to say it.
     if not is_there(folder / "dseg.json"):
         content = {"Description": DESCRIPTION_OF_LABEL_MAPS, "Manual": False, "SpatialReference": "orig"}
