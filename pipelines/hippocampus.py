@@ -8,12 +8,11 @@ neither for training nor for choosing a checkpoint (the last one is taken), and 
 """
 
 import argparse
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from recipe_steps import rankseg_med
 from rich.console import Console
 from rich.table import Table
 
@@ -21,13 +20,6 @@ from rankseg_med.evaluation import ScoreTable
 
 LABELS = {1: "anterior", 2: "posterior"}
 DECODERS = ("argmax", "dice")
-
-
-def rankseg_med(*arguments: object) -> None:
-    """Run one command, showing it."""
-    command = ["rankseg-med", *map(str, arguments)]
-    print("$", *command, flush=True)
-    subprocess.run([sys.executable, "-m", *["rankseg_med", *command[1:]]], check=True)
 
 
 def dice_per_case(scores: Path) -> dict[str, dict[str, float]]:

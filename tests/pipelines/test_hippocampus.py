@@ -1,0 +1,23 @@
+"""The recipe with few and with many labels, on random volumes."""
+
+import re
+
+import pytest
+
+from tests.pipelines.experiments import make_images
+
+
+@pytest.mark.slow
+def test_both_decoders_are_scored_on_what_is_held_out(run_recipe, tmp_path, capsys):
+    make_images(tmp_path / "data", [f"case_{number}" for number in range(10)])
+    options = ["--labelled", 2, 4, "--epochs", 1]
+    commands = run_recipe("hippocampus.py", tmp_path / "data", tmp_path / "work", *options, configs={})
+    of_a_network = ["train", *["predict", "evaluate"] * 2]
+    assert [command[0] for command in commands] == ["manifest", *of_a_network * 2]
+    for labelled in (2, 4):
+        for decoder in ("argmax", "dice"):
+            predicted = (tmp_path / "work" / f"labelled_{labelled}" / f"predictions_{decoder}").glob("*.nii.gz")
+            # A fold of five.
+            assert len(list(predicted)) == 2
+    rows = re.findall(r"│ (2|4) +│ (\w+)", capsys.readouterr().out)
+    assert rows == [(labelled, name) for labelled in "24" for name in ("anterior", "posterior", "mean")]
