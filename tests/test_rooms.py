@@ -138,3 +138,13 @@ def test_only_the_command_line_prints():
         if module.startswith("rankseg_med.") and room_of(module) not in {"cli", None}:
             imported = graph.find_modules_directly_imported_by(module)
             assert not imported & {"typer", "click"}, module
+
+
+def test_tests_import_from_no_other_test():
+    """What several share has a module of its own, which one reads without looking for tests in it."""
+    found = []
+    for path in (REPOSITORY / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_"):
+                found.append(f"{path.name}: {node.module}")
+    assert not found

@@ -13,7 +13,7 @@ import pytest
 
 from rankseg_med.demo import make_phantom, write_phantom
 from rankseg_med.studies import Sidecar
-from tests.cli.test_report import studies_in
+from tests.evaluation.run_report.report_folders import studies_in
 
 VALIDATOR = shutil.which("bids-validator-deno", path=Path(sys.executable).parent) or shutil.which("bids-validator-deno")
 
@@ -88,9 +88,9 @@ def test_predict_and_all_that_comes_after(rankseg_med, phantoms, images, tmp_pat
     assert rankseg_med("compare", tmp_path / "of_flat", tmp_path / "of_out").code == 0
     report = rankseg_med("report", out)
     assert (report.code, "no picture" in report.out) == (0, False)
-    assert all(study["slices"] for study in studies_in(out / "logs").values())
+    assert all(study["slices"] for study in studies_in(out / "logs" / "report.html").values())
     assert rankseg_med("report", tmp_path / "of_out").code == 0
-    studies = studies_in(tmp_path / "of_out")
+    studies = studies_in(tmp_path / "of_out" / "report.html")
     assert studies.keys() == CASES.keys()
     for study in studies.values():
         assert study["slices"], study["notes"]

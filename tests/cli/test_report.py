@@ -1,13 +1,11 @@
 """`rankseg-med report` and `--report`, on what the shipped network predicts."""
 
-import json
-import re
-
 import pytest
 import yaml
 
 from rankseg_med.demo import make_phantom, write_phantom
 from tests.evaluation.rim_cases import write_case
+from tests.evaluation.run_report.report_folders import studies_in
 
 DEMO = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu")
 NASTY = "L'ä<script>x 肿瘤 &"
@@ -23,19 +21,13 @@ def phantoms(tmp_path_factory):
     return folder
 
 
-def studies_in(folder) -> dict[str, dict]:
-    text = (folder / "report.html").read_text(encoding="utf-8")
-    facts = json.loads(re.search(r'<script type="application/json" id="facts">(.*?)</script>', text, re.DOTALL)[1])
-    return {study["id"]: study for study in facts["studies"]}
-
-
 @pytest.mark.slow
 def test_from_images_to_reports(rankseg_med, phantoms, tmp_path):
     labels, scores = tmp_path / "labels", tmp_path / "scores"
     # Also when a study failed, and the exit code is still that of the run.
     predicted = rankseg_med("predict", phantoms / "images", *DEMO, "-o", labels, "--report")
     assert (predicted.code, f"report: {labels / 'report.html'}" in predicted.out) == (1, True), predicted.err
-    studies = studies_in(labels)
+    studies = studies_in(labels / "report.html")
     assert {case_id: study["status"] for case_id, study in studies.items()} == {
         **{"a": "done", NASTY: "done", "broken": "failed"}
     }
@@ -44,12 +36,12 @@ def test_from_images_to_reports(rankseg_med, phantoms, tmp_path):
     assert "organ: expected Dice" in studies[NASTY]["values"]
     scored = rankseg_med("evaluate", labels, phantoms / "labels", "-o", scores, "--report")
     assert (scored.code, f"report: {scores / 'report.html'}" in scored.out) == (0, True), scored.err
-    assert 0 < studies_in(scores)[NASTY]["score"] <= 1
-    assert not studies_in(scores)[NASTY]["notes"]
+    assert 0 < studies_in(scores / "report.html")[NASTY]["score"] <= 1
+    assert not studies_in(scores / "report.html")[NASTY]["notes"]
     both = rankseg_med("report", labels, "--scores", scores, "--figures", tmp_path / "figures", "--no-volumes")
     assert (both.code, f"3 studies in {labels / 'report.html'}" in both.out) == (0, True), both.err
     assert f"figure: {tmp_path / 'figures' / 'box-dice.png'}" in both.out
-    assert studies_in(labels)["a"]["score"] == studies_in(scores)["a"]["score"]
+    assert studies_in(labels / "report.html")["a"]["score"] == studies_in(scores / "report.html")["a"]["score"]
     assert rankseg_med("status", labels).code == 1
     # Nothing of it stands in the way of going on.
     again = rankseg_med("predict", phantoms / "images", *DEMO, "-o", labels)
@@ -63,7 +55,7 @@ def test_pseudo_labels(rankseg_med, phantoms, tmp_path):
     options = ("--config", config, "--checkpoint", "demo", "--device", "cpu", "-o", tmp_path / "out", "--report")
     result = rankseg_med("pseudo-label", phantoms / "images" / "a.nii.gz", *options)
     assert result.code == 0, result.err
-    study = studies_in(tmp_path / "out")["a"]
+    study = studies_in(tmp_path / "out" / "report.html")["a"]
     assert study["slices"][0]["caption"].startswith("Largest cross-section of tumour")
     assert study["values"]["tumour: volume (ml)"][0] > 0
 
@@ -73,14 +65,14 @@ def test_decode_and_ab(rankseg_med, tmp_path):
         write_case(tmp_path, f"case_{index}", 3 + index, rim=True)
     decoded = rankseg_med("decode", tmp_path / "probabilities", "-o", tmp_path / "out", "--report")
     assert decoded.code == 0, decoded.err
-    study = studies_in(tmp_path / "out")["case_0"]
+    study = studies_in(tmp_path / "out" / "report.html")["case_0"]
     assert any("no image: name the images to see them. case_0.nii.gz beside" in note for note in study["notes"])
     assert study["slices"]
     compared = rankseg_med(
         *("ab", tmp_path / "probabilities", tmp_path / "references", "-o", tmp_path / "ab", "--report")
     )
     assert compared.code == 0, compared.err
-    assert set(studies_in(tmp_path / "ab")) == {"case_0", "case_1"}
+    assert set(studies_in(tmp_path / "ab" / "report.html")) == {"case_0", "case_1"}
 
 
 def test_wrong_options(rankseg_med, tmp_path):

@@ -43,6 +43,16 @@ def score_of_mask(probabilities: np.ndarray, kept: np.ndarray, metric: str, empt
     return float(inside[hits] @ scores @ outside[misses])
 
 
+def rma_score_of_mask(p: np.ndarray, kept: np.ndarray, metric: str, empty_score: float, smooth: float) -> float:
+    """The same by the reciprocal moment approximation, of one mask."""
+    t, mass, total = kept.sum(), p[kept].sum(), p.sum()
+    if not t:
+        return smooth / (total + smooth) if smooth else float(empty_score * np.prod(1 - p))
+    if metric == "dice":
+        return 2 * mass / (t + total + 1 + smooth) + (smooth / (t + total + smooth) if smooth else 0.0)
+    return (mass + smooth) / (t + total - mass + smooth)
+
+
 def score_of_level_sets(probabilities: np.ndarray, masks: np.ndarray, metric: str) -> np.ndarray:
     """Expected score of masks ``(masks, n)`` if the truth is ``p > u`` for a uniform u, step by step of u."""
     edges = np.unique(np.concatenate([[0.0, 1.0], probabilities]))

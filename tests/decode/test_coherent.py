@@ -11,7 +11,7 @@ from rankseg_med.decode.coherent_score import coherent_score_of_mask
 from rankseg_med.decode.expected_score import expected_scores
 from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask, score_of_level_sets, score_of_mask, score_on_levels
-from tests.decode.test_assignment import KINDS, TOP, adversarial, volume
+from tests.decode.volumes import KINDS, TOP, adversarial, volume
 
 METRICS = ("dice", "iou")
 FEW = st.lists(st.integers(1, TOP), min_size=1, max_size=7).map(lambda levels: np.array(levels) / TOP)

@@ -9,7 +9,7 @@ from rankseg import RankSEG as PublishedRankSEG
 
 from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask
-from tests.decode.test_assignment import SETTINGS, TOP
+from tests.decode.volumes import SETTINGS, TOP
 
 METRICS = ("dice", "iou")
 

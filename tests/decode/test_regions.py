@@ -10,7 +10,7 @@ from rankseg_med.decode.regions import RegionChannels, Regions
 from rankseg_med.errors import InputError
 from tests.decode.decoders import independent
 from tests.decode.oracles import score_of_every_mask, score_of_mask
-from tests.decode.test_assignment import KINDS, SETTINGS, TOP, adversarial, slack_of, volume
+from tests.decode.volumes import KINDS, SETTINGS, TOP, adversarial, slack_of, volume
 
 METRICS = ("dice", "iou")
 TUMOUR = [[1, 2], [2]]

@@ -10,9 +10,9 @@ from rankseg_med.decode.blocks import TensorBlocks
 from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.wanted import WantedVoxels
-from tests.decode.decoders import independent
-from tests.decode.oracles import score_of_mask
-from tests.decode.test_assignment import TOP, large_volume, rma_score_of_mask
+from tests.decode.decoders import assert_alike, independent
+from tests.decode.oracles import rma_score_of_mask, score_of_mask
+from tests.decode.volumes import TOP, large_volume
 
 METRICS = ("dice", "iou")
 NESTED = [[1, 2, 3], [2, 3], [2]]
@@ -37,17 +37,6 @@ def scan(probabilities: torch.Tensor, regions=None, floor: int = FLOOR) -> Scan:
 def region_levels(probabilities: torch.Tensor, regions) -> np.ndarray:
     levels = np.rint(probabilities.double().numpy() * TOP).astype(int)
     return np.stack([levels[list(region)].sum(0) for region in regions or [[c] for c in range(1, len(levels))]])
-
-
-def assert_alike(decoded, other, tolerance: float = 1e-6) -> None:
-    assert torch.equal(decoded.label_map, other.label_map)
-    for one, two in zip(decoded.decisions, other.decisions, strict=True):
-        assert one.voxels == two.voxels
-        assert one.threshold == two.threshold
-        assert one.expected_score == pytest.approx(two.expected_score, abs=tolerance)
-        assert one.argmax_expected_score == pytest.approx(two.argmax_expected_score, abs=tolerance)
-        assert one.expected_volume == pytest.approx(two.expected_volume, rel=1e-9)
-        assert one.volume_sd == pytest.approx(two.volume_sd, rel=1e-4)
 
 
 @pytest.fixture(params=[(1 << 11, 1 << 20), (1 << 11, 1 << 15), (1 << 6, 1 << 13), (7, 1 << 13)], ids=str)

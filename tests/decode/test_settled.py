@@ -9,8 +9,7 @@ from rankseg_med.decode.regions import Regions
 from rankseg_med.decode.scan import Scan
 from rankseg_med.decode.settled import Settled
 from rankseg_med.decode.wanted import WantedVoxels
-from tests.decode.decoders import independent
-from tests.decode.test_scan import assert_alike
+from tests.decode.decoders import assert_alike, independent
 
 DECODERS = [
     RankSEGDecoder(),

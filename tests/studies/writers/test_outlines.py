@@ -6,20 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from matplotlib.path import Path as Polygon
 
 from rankseg_med.studies.writers.outlines import outlines_of
+from tests.studies.writers.filled_outlines import filled_even_odd
 
 masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans())
-
-
-def filled_even_odd(outlines: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """What a program finds that asks of every voxel's centre within how many outlines it lies."""
-    centres = np.indices(shape).reshape(2, -1).T
-    inside = np.zeros(shape, int)
-    for outline in outlines:
-        inside += Polygon([*outline, outline[0]], closed=True).contains_points(centres).reshape(shape)
-    return inside % 2 == 1
 
 
 def filled_by_opencv(outlines: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

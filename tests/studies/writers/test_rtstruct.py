@@ -21,7 +21,7 @@ from tests.studies.dicom_scenes import (
     with_uids,
     write_scene,
 )
-from tests.studies.writers.test_outlines import filled_even_odd
+from tests.studies.writers.filled_outlines import filled_even_odd
 
 
 def written(tmp_path: Path, labels: np.ndarray, series: Path, names=NAMES) -> pydicom.Dataset:
