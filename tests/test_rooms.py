@@ -142,9 +142,10 @@ def test_only_the_command_line_prints():
 
 def test_tests_import_from_no_other_test():
     """What several share has a module of its own, which one reads without looking for tests in it."""
-    found = []
-    for path in (REPOSITORY / "tests").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_"):
-                found.append(f"{path.name}: {node.module}")
-    assert not found
+    trees = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in (REPOSITORY / "tests").rglob("*.py")}
+    assert not [
+        f"{name}: {node.module}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+    ]
