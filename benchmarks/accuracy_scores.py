@@ -31,7 +31,7 @@ from rankseg_med.configuration import Config
 from rankseg_med.decode import ArgmaxDecoder, Decoded, RankSEGDecoder, make_decoder
 from rankseg_med.evaluation import Task, Tuning, at_threshold, soft_dice, tune
 from rankseg_med.metrics import Scoring, label_regions, score_label_maps
-from rankseg_med.studies import NnunetLabels, atomic_write
+from rankseg_med.studies import NnunetLabels, write_text
 
 ENSEMBLE = (("CE", 0), ("DiceCE", 0), ("DiceCE", 1))
 """Loss and seed of the three members whose mean probability is decoded."""
@@ -193,8 +193,7 @@ def score_and_write(model: Model, path: Path) -> tuple[str, float]:
     """Score a model and write its rows; its name and the seconds that took."""
     start = time.perf_counter()
     content = score_model(model)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content))
+    write_text(json.dumps(content), path)
     return f"{model.file_name}: {content['setting']}", time.perf_counter() - start
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from experiment_data import DataSet, Split
+from experiment_data import ExperimentData, Split
 from experiment_tables import SCORED
 
 from rankseg_med.configuration import Config, load_config
@@ -45,7 +45,7 @@ def arguments(description: str | None, data_sets: Iterable[str]) -> argparse.Arg
 
 def train_and_score(
     config: Config,
-    data_set: DataSet,
+    data_set: ExperimentData,
     split: Split,
     labelled: Sequence[Study],
     unlabelled: Sequence[Study],

@@ -13,7 +13,7 @@ from rankseg_med.studies import Study, find_studies
 
 
 @dataclass(frozen=True)
-class DataSet:
+class ExperimentData:
     """A folder with ``images/`` and ``labels/``.
 
     Attributes:
@@ -40,13 +40,13 @@ def _patient_of_nodule(case_id: str) -> str:
 
 
 DATA_SETS = {
-    "hippocampus": DataSet("hippocampus", "always", 1500, 60, 20, 6),
+    "hippocampus": ExperimentData("hippocampus", "always", 1500, 60, 20, 6),
     # A fifth of 371 patients each; 5 % of the other 223 have labels.
-    "lung_nodules": DataSet("lung_nodules", "always", 1500, 74, 74, 11, _patient_of_nodule),
-    "sarcoma_pet": DataSet("sarcoma_pet", "always", 1000, 11, 8, 8),
+    "lung_nodules": ExperimentData("lung_nodules", "always", 1500, 74, 74, 11, _patient_of_nodule),
+    "sarcoma_pet": ExperimentData("sarcoma_pet", "always", 1000, 11, 8, 8),
     # The published test patients; those that tune are taken from the published training patients.
-    "left_atrium": DataSet("left_atrium", "always", 17000, 0, 16, 8),
-    "left_atrium_small": DataSet("left_atrium_small", "always", 1000, 0, 16, 8),
+    "left_atrium": ExperimentData("left_atrium", "always", 17000, 0, 16, 8),
+    "left_atrium_small": ExperimentData("left_atrium_small", "always", 1000, 0, 16, 8),
 }
 """Data sets by name; of the left atria as published, which needs a GPU, and small."""
 
@@ -68,7 +68,7 @@ class Split:
     test: tuple[Study, ...]
 
 
-def split_of(data_set: DataSet, folder: Path, seed: int, labelled: int) -> Split:
+def split_of(data_set: ExperimentData, folder: Path, seed: int, labelled: int) -> Split:
     """Deal the patients out.
 
     Args:

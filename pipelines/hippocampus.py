@@ -4,7 +4,7 @@
 
 DATA holds ``images/`` and ``labels/`` of the Medical Segmentation Decathlon's Task04. Fold 0 of 5 is held out, used
 neither for training nor for choosing a checkpoint (the last one is taken), and scored once. Every step is a
-`rankseg-med` command, printed as it runs.
+`rankseg-med` command, printed as it runs, and resumable: run the script again to go on.
 """
 
 import argparse
@@ -12,12 +12,14 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from recipe_steps import rankseg_med
+from recipe_steps import FOLDS, rankseg_med, train
 from rich.console import Console
 from rich.table import Table
 
+from rankseg_med.configuration import find_config
 from rankseg_med.evaluation import ScoreTable
 
+CONFIG = "hippocampus"
 LABELS = {1: "anterior", 2: "posterior"}
 DECODERS = ("argmax", "dice")
 
@@ -32,9 +34,9 @@ def dice_per_case(scores: Path) -> dict[str, dict[str, float]]:
     return {case: {**by_class, "mean": float(np.mean(list(by_class.values())))} for case, by_class in dice.items()}
 
 
-def add_comparison(table: Table, labelled: int, run: Path) -> None:
+def add_comparison(table: Table, labelled: int, folder: Path) -> None:
     """One row per class: mean Dice of both decoders, their difference, volumes better and worse."""
-    argmax, rankseg = (dice_per_case(run / f"scores_{decoder}" / "scores.csv") for decoder in DECODERS)
+    argmax, rankseg = (dice_per_case(folder / f"scores_{decoder}" / "scores.csv") for decoder in DECODERS)
     for name in [*LABELS.values(), "mean"]:
         before = np.array([argmax[case][name] for case in sorted(argmax)])
         after = np.array([rankseg[case][name] for case in sorted(argmax)])
@@ -57,20 +59,24 @@ def main() -> None:
     manifest = arguments.work / "hippocampus.json"
     named = ",".join(f"{label}={name}" for label, name in LABELS.items())
     images, labels = arguments.data / "images", arguments.data / "labels"
-    rankseg_med("manifest", images, labels, "--output", manifest, "--folds", 5, "--seed", 0, "--labels", named)
+    if not manifest.exists():
+        rankseg_med("manifest", images, labels, "--output", manifest, "--folds", FOLDS, "--seed", 0, "--labels", named)
+    overlay: dict[str, object] = {"extends": str(find_config(CONFIG).resolve())}
+    if arguments.epochs is not None:
+        overlay["epochs"] = arguments.epochs
     table = Table("labelled", "class", "argmax", "RankSEG Dice", "change", "better / worse", "by over 1 point")
     for labelled in arguments.labelled:
-        run = arguments.work / f"labelled_{labelled}"
-        epochs = [] if arguments.epochs is None else ["--epochs", arguments.epochs]
-        options = ["--config", "hippocampus", "--manifest", manifest, "--labelled", labelled, "--output", run]
-        rankseg_med("train", *options, "--fold", 0, *epochs)
+        folder = arguments.work / f"labelled_{labelled}"
+        config, run = folder / "config.yaml", folder / "run"
+        # The paths of the data list are relative to itself.
+        train(overlay, config, manifest, manifest.parent, run, fold=0, seed=0, labelled=labelled)
         for decoder in DECODERS:
-            predictions = run / f"predictions_{decoder}"
-            model = ["--config", "hippocampus", "--checkpoint", run / "last.pt", "--decoder", decoder]
+            predictions = folder / f"predictions_{decoder}"
+            model = ["--config", config, "--checkpoint", run / "last.pt", "--decoder", decoder]
             rankseg_med("predict", manifest, *model, "--fold", 0, "--output", predictions)
-            scores = ["--labels", named, "--fold", 0, "--output", run / f"scores_{decoder}"]
+            scores = ["--labels", named, "--fold", 0, "--output", folder / f"scores_{decoder}"]
             rankseg_med("evaluate", predictions, manifest, *scores)
-        add_comparison(table, labelled, run)
+        add_comparison(table, labelled, folder)
     Console().print(table)
 
 

@@ -23,10 +23,10 @@ def settle_threads(count: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch work in this thread alone, beside a network that has the cores.
+    """Let torch work in this thread alone.
 
-    Threads of one operation wait for each other; with a core taken by another operation, small ones become many times
-    slower.
+    Threads of one operation wait for each other; beside a network that has the cores, small ones become many times
+    slower. And numbers may depend on how many threads there are.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

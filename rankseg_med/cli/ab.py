@@ -125,7 +125,7 @@ def ab_command(
                 region_channels=None if region_channels is None else parse_regions(region_channels),
             )
     with progress_bar("cases", len(cases)) as bar:
-        trial = run_ab(
+        found = run_ab(
             cases,
             structures,
             output_dir,
@@ -137,12 +137,12 @@ def ab_command(
             workers=workers,
             on_case=lambda: advance(bar),
         )
-    for table in trial.document.tables:
+    for table in found.document.tables:
         output.print(as_terminal(table))
-    for note in trial.document.notes:
+    for note in found.document.notes:
         complain(note)
-    say(trial.verdict.sentence)
+    say(found.verdict.sentence)
     if report:
         report_at_the_end(output_dir)
-    if trial.result.argmax.failures:
+    if found.result.argmax.failures:
         raise typer.Exit(1)

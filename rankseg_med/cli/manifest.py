@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankseg_med.cli.console import complain, say
-from rankseg_med.cli.options import parse_labels
+from rankseg_med.cli.options import ChannelsOption, parse_labels
 
 
 def manifest_command(
@@ -34,9 +34,7 @@ def manifest_command(
     data_root: Annotated[
         Path | None, typer.Option(help="What the list's paths are relative to. Default: the data list's folder.")
     ] = None,
-    channels: Annotated[
-        int | None, typer.Option(min=1, help="How many images a study in a folder has: case_0000.nii.gz and so on.")
-    ] = None,
+    channels: ChannelsOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the data list's file name.")] = None,
 ) -> None:
     """Write a Decathlon-style data list after checking every pair of image and label map, or --check one."""

@@ -98,8 +98,9 @@ def known_device(name: str) -> str:
         raise typer.BadParameter(str(error)) from error
 
 
-_DEVICE_HELP = "Where the network runs: auto, cpu, cuda or cuda:1."
+_DEVICE_HELP = "Where networks run: auto, cpu, cuda or cuda:1."
 DeviceOption: TypeAlias = Annotated[str, typer.Option("--device", callback=known_device, help=_DEVICE_HELP)]
+# Of commands with `JobOptions`, listed beside them.
 JobDeviceOption: TypeAlias = Annotated[
     str, typer.Option("--device", callback=known_device, help=_DEVICE_HELP, rich_help_panel=RUNNING)
 ]

@@ -13,7 +13,7 @@ from rich.table import Table
 from rankseg_med.cli.console import advance, move_to, output, progress_bar, say
 from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
 from rankseg_med.cli.jobs import JobOptions, with_job_options
-from rankseg_med.cli.options import ConfigsOption, DataRootOption, DeviceOption, SetOption, parse_changes
+from rankseg_med.cli.options import ConfigsOption, DataRootOption, JobDeviceOption, SetOption, parse_changes
 
 if TYPE_CHECKING:
     from rankseg_med.loss_search import LossSearch, Trial
@@ -38,7 +38,7 @@ def search_loss_command(
     samples: Annotated[int, typer.Option(min=2, help="Number of losses that are tried in each step.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the losses, and of every training alike.")] = 0,
     changes: SetOption = None,
-    device: DeviceOption = "auto",
+    device: JobDeviceOption = "auto",
     data_root: DataRootOption = None,
 ) -> None:
     """Search the loss with which a small, short training reaches most in the metric (Auto Seg-Loss).

@@ -34,10 +34,10 @@ class Slab:
 
 
 def volume_of(slabs: Iterable[Slab], axis: int, shape: Sequence[int]) -> Float[Tensor, "classes *spatial"]:
-    """All slabs of a volume put together, in main memory.
+    """All slabs of a volume put together: float32, in main memory.
 
     Args:
-        slabs: Slabs that cover the volume; consumed.
+        slabs: Slabs that cover the volume, at least one; consumed.
         axis: Streaming axis, classes not counted.
         shape: Shape of the volume.
     """

@@ -14,6 +14,7 @@ from rankseg_med.decode import ThresholdDecoder
 from rankseg_med.semisupervised.bidirectional_copy_paste import BidirectionalCopyPaste
 from rankseg_med.semisupervised.copy_paste import copy_paste_mask, paste
 from rankseg_med.semisupervised.ignoring_loss import IgnoringDiceCELoss
+from rankseg_med.semisupervised.logits_alone import logits_alone
 from rankseg_med.semisupervised.mean_teacher import MeanTeacher, sigmoid_ramp_up
 from rankseg_med.semisupervised.method import SemiSupervisedMethod
 from rankseg_med.semisupervised.pseudo_labels import PseudoDecoder, PseudoLabel, PseudoLabeller
@@ -34,6 +35,7 @@ __all__ = [
     "ThresholdDecoder",
     "TwoStreams",
     "copy_paste_mask",
+    "logits_alone",
     "paste",
     "sigmoid_ramp_up",
     "voxel_runs",

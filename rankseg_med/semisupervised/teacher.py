@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, distributed
 
 from rankseg_med.calibration import Calibration, calibrated
+from rankseg_med.semisupervised.logits_alone import logits_alone
 
 TeacherBuffers = Literal["average", "copy", "own"]
 
@@ -80,9 +81,12 @@ class Teacher:
         """Softmax of the teacher's logits, calibrated if it has a calibration; float32, without gradient.
 
         On CUDA the network computes in half precision.
+
+        Raises:
+            InputError: The network returns a list.
         """
         with torch.autocast(images.device.type, enabled=images.is_cuda):
-            logits: Tensor = self.calibrated_network(images)
+            logits = logits_alone(self.calibrated_network(images))
         return logits.float().softmax(1)
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch.utils.data import RandomSampler
 from rankseg_med.calibration import Calibration
 from rankseg_med.errors import InputError
 from rankseg_med.losses import WEIGHT, beside_labels
-from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams
+from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams, logits_alone
 from rankseg_med.studies import Study
 from rankseg_med.training.calibration import CalibrationOnValidation
 from rankseg_med.training.known_classes import KnownClasses
@@ -92,7 +92,7 @@ def make_trainer(
         amp=scaler is not None,
         decollate=False,
         prepare_batch=learner,
-        loss_function=partial(_loss_of_output, learner.loss),
+        loss_function=partial(_loss_of_output, learner),
         train_handlers=[batches, LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False)],
     )
     # MONAI's `Trainer.run` would make a new one, which knows nothing of a checkpoint.
@@ -107,22 +107,26 @@ def make_trainer(
 
 
 def _loss_of_output(
-    loss: Callable[[Any, Any], Tensor], output: Tensor | Sequence[Tensor], targets: Mapping[str, Any]
+    learner: SemiSupervisedMethod | Supervision,
+    output: Tensor | list[Tensor],
+    targets: Any,  # noqa: ANN401  (the learner's own)
 ) -> Tensor:
     """Loss of what the network returns.
 
     Raises:
-        InputError: That is a list, such as logits and edges, and the loss takes none.
+        InputError: That is a list, such as logits and edges, which a method takes never, and a loss maybe not.
     """
+    if isinstance(learner, SemiSupervisedMethod):
+        return learner.loss(logits_alone(output), targets)
     try:
-        return loss(output, targets)
+        return learner.loss(output, targets)
     except (AttributeError, TypeError) as error:
         if isinstance(output, Tensor):
             raise
         raise InputError(
-            f"the network returns {len(output)} tensors while it is trained, but the config's loss or method takes "
-            "logits alone; take rankseg_med.losses.DualTaskLoss for logits and edges, monai.losses.DeepSupervisionLoss "
-            "for logits of several scales, or let the network return logits alone (edges_in_training, deep_supervision)"
+            f"the network returns {len(output)} tensors while it is trained, on which the config's loss failed "
+            f"({error}); take rankseg_med.losses.DualTaskLoss for logits and edges, monai.losses.DeepSupervisionLoss "
+            "for logits of several scales, or set the network's edges_in_training or deep_supervision to false"
         ) from error
 
 

@@ -12,8 +12,8 @@ from monai.transforms import Transform
 from rankseg_med.losses import WEIGHT
 from rankseg_med.studies import StudyError
 
-# Interpolation may leave a hair below 0.
-_ROUNDING = 1e-3
+# Of what interpolation computes with.
+_ROUNDING = 1e-6
 
 
 class KnownClasses(Transform):
@@ -38,7 +38,7 @@ class KnownClasses(Transform):
                 of the same shape; other entries are not looked at.
 
         Raises:
-            StudyError: A label is none of the classes, or a weight is negative or no finite number.
+            StudyError: A label is none of the classes, or a weight is not finite or below 0 by more than rounding.
         """
         label = torch.as_tensor(item["label"])
         strange = label >= self.num_classes
@@ -46,22 +46,22 @@ class KnownClasses(Transform):
             strange &= label != self.ignored
         if self.is_weighted:
             weights = torch.as_tensor(item[WEIGHT])
-            useless = weights[~(weights.isfinite() & (weights >= -_ROUNDING))]
-            if len(useless):
+            refused = weights[~(weights.isfinite() & (weights >= -_ROUNDING))]
+            if len(refused):
                 raise StudyError(
-                    f"{_name_of(item)}: its voxels' weights must be finite and at least 0, but one is "
-                    f"{float(useless[0]):g}; give voxels that are to count for nothing the weight 0"
+                    f"{_name_of(item, WEIGHT)}: weights of voxels must be finite and at least 0, but one is "
+                    f"{float(refused[0]):g}; give voxels that are to count for nothing the weight 0"
                 )
             strange &= weights > 0
         if strange.any():
             raise StudyError(
-                f"{_name_of(item)}: has label {int(label[strange].max())}, but the config has "
+                f"{_name_of(item, 'label')}: has label {int(label[strange].max())}, but the config has "
                 f"{self.num_classes} classes; name it in label_names, or, to learn nothing from its voxels, take "
                 "rankseg_med.semisupervised.IgnoringDiceCELoss (methods and validation need a class for every voxel)"
             )
         return item
 
 
-def _name_of(item: Mapping[str, Any]) -> str:
-    label = item["label"]
-    return str(label.meta["filename_or_obj"] if isinstance(label, MetaTensor) else item["case_id"])
+def _name_of(item: Mapping[str, Any], entry: str) -> str:
+    content = item[entry]
+    return str(content.meta["filename_or_obj"] if isinstance(content, MetaTensor) else item["case_id"])

@@ -110,8 +110,9 @@ def train(
         StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; the run there
             is another than the one that is asked for, or its files are damaged; another process trains in the folder;
             there are unlabelled studies and no method for them, or the reverse, or they are among the others; a
-            study's label map has a label that is no class; a calibration, and no validation to fit it to, or a class
-            that does not occur in the validation studies (which the first validation finds out).
+            study's label map has a label that is no class, or one of its voxels' weights is negative or not finite; a
+            calibration, and no validation to fit it to, or a class that does not occur in the validation studies (which
+            the first validation finds out).
         CheckpointError: The weights to start from cannot be used, or do not fit the network.
         DivergenceError: The loss became NaN or infinite.
     """

@@ -13,7 +13,7 @@ from rankseg_med.decode import make_decoder
 from rankseg_med.demo.phantom import make_phantom, write_phantom
 from tests.cli.conftest import Result
 from tests.evaluation.conftest import save_label_map, save_probabilities
-from tests.evaluation.tuning.made_cases import calibrated_core, made, overconfident
+from tests.evaluation.tuning.labelled_cases import calibrated_core, made, overconfident
 
 
 def store(folder, population, cases):

@@ -1,15 +1,15 @@
 """Who is in which part of a split."""
 
 import pytest
-from experiment_data import DATA_SETS, DataSet, split_of
+from experiment_data import DATA_SETS, ExperimentData, split_of
 
-from tests.pipelines.experiments import make_images
+from tests.pipelines.made_data import make_images
 
 
 def test_no_patient_is_in_two_parts_and_fewer_labels_are_a_part_of_more(tmp_path):
     case_ids = [f"{patient}_R_{nodule}" for patient in "abcdefghij" for nodule in (1, 2)]
     make_images(tmp_path, case_ids)
-    data_set = DataSet("lung_nodules", "always", 1, 3, 2, 2, lambda case_id: case_id[0])
+    data_set = ExperimentData("lung_nodules", "always", 1, 3, 2, 2, lambda case_id: case_id[0])
     for seed in range(3):
         few, more = (split_of(data_set, tmp_path, seed, labelled) for labelled in (1, 2))
         for split in (few, more):

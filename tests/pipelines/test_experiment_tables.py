@@ -3,7 +3,7 @@
 import pytest
 from experiment_tables import changes, read_runs, with_intervals
 
-from tests.pipelines.experiments import write_run
+from tests.pipelines.made_data import write_run
 
 
 def test_seeds_count_alike_whatever_their_cases():

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from experiment_data import DATA_SETS, DataSet, split_of
+from experiment_data import DATA_SETS, ExperimentData, split_of
 from losses_calibration import measure, read_trust
 
 from rankseg_med.losses import SurrogateLoss
 from rankseg_med.studies import Manifest, NnunetLabels
 from rankseg_med.training import RECORD, TrainingRecord
-from tests.pipelines.experiments import InThisProcess, make_images, write_run
+from tests.pipelines.made_data import InThisProcess, make_images, write_run
 
-TINY = DataSet("hippocampus", "always", 2, 2, 5, 1)
+TINY = ExperimentData("hippocampus", "always", 2, 2, 5, 1)
 
 
 def test_every_loss_has_a_config_of_its_own(tmp_path):
@@ -37,7 +37,7 @@ def test_every_loss_has_a_config_of_its_own(tmp_path):
 
 def test_lists_have_the_training_patients_of_each_seed(tmp_path, monkeypatch):
     make_images(tmp_path, [f"{patient}_R_{nodule}" for patient in "abcdefghijkl" for nodule in (1, 2)])
-    data_set = DataSet("lung_nodules", "always", 1, 3, 2, 2, lambda case_id: case_id[0])
+    data_set = ExperimentData("lung_nodules", "always", 1, 3, 2, 2, lambda case_id: case_id[0])
     monkeypatch.setitem(DATA_SETS, "lung_nodules", data_set)
     pipeline.write_lists("lung_nodules", tmp_path, [0, 1], tmp_path / "lists")
     for seed in (0, 1):

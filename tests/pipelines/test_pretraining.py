@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 import pretraining as pipeline
 import pytest
-from experiment_data import DATA_SETS, DataSet
+from experiment_data import DATA_SETS, ExperimentData
 from pretraining_patches import PATCHES, Patches, boxes_of, cut_patches
 
 from rankseg_med.configuration import load_config
 from rankseg_med.pretraining import read_image_classes
 from rankseg_med.studies import Study
-from tests.pipelines.experiments import InThisProcess, make_images
+from tests.pipelines.made_data import InThisProcess, make_images
 
 
 def bounds(box):
@@ -57,7 +57,7 @@ def test_patches_on_disk(tmp_path):
 @pytest.mark.slow
 def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
-    monkeypatch.setitem(DATA_SETS, "hippocampus", DataSet("hippocampus", "always", 2, 2, 5, 1))
+    monkeypatch.setitem(DATA_SETS, "hippocampus", ExperimentData("hippocampus", "always", 2, 2, 5, 1))
     monkeypatch.setattr(experiment, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr(pipeline, "load_config", quick_config)
 

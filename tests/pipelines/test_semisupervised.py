@@ -5,7 +5,7 @@ import sys
 import experiment
 import pytest
 import semisupervised as pipeline
-from experiment_data import DATA_SETS, DataSet
+from experiment_data import DATA_SETS, ExperimentData
 from monai.transforms import RandAffined, RandCropByLabelClassesd, RandSpatialCropd, SpatialPadd
 from self_training import pseudo_labelled
 from semisupervised_arms import ARMS, AUGMENTATIONS, config_of
@@ -14,7 +14,7 @@ from semisupervised_report import report
 from rankseg_med.configuration import load_config
 from rankseg_med.decode import RankSEGDecoder, ThresholdDecoder
 from rankseg_med.studies import StudyError
-from tests.pipelines.experiments import InThisProcess, make_images, write_run
+from tests.pipelines.made_data import InThisProcess, make_images, write_run
 
 
 def test_all_arms_have_equally_many_iterations():
@@ -117,7 +117,7 @@ def test_a_share_of_the_gap_is_of_the_same_seeds(tmp_path):
 @pytest.mark.slow
 def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
-    tiny = DataSet("hippocampus", "always", 2, 2, 5, 2)
+    tiny = ExperimentData("hippocampus", "always", 2, 2, 5, 2)
     monkeypatch.setitem(DATA_SETS, "hippocampus", tiny)
     # Spawned processes would not know of it.
     monkeypatch.setattr(experiment, "ProcessPoolExecutor", InThisProcess)

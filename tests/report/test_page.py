@@ -1,52 +1,19 @@
 """The page as a file; what a browser makes of it is in test_page_in_browser."""
 
-import json
 import math
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 from rankseg_med.report import Column, PageContent, SlicePicture, StudyEntry, StudyPictures, Value, write_page
 from rankseg_med.report import page as page_module
+from tests.report.written_page import Scripts, facts_in
 
 NASTY = "</script><script>alert(1)</script><!-- \"'& Läsion 肿瘤 \u2028"
 
 
 def content(*studies: StudyEntry, **more) -> PageContent:
     return PageContent("A report", (("studies", str(len(studies))),), (Column("Dice", 4, True),), studies, **more)
-
-
-class Scripts(HTMLParser):
-    """What HTML takes for scripts, which is where data would break out."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[dict, str]] = []
-        self.other_text: list[str] = []
-        self.inside = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.inside = tag == "script"
-        if self.inside:
-            self.found.append((dict(attributes), ""))
-
-    def handle_endtag(self, tag):
-        self.inside = False
-
-    def handle_data(self, data):
-        if self.inside:
-            attributes, before = self.found[-1]
-            self.found[-1] = attributes, before + data
-        else:
-            self.other_text.append(data)
-
-
-def facts_in(path) -> dict:
-    scripts = Scripts(path.read_text(encoding="utf-8")).found
-    (facts,) = (text for attributes, text in scripts if attributes.get("id") == "facts")
-    return json.loads(facts)
 
 
 def test_what_is_given_is_what_the_page_has(tmp_path):

@@ -3,6 +3,7 @@ import torch
 from ignite.engine import Engine
 
 from rankseg_med.calibration import Temperature
+from rankseg_med.errors import InputError
 from rankseg_med.semisupervised import Teacher
 
 
@@ -113,3 +114,17 @@ def test_two_teachers_of_one_trainer_have_a_decay_each():
         teacher.attach(engine)
     engine.run([None])
     assert [float(teacher.network.weight) for teacher in teachers] == pytest.approx([0.5, 0.1])
+
+
+def test_a_student_that_returns_a_list_has_no_teacher():
+    """Such as of logits and edges; a teacher that stays in train mode returns it too."""
+
+    class WithEdges(torch.nn.Conv3d):
+        def forward(self, images):
+            logits = super().forward(images)
+            return [logits, logits[:, :1]] if self.training else logits
+
+    images, network = torch.zeros((1, 1, 4, 4, 4)), WithEdges(1, 2, 1)
+    assert Teacher(network).probabilities(images).shape == (1, 2, 4, 4, 4)
+    with pytest.raises(InputError, match=r"from logits alone, but the network returns 2 tensors .* edges_in_training"):
+        Teacher(network, buffers="own").probabilities(images)

@@ -37,8 +37,8 @@ def test_what_the_loss_leaves_out_may_hold_any_label():
 
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
 def test_weights_count_for_something_or_nothing(weight):
-    weights = MetaTensor(torch.tensor([[[[1.0, weight, 0.0]]]]))
-    with pytest.raises(StudyError, match=rf"case.nii.gz: .* at least 0, but one is {weight:g}"):
+    weights = MetaTensor(torch.tensor([[[[1.0, weight, 0.0]]]]), meta={"filename_or_obj": "weights.nii.gz"})
+    with pytest.raises(StudyError, match=rf"weights.nii.gz: .* at least 0, but one is {weight:g}"):
         KnownClasses(8, is_weighted=True)({"label": LABEL, "weight": weights})
     hair = MetaTensor(torch.tensor([[[[1.0, -1e-7, 0.0]]]]))
     assert KnownClasses(8, is_weighted=True)({"label": LABEL, "weight": hair})

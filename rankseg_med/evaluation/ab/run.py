@@ -29,7 +29,7 @@ _SURFACES = ("surface_dice", "hd95_mm", "assd_mm")
 
 @dataclass(frozen=True)
 class ABReport:
-    """What came of it.
+    """Scores, verdict and report of decodings side by side.
 
     Attributes:
         result: Every score and change.

@@ -1,4 +1,4 @@
-"""Where the pictures of an evaluation's worst cases lie, for as long as its scores are these."""
+"""The folder with pictures of an evaluation's worst cases, which other scores empty."""
 
 from __future__ import annotations
 

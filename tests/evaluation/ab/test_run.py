@@ -23,7 +23,7 @@ SPACING_MM = tuple(np.diag(AFFINE)[:3])
 
 @pytest.fixture
 def try_on(tmp_path):
-    """Write so many cases with a rim and without; returns what came of the trial."""
+    """Write so many cases with a rim and without; returns what came of the report."""
 
     def run(*rims, **options):
         for index, rim in enumerate(rims):
@@ -36,34 +36,34 @@ def try_on(tmp_path):
 
 
 def test_decoding_pays(try_on, tmp_path):
-    trial = try_on(*[True] * 8)
-    assert trial.verdict.setting == "RankSEG"
-    assert trial.verdict.sentence.startswith("Use RankSEG: it changes the mean Dice against argmax by +")
-    assert not trial.document.pictures  # nothing loses
+    report = try_on(*[True] * 8)
+    assert report.verdict.setting == "RankSEG"
+    assert report.verdict.sentence.startswith("Use RankSEG: it changes the mean Dice against argmax by +")
+    assert not report.document.pictures  # nothing loses
     for row in scores(tmp_path / "out", "RankSEG"):
         assert float(row["dice"]) == 1
 
 
 def test_decoding_hurts(try_on, tmp_path):
-    trial = try_on(*[False] * 8)
-    assert trial.verdict.setting is None
-    assert trial.verdict.sentence.startswith("Do not decode: every setting lowers the mean Dice")
+    report = try_on(*[False] * 8)
+    assert report.verdict.setting is None
+    assert report.verdict.sentence.startswith("Do not decode: every setting lowers the mean Dice")
     assert [row["dice"] for row in scores(tmp_path / "out", "argmax")] == ["1.0"] * 8
-    assert len(trial.document.pictures) == 5
-    assert {picture.path.parent for picture in trial.document.pictures} == {tmp_path / "out" / "pictures"}
-    assert all(picture.path.is_file() for picture in trial.document.pictures)
+    assert len(report.document.pictures) == 5
+    assert {picture.path.parent for picture in report.document.pictures} == {tmp_path / "out" / "pictures"}
+    assert all(picture.path.is_file() for picture in report.document.pictures)
 
 
 @pytest.mark.slow
 def test_undecided(try_on):
-    trial = try_on(*[True, False] * 5)
-    assert trial.verdict.setting is None
-    assert "can be told from none" in trial.verdict.sentence
+    report = try_on(*[True, False] * 5)
+    assert report.verdict.setting is None
+    assert "can be told from none" in report.verdict.sentence
 
 
 def test_too_few(try_on):
-    trial = try_on(*[True] * 5)
-    assert "5 of the at least 6 patients" in trial.verdict.sentence
+    report = try_on(*[True] * 5)
+    assert "5 of the at least 6 patients" in report.verdict.sentence
 
 
 def scores(output, setting):
@@ -86,9 +86,9 @@ def test_scores_are_those_of_scipy_and_medpy(try_on, tmp_path):
 
 
 def test_what_is_written(try_on, tmp_path):
-    trial = try_on(True, False, True, False, True, True)
+    report = try_on(True, False, True, False, True, True)
     content = json.loads((tmp_path / "out" / "ab.json").read_text())
-    assert content["verdict"]["sentence"] == trial.verdict.sentence
+    assert content["verdict"]["sentence"] == report.verdict.sentence
     assert content["patients"] == {f"case_{index}": f"case_{index}" for index in range(6)}
     (whole,) = (
         change["result"]
@@ -125,12 +125,12 @@ def test_what_is_written(try_on, tmp_path):
         assert (row[f"better_by_{points}"], row[f"worse_by_{points}"]) == ("4", "2")
     assert {row["unit"] for row in table if row["metric"] == "hd95_mm"} == {"mm"}
     latex = (tmp_path / "out" / "ab.tex").read_text()
-    assert latex.count(r"\begin{table}") == len(trial.document.tables)
+    assert latex.count(r"\begin{table}") == len(report.document.tables)
     assert r"\caption{Mean Dice. Change against argmax" in latex
     page = html.unescape((tmp_path / "out" / "ab.html").read_text())
-    assert trial.verdict.sentence in page
-    assert page.count("data:image/png;base64,") == 2 == len(trial.document.pictures)
-    assert f"**{trial.verdict.sentence}**" in (tmp_path / "out" / "ab.md").read_text()
+    assert report.verdict.sentence in page
+    assert page.count("data:image/png;base64,") == 2 == len(report.document.pictures)
+    assert f"**{report.verdict.sentence}**" in (tmp_path / "out" / "ab.md").read_text()
 
 
 @pytest.mark.slow
@@ -151,10 +151,10 @@ def test_inventing_is_a_loss(tmp_path):
         save_label_map(tmp_path / "references" / f"case_{index}.nii.gz", np.zeros(SHAPE))
     cases = find_cases(tmp_path / "probabilities", tmp_path / "references")
     structures = structures_of(tmp_path / "probabilities", cases[0].study)
-    trial = run_ab(cases, structures, tmp_path / "always", presence="always")
-    assert trial.verdict.sentence.startswith("Do not decode: every setting lowers the mean Dice")
-    assert trial.result.changes_of("label 1", "dice")["RankSEG"].mean_difference == -1
-    assert set(trial.result.changes_of("label 1", "dice", "argmax empty")) == {"RankSEG", "coherent"}
+    report = run_ab(cases, structures, tmp_path / "always", presence="always")
+    assert report.verdict.sentence.startswith("Do not decode: every setting lowers the mean Dice")
+    assert report.result.changes_of("label 1", "dice")["RankSEG"].mean_difference == -1
+    assert set(report.result.changes_of("label 1", "dice", "argmax empty")) == {"RankSEG", "coherent"}
     maybe = run_ab(cases, structures, tmp_path / "maybe", presence="maybe")
     assert maybe.result.changes_of("label 1", "dice")["coherent"].mean_difference == 0
 
@@ -163,10 +163,10 @@ def test_a_case_that_fails_is_in_no_number_and_named(try_on, tmp_path):
     write_case(tmp_path, "broken", 3, rim=True)
     broken = tmp_path / "probabilities" / "broken.npz"
     np.savez(broken, probabilities=np.full((2, *SHAPE[::-1]), 0.9, np.float32))
-    trial = try_on(*[True] * 6)
-    assert list(trial.result.argmax.failures) == ["broken"]
-    assert trial.result.changes_of("label 1", "dice")["RankSEG"].n_cases == 6
-    assert any(note.startswith("Failed, in no number above: broken: ") for note in trial.document.notes)
+    report = try_on(*[True] * 6)
+    assert list(report.result.argmax.failures) == ["broken"]
+    assert report.result.changes_of("label 1", "dice")["RankSEG"].n_cases == 6
+    assert any(note.startswith("Failed, in no number above: broken: ") for note in report.document.notes)
 
 
 def test_images_are_shown_and_a_damaged_one_costs_its_picture_alone(tmp_path):
@@ -177,10 +177,10 @@ def test_images_are_shown_and_a_damaged_one_costs_its_picture_alone(tmp_path):
     image.write_bytes(gzip.compress(gzip.decompress(image.read_bytes())[:-100]))
     cases = find_cases(tmp_path / "probabilities", tmp_path / "references", images=tmp_path / "images")
     structures = structures_of(tmp_path / "probabilities", cases[0].study)
-    trial = run_ab(cases, structures, tmp_path / "out", presence="always")
-    assert [picture.path.name for picture in trial.document.pictures] == ["case_0.png"]
-    assert any(note.startswith("No picture of case_1: ") for note in trial.document.notes)
-    assert list(trial.result.argmax.scores) == ["case_0", "case_1"]
+    report = run_ab(cases, structures, tmp_path / "out", presence="always")
+    assert [picture.path.name for picture in report.document.pictures] == ["case_0.png"]
+    assert any(note.startswith("No picture of case_1: ") for note in report.document.notes)
+    assert list(report.result.argmax.scores) == ["case_0", "case_1"]
 
 
 class TestErrors:

@@ -1,19 +1,16 @@
 """Made folders of runs, and what their reports say."""
 
-import json
-import re
-
-import nibabel as nib
 import numpy as np
 
 from rankseg_med.studies import OutputFile, Sidecar
+from tests.evaluation.conftest import save_label_map
+from tests.report.written_page import facts_in
 
 AFFINE = np.diag([10.0, 10.0, 20.0, 1.0])  # 2 ml a voxel
 
 
 def save(path, labels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(labels.astype(np.uint8), AFFINE), path)
+    save_label_map(path, labels, AFFINE)
 
 
 def box(voxels: int) -> np.ndarray:
@@ -38,11 +35,6 @@ def write_sidecar(folder, case_id: str, status: str = "done", **entries) -> None
         **{"settings": {"decoder::name": '"dice"'}, "versions": {"torch": "2"}},
     }
     Sidecar.model_validate(given | entries).write(folder)
-
-
-def facts_in(path) -> dict:
-    text = path.read_text(encoding="utf-8")
-    return json.loads(re.search(r'<script type="application/json" id="facts">(.*?)</script>', text, re.DOTALL)[1])
 
 
 def studies_in(path) -> dict[str, dict]:

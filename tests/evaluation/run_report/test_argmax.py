@@ -15,7 +15,8 @@ from rankseg_med.studies import find_probabilities, read_nnunet_labels
 from rankseg_med.workflows import DecodeJob
 from tests.evaluation.conftest import save_label_map, save_probabilities
 from tests.evaluation.rim_cases import core_and_rim, write_case
-from tests.evaluation.run_report.report_folders import facts_in, studies_in
+from tests.evaluation.run_report.report_folders import studies_in
+from tests.report.written_page import facts_in
 
 DISAGREEMENT = "Largest disagreement with the argmax label map (white outline): "
 

@@ -12,7 +12,8 @@ from rankseg_med.evaluation import evaluate, find_cases, plan_evaluation, run_ab
 from rankseg_med.runs import Shard
 from rankseg_med.studies import StudyError, content_digest
 from tests.evaluation.rim_cases import write_case
-from tests.evaluation.run_report.report_folders import DECISION, box, facts_in, save, studies_in, write_sidecar
+from tests.evaluation.run_report.report_folders import DECISION, box, save, studies_in, write_sidecar
+from tests.report.written_page import facts_in
 
 
 @pytest.fixture

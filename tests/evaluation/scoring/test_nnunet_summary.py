@@ -3,18 +3,17 @@ import math
 from multiprocessing.pool import ThreadPool
 from types import SimpleNamespace
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 from rankseg_med.evaluation import evaluate, plan_evaluation
+from tests.evaluation.conftest import save_label_map
 
 REGIONS = {"whole": (1, 2), "tumour": (2,), "absent": (3,)}
 
 
 def save(path, labels) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(labels.astype(np.uint8), np.diag([1.0, 2.0, 3.0, 1.0])), path)
+    save_label_map(path, labels, np.diag([1.0, 2.0, 3.0, 1.0]))
 
 
 def line(*labels) -> np.ndarray:

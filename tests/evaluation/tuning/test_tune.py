@@ -16,7 +16,7 @@ from rankseg_med.evaluation.tuning.task import Task
 from rankseg_med.evaluation.tuning.tune import tune
 from rankseg_med.metrics import dice, jaccard
 from rankseg_med.studies import NnunetLabels, StudyError
-from tests.evaluation.tuning.made_cases import ONE, MadeCase, calibrated_core, coherent, made, overconfident
+from tests.evaluation.tuning.labelled_cases import ONE, MadeCase, calibrated_core, coherent, made, overconfident
 
 
 @pytest.fixture(scope="module")
