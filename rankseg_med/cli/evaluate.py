@@ -10,7 +10,7 @@ import typer
 
 from rankseg_med.cli.console import complain, output, say
 from rankseg_med.cli.interrupts import stopped_by_signals
-from rankseg_med.cli.jobs import JobOptions, with_job_options
+from rankseg_med.cli.job_options import JobOptions, with_job_options
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import (
     DataRootOption,

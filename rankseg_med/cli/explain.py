@@ -11,7 +11,8 @@ import typer
 
 from rankseg_med.cli.console import move_to, progress_bar, say
 from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
-from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
+from rankseg_med.cli.job_options import JobOptions, with_job_options
+from rankseg_med.cli.jobs import run_and_report
 from rankseg_med.cli.options import ConfigsOption, DataRootOption, JobDeviceOption, SetOption, parse_changes
 
 if TYPE_CHECKING:

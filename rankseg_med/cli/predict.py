@@ -16,7 +16,8 @@ from rankseg_med.cli.format_options import (
     SegTypeOption,
     chosen_format,
 )
-from rankseg_med.cli.jobs import JobOptions, placed, run_and_report, with_job_options
+from rankseg_med.cli.job_options import JobOptions, with_job_options
+from rankseg_med.cli.jobs import placed, run_and_report
 from rankseg_med.cli.nnunet_options import (
     ConfigurationOption,
     ExportOption,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rankseg_med.cli.console import say
-from rankseg_med.cli.jobs import JobOptions, run_and_report, with_job_options
+from rankseg_med.cli.job_options import JobOptions, with_job_options
+from rankseg_med.cli.jobs import run_and_report
 from rankseg_med.cli.options import (
     CalibrationFileOption,
     ConfigsOption,

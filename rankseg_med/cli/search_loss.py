@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rankseg_med.cli.console import advance, move_to, output, progress_bar, say
 from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
-from rankseg_med.cli.jobs import JobOptions, with_job_options
+from rankseg_med.cli.job_options import JobOptions, with_job_options
 from rankseg_med.cli.options import ConfigsOption, DataRootOption, JobDeviceOption, SetOption, parse_changes
 
 if TYPE_CHECKING:
