@@ -13,6 +13,8 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 from scipy import ndimage
 
+from tests.voxels import voxels_of
+
 
 def spleen(folder: Path) -> Path:
     """JSON; probabilities are inverted, then argmax; weights bare."""
@@ -147,7 +149,7 @@ def monai_labels(bundle: Path, images: Path, output: Path) -> dict[str, np.ndarr
 
 def labels_in(path: Path) -> np.ndarray:
     """Voxels of a label map on disk."""
-    return np.asarray(nib.load(path).dataobj).astype(np.uint8)
+    return voxels_of(path).astype(np.uint8)
 
 
 def write_images(folder: Path, shape: tuple[int, ...], spacing_mm: tuple[float, ...], names: str = "a") -> Path:

@@ -14,6 +14,7 @@ import pytest
 from rankseg_med.demo import make_phantom, write_phantom
 from rankseg_med.studies import Sidecar
 from tests.evaluation.run_report.report_folders import studies_in
+from tests.voxels import voxels_of
 
 VALIDATOR = shutil.which("bids-validator-deno", path=Path(sys.executable).parent) or shutil.which("bids-validator-deno")
 
@@ -40,10 +41,6 @@ def images(phantoms):
 
 def files_in(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def voxels(path):
-    return np.asarray(nib.load(path).dataobj)
 
 
 def scores_in(folder):
@@ -73,7 +70,7 @@ def test_predict_and_all_that_comes_after(rankseg_med, phantoms, images, tmp_pat
         *("dataset_description.json", "README.md", "dseg.tsv", "dseg.json"),
     }
     for case_id, name in CASES.items():
-        np.testing.assert_array_equal(voxels(out / f"{name}_dseg.nii.gz"), voxels(flat / f"{case_id}.nii.gz"))
+        np.testing.assert_array_equal(voxels_of(out / f"{name}_dseg.nii.gz"), voxels_of(flat / f"{case_id}.nii.gz"))
         background = 1 - nib.load(out / f"{name}_probseg.nii.gz").get_fdata().sum(-1)
         assert -1e-4 < background.min() < background.max() <= 1
     record = Sidecar.read(out / "logs" / "sub-01_ses-2_T1w.json")

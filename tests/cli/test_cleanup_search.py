@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.voxels import voxels_of
+
 
 @pytest.fixture
 def folders(tmp_path):
@@ -82,8 +84,8 @@ def test_the_config_is_never_replaced_by_its_cleanup(rankseg_med, folders, tmp_p
 
 def test_the_overlay_beside_another_config_cleans_what_decode_writes(rankseg_med, folders, tmp_path):
     """Probabilities whose argmax is the prediction; decoded with the cleanup they are the reference."""
-    prediction = np.asarray(nib.load(folders[0] / "case.nii.gz").dataobj)
-    reference = np.asarray(nib.load(folders[1] / "case.nii.gz").dataobj)
+    prediction = voxels_of(folders[0] / "case.nii.gz")
+    reference = voxels_of(folders[1] / "case.nii.gz")
     (tmp_path / "stored").mkdir()
     probabilities = np.where(prediction[..., None] == np.arange(3), 0.8, 0.1).astype(np.float32)
     nib.save(nib.Nifti1Image(probabilities, np.eye(4)), tmp_path / "stored" / "case.nii.gz")
@@ -93,7 +95,7 @@ def test_the_overlay_beside_another_config_cleans_what_decode_writes(rankseg_med
     def decoded(folder, *configs):
         options = [option for config in configs for option in ("--config", config)]
         assert rankseg_med("decode", tmp_path / "stored", "-o", tmp_path / folder, *options).code == 0
-        return np.asarray(nib.load(tmp_path / folder / "case.nii.gz").dataobj)
+        return voxels_of(tmp_path / folder / "case.nii.gz")
 
     np.testing.assert_array_equal(decoded("plain", mine), prediction)
     cleaned = tmp_path / "cleaned.yaml"

@@ -2,13 +2,13 @@
 
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
 from rankseg_med.decode import RankSEGDecoder
 from tests.nnunet_output import GRIDS, write_output, write_phantoms
+from tests.voxels import voxels_of
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +23,13 @@ def softmax(phantoms, tmp_path):
     return tmp_path / "softmax", write_output(tmp_path / "softmax", phantoms)
 
 
-def voxels(path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)
-
-
 def test_folder_of_nnunet(rankseg_med, softmax, tmp_path):
     folder, probabilities = softmax
     result = rankseg_med("decode", folder, "--output", tmp_path / "out")
     assert (result.code, "4 of 4 studies done" in result.out) == (0, True), result.err
     for case in GRIDS:
         by_hand = RankSEGDecoder("dice")(torch.from_numpy(probabilities[case])).numpy().transpose(2, 1, 0)
-        np.testing.assert_array_equal(voxels(tmp_path / "out" / f"{case}.nii.gz"), by_hand)
+        np.testing.assert_array_equal(voxels_of(tmp_path / "out" / f"{case}.nii.gz"), by_hand)
         sidecar = json.loads((tmp_path / "out" / f"{case}.json").read_text())
         assert (sidecar["job"], sidecar["status"], len(sidecar["decisions"])) == ("decode", "done", 2)
     again = rankseg_med("decode", folder, "--output", tmp_path / "out")
@@ -47,7 +43,7 @@ def test_argmax_is_nnunets_own_label_map(rankseg_med, softmax, tmp_path):
     assert rankseg_med("decode", folder, "--output", tmp_path / "out", "--decoder", "argmax").code == 0
     for case in GRIDS:
         path = f"{case}.nii.gz"
-        np.testing.assert_array_equal(voxels(tmp_path / "out" / path), voxels(folder / path))
+        np.testing.assert_array_equal(voxels_of(tmp_path / "out" / path), voxels_of(folder / path))
 
 
 def test_what_is_believed_of_the_truth_is_an_option(rankseg_med, softmax, tmp_path):
@@ -57,7 +53,7 @@ def test_what_is_believed_of_the_truth_is_an_option(rankseg_med, softmax, tmp_pa
     decoder = RankSEGDecoder(coherence=0, presence="always")
     for case in GRIDS:
         by_hand = decoder(torch.from_numpy(probabilities[case])).numpy().transpose(2, 1, 0)
-        np.testing.assert_array_equal(voxels(tmp_path / "out" / f"{case}.nii.gz"), by_hand)
+        np.testing.assert_array_equal(voxels_of(tmp_path / "out" / f"{case}.nii.gz"), by_hand)
     refused = rankseg_med("decode", folder, "--output", tmp_path / "other", "--decoder", "argmax", *options)
     assert refused.code == 2
     assert "has no coherence or presence" in refused.err
@@ -70,13 +66,13 @@ def test_regions_of_nnunet_and_as_an_option(rankseg_med, phantoms, tmp_path):
         assert rankseg_med("decode", folder, "--output", tmp_path / decoder, "--decoder", decoder).code == 0
     for case in GRIDS:
         path = f"{case}.nii.gz"
-        np.testing.assert_array_equal(voxels(tmp_path / "argmax" / path), voxels(folder / path))
+        np.testing.assert_array_equal(voxels_of(tmp_path / "argmax" / path), voxels_of(folder / path))
     (folder / "dataset.json").unlink()
     options = ("--region-channels", "organ=1+2,tumour=2", "--output", tmp_path / "said")
     assert rankseg_med("decode", folder, *options).code == 0
     for case in GRIDS:
         path = f"{case}.nii.gz"
-        np.testing.assert_array_equal(voxels(tmp_path / "said" / path), voxels(tmp_path / "dice" / path))
+        np.testing.assert_array_equal(voxels_of(tmp_path / "said" / path), voxels_of(tmp_path / "dice" / path))
     without = rankseg_med("decode", folder, "--output", tmp_path / "without")
     assert (without.code, "must sum to one over its classes" in without.out) == (1, True)
 
@@ -111,7 +107,7 @@ def test_images_elsewhere_and_a_config(rankseg_med, softmax, phantoms, tmp_path)
     assert (listed.code, "4 of 4 studies done" in listed.out) == (0, True), listed.err
     # The demo's cleanup: organ and tumour are one body, so the island goes.
     assert probabilities["canonical"][1, 1, 1, 1] > 0.8
-    assert voxels(tmp_path / "out" / "canonical.nii.gz")[1, 1, 1] == 0
+    assert voxels_of(tmp_path / "out" / "canonical.nii.gz")[1, 1, 1] == 0
 
 
 def test_a_data_list_holds_no_probabilities(rankseg_med, tmp_path):
@@ -122,10 +118,10 @@ def test_a_data_list_holds_no_probabilities(rankseg_med, tmp_path):
 
 def test_predictions_are_not_replaced(rankseg_med, softmax):
     folder, _ = softmax
-    before = voxels(folder / "canonical.nii.gz")
+    before = voxels_of(folder / "canonical.nii.gz")
     result = rankseg_med("decode", folder, "--output", folder, "--overwrite")
     assert (result.code, "an output would replace an input" in result.err) == (1, True)
-    np.testing.assert_array_equal(voxels(folder / "canonical.nii.gz"), before)
+    np.testing.assert_array_equal(voxels_of(folder / "canonical.nii.gz"), before)
 
 
 @pytest.mark.parametrize(

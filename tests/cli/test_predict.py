@@ -13,6 +13,7 @@ from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.networks import SHIPPED_WEIGHTS
 from tests.networks.exports import FORMATS, tiny_unet, write
 from tests.networks.given_transformers import REASON, segformer
+from tests.voxels import voxels_of
 
 DEMO = ("--config", "demo", "--checkpoint", "demo", "--device", "cpu")
 
@@ -56,7 +57,7 @@ def test_decoders_differ_and_argmax_is_argmax(rankseg_med, phantom, tmp_path):
     for decoder in ("dice", "iou", "argmax"):
         out = tmp_path / decoder
         assert rankseg_med("predict", phantom / "image.nii.gz", *DEMO, "--output", out, "--decoder", decoder).code == 0
-        volumes[decoder] = np.asarray(nib.load(out / "image.nii.gz").dataobj)
+        volumes[decoder] = voxels_of(out / "image.nii.gz")
     assert (volumes["dice"] != volumes["argmax"]).any()
     assert (volumes["iou"] == volumes["argmax"]).mean() > 0.99
 
@@ -275,10 +276,6 @@ def eager(tmp_path_factory):
     return folder
 
 
-def label_map(path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)
-
-
 @pytest.mark.parametrize(
     ("name", "any_batch"),
     [
@@ -294,7 +291,7 @@ def test_whole_networks_give_the_label_maps_of_their_weights(rankseg_med, phanto
     assert rankseg_med("predict", image, *options, *common, tmp_path / "eager").code == 0
     options = ("--config", eager / "windows.yaml", "--network", network)
     assert rankseg_med("predict", image, *options, *common, tmp_path / "whole").code == 0
-    expected, found = (label_map(tmp_path / folder / "image.nii.gz") for folder in ("eager", "whole"))
+    expected, found = (voxels_of(tmp_path / folder / "image.nii.gz") for folder in ("eager", "whole"))
     assert len(np.unique(expected)) == 3
     assert (expected != found).mean() < 1e-5
     # Another network in the same file: what is there is stale.
@@ -315,7 +312,7 @@ def test_whole_networks_are_an_ensemble(rankseg_med, phantom, eager, tmp_path):
     ):
         options = (option, files[0], option, files[1], "--device", "cpu", "--output", tmp_path / folder)
         assert rankseg_med("predict", phantom / "image.nii.gz", "--config", eager / config, *options).code == 0
-    expected, found = (label_map(tmp_path / folder / "image.nii.gz") for folder in ("eager", "whole"))
+    expected, found = (voxels_of(tmp_path / folder / "image.nii.gz") for folder in ("eager", "whole"))
     assert (expected != found).mean() < 1e-5
 
 
@@ -354,11 +351,11 @@ def test_transformers_see_slices(rankseg_med, phantom, eager, tmp_path):
     )
     options = ("--config", config, "--network", tmp_path / "segformer", "--device", "cpu", "--output", tmp_path / "out")
     assert rankseg_med("predict", phantom / "image.nii.gz", *options).code == 0
-    assert label_map(tmp_path / "out" / "image.nii.gz").shape == (96, 96, 48)
+    assert voxels_of(tmp_path / "out" / "image.nii.gz").shape == (96, 96, 48)
     labels = ("--set", "network_def::labels=[0, 2, 1]")
     assert rankseg_med("predict", phantom / "image.nii.gz", *options[:-1], tmp_path / "swapped", *labels).code == 0
-    swapped = np.array([0, 2, 1])[label_map(tmp_path / "swapped" / "image.nii.gz")]
-    np.testing.assert_array_equal(swapped, label_map(tmp_path / "out" / "image.nii.gz"))
+    swapped = np.array([0, 2, 1])[voxels_of(tmp_path / "swapped" / "image.nii.gz")]
+    np.testing.assert_array_equal(swapped, voxels_of(tmp_path / "out" / "image.nii.gz"))
     # The same network, of a config and a checkpoint.
     built = tmp_path / "built.yaml"
     arguments = "num_labels: 3, depths: [1, 1, 1, 1], hidden_sizes: [8, 8, 8, 8], num_attention_heads: [1, 1, 1, 1]"
@@ -371,5 +368,5 @@ def test_transformers_see_slices(rankseg_med, phantom, eager, tmp_path):
     options = ("--config", built, "--checkpoint", tmp_path / "w.safetensors", "--device", "cpu")
     assert rankseg_med("predict", phantom / "image.nii.gz", *options, "--output", tmp_path / "built").code == 0
     np.testing.assert_array_equal(
-        label_map(tmp_path / "built" / "image.nii.gz"), label_map(tmp_path / "out" / "image.nii.gz")
+        voxels_of(tmp_path / "built" / "image.nii.gz"), voxels_of(tmp_path / "out" / "image.nii.gz")
     )

@@ -2,13 +2,13 @@
 
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 from rankseg_med.studies import read_label_names
 from tests.nnunet.given import dataset_of, plans_of, write_image, write_model
 from tests.nnunet.reference import nnunet_says
+from tests.voxels import voxels_of
 
 pytest.importorskip("nnunetv2", reason="nnunetv2 is not installed (extra nnunet)")
 
@@ -26,10 +26,6 @@ def model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model"), plans_of(), dataset_of(), folds=(0, 1))
 
 
-def voxels(path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)
-
-
 def test_argmax_of_the_exact_export_is_nnunets_label_map(rankseg_med, images, model, tmp_path):
     arguments = ("predict", images, "--nnunet", model, "--folds", "0,1", "-o", tmp_path / "out")
     exact = (*arguments, "--decoder", "argmax", "--nnunet-export", "exact")
@@ -37,7 +33,7 @@ def test_argmax_of_the_exact_export_is_nnunets_label_map(rankseg_med, images, mo
     assert result.code == 0, result.err
     for case in ("a", "b"):
         said = nnunet_says(model, [images / f"{case}_0000.nii.gz"], tmp_path / f"said_{case}", folds=(0, 1))
-        np.testing.assert_array_equal(voxels(tmp_path / "out" / f"{case}.nii.gz"), said.labels)
+        np.testing.assert_array_equal(voxels_of(tmp_path / "out" / f"{case}.nii.gz"), said.labels)
     sidecar = json.loads((tmp_path / "out" / "a.json").read_text())
     assert (sidecar["label_names"], sidecar["decoder"]) == ({"1": "organ", "2": "tumour"}, "ArgmaxDecoder()")
     assert read_label_names(tmp_path / "out") == {1: "organ", 2: "tumour"}
@@ -70,7 +66,7 @@ def test_processes_of_their_own_and_the_default_decoder(rankseg_med, images, mod
     )
     assert (alone.code, workers.code) == (0, 0), workers.err
     for case in ("a", "b"):
-        np.testing.assert_array_equal(*(voxels(tmp_path / name / f"{case}.nii.gz") for name in ("alone", "workers")))
+        np.testing.assert_array_equal(*(voxels_of(tmp_path / name / f"{case}.nii.gz") for name in ("alone", "workers")))
     decisions = json.loads((tmp_path / "alone" / "a.json").read_text())["decisions"]
     assert [decision["labels"] for decision in decisions] == [[1], [2]]
 
@@ -89,7 +85,7 @@ def test_several_models_by_names(rankseg_med, images, model, tmp_path):
             for folder in (model, other)
         )
         expected = np.where(second == 1, 1, np.array([0, 3, 7])[first])
-        np.testing.assert_array_equal(voxels(tmp_path / "out" / f"{case}.nii.gz"), expected)
+        np.testing.assert_array_equal(voxels_of(tmp_path / "out" / f"{case}.nii.gz"), expected)
     assert read_label_names(tmp_path / "out") == {1: "vessel", 3: "organ", 7: "tumour"}
 
 

@@ -12,6 +12,7 @@ from rankseg_med.demo.phantom import make_phantom, write_phantom
 from rankseg_med.training.training import LAST
 from rankseg_med.workflows import pseudo_label as module
 from rankseg_med.workflows.pseudo_label import quality
+from tests.voxels import voxels_of
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def test_from_images_to_training(pseudo_label, rankseg_med, phantoms, tmp_path):
     result = pseudo_label("--confidence", "--min-confidence", 0.6)
     assert (result.code, "2 pseudo-labels in" in result.out) == (0, True), result.err
     for name in ("case_0", "case_1"):
-        labels = np.asarray(nib.load(tmp_path / "out" / f"{name}.nii.gz").dataobj)
-        truth = np.asarray(nib.load(phantoms / "labels" / f"{name}.nii.gz").dataobj) > 0
+        labels = voxels_of(tmp_path / "out" / f"{name}.nii.gz")
+        truth = voxels_of(phantoms / "labels" / f"{name}.nii.gz") > 0
         organ = np.isin(labels, (1, 2))
         assert 2 * (organ & truth).sum() / (organ.sum() + truth.sum()) > 0.8
         confidence = nib.load(tmp_path / "out" / f"{name}_confidence.nii.gz").get_fdata()
@@ -96,8 +97,8 @@ def test_soft_labels_can_be_decoded_later(pseudo_label, rankseg_med, phantoms, t
     assert nib.load(soft).shape == (*nib.load(image).shape, 3)
     result = rankseg_med("decode", soft, "--output", tmp_path / "decoded", "--coherence", "0")
     assert result.code == 0, result.err
-    (decoded,) = (np.asarray(nib.load(path).dataobj) for path in (tmp_path / "decoded").glob("*.nii.gz"))
-    cleaned = np.asarray(nib.load(tmp_path / "out" / "case_0.nii.gz").dataobj)
+    (decoded,) = (voxels_of(path) for path in (tmp_path / "decoded").glob("*.nii.gz"))
+    cleaned = voxels_of(tmp_path / "out" / "case_0.nii.gz")
     assert cleaned.any()
     np.testing.assert_array_equal(decoded[cleaned > 0], cleaned[cleaned > 0])
     status = rankseg_med("status", tmp_path / "out")

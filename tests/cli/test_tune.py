@@ -14,6 +14,7 @@ from rankseg_med.demo.phantom import make_phantom, write_phantom
 from tests.cli.conftest import Result
 from tests.evaluation.conftest import save_label_map, save_probabilities
 from tests.evaluation.tuning.labelled_cases import calibrated_core, made, overconfident
+from tests.voxels import voxels_of
 
 
 def store(folder, population, cases):
@@ -50,7 +51,7 @@ def test_overlay_is_what_decode_takes(rankseg_med, stored, tmp_path):
     probabilities = load_calibration(output.with_name("lesions.calibration.json")).probabilities(case.probabilities())
     options = {key: value for key, value in overlay["decoder"].items() if key != "_target_"}
     by_hand = make_decoder(**options)(probabilities).numpy()
-    written = np.asarray(nib.load(tmp_path / "decoded" / f"{case.case_id}.nii.gz").dataobj)
+    written = voxels_of(tmp_path / "decoded" / f"{case.case_id}.nii.gz")
     np.testing.assert_array_equal(written, by_hand)
     assert 0 < written.sum() < (case.foreground > 0.5).sum()
 

@@ -21,6 +21,7 @@ from rankseg_med.studies import StudyError, find_probabilities, find_studies
 from rankseg_med.workflows.decode import DecodeJob
 from rankseg_med.workflows.predict import PredictJob
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
+from tests.voxels import voxels_of
 
 LOWER = MonotoneMap((0.0, 0.6, 1.0), (0.0, 0.1, 0.8))
 DEMO = SHIPPED_WEIGHTS / "demo.safetensors"
@@ -71,7 +72,7 @@ def decode_settings(calibration, **entries):
 def labels_of(job, study):
     load, decode, write = job.build()
     written = write(decode(load(study)))
-    return np.asarray(nib.load(written.paths[0]).dataobj), written.details
+    return voxels_of(written.paths[0]), written.details
 
 
 class TestDecode:

@@ -3,24 +3,24 @@
 import json
 import shutil
 
-import nibabel as nib
 import numpy as np
 import pytest
 import yaml
 
 from rankseg_med.networks import shipped_checkpoint
 from tests.docs import given
+from tests.voxels import voxels_of
 
 
 def labels_in(path):
-    return set(np.unique(np.asarray(nib.load(path).dataobj)).tolist())
+    return set(np.unique(voxels_of(path)).tolist())
 
 
 @pytest.mark.session("get_started.md")
 def test_get_started(run, tmp_path):
     run()
     by_hand = (tmp_path / "predicted" / "canonical.nii.gz", tmp_path / "demo-output/predictions/dice/canonical.nii.gz")
-    np.testing.assert_array_equal(*(np.asarray(nib.load(path).dataobj) for path in by_hand))
+    np.testing.assert_array_equal(*(voxels_of(path) for path in by_hand))
 
 
 @pytest.mark.session("how_it_decides.md")
@@ -61,9 +61,7 @@ def test_batch(run, tmp_path):
     given.cut_short(tmp_path / "incoming" / "cut_short.nii.gz")
     run()
     for name in "ab":
-        np.testing.assert_array_equal(
-            *(np.asarray(nib.load(f"{folder}/{name}.nii.gz").dataobj) for folder in ("labels", "shared"))
-        )
+        np.testing.assert_array_equal(*(voxels_of(f"{folder}/{name}.nii.gz") for folder in ("labels", "shared")))
 
 
 @pytest.mark.slow

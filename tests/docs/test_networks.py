@@ -16,13 +16,10 @@ from tests.docs import given
 from tests.docs.blocks import blocks_of
 from tests.docs.sessions import write_file
 from tests.nnunet.given import dataset_of, plans_of, write_image, write_model
+from tests.voxels import voxels_of
 
 HERE = Path()
 MODEL = HERE / "nnUNetTrainer__nnUNetPlans__3d_fullres"
-
-
-def voxels(path: str) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)
 
 
 @pytest.mark.session("networks.md", "A session")
@@ -30,8 +27,8 @@ def test_networks(run):
     run()
     image = nib.load("scans/a.nii.gz")
     for folder in ("dice", "argmax"):
-        assert voxels(f"{folder}/a.nii.gz").shape == image.shape
-        assert set(np.unique(voxels(f"{folder}/a.nii.gz")).tolist()) <= {0, 1, 2}
+        assert voxels_of(f"{folder}/a.nii.gz").shape == image.shape
+        assert set(np.unique(voxels_of(f"{folder}/a.nii.gz")).tolist()) <= {0, 1, 2}
 
 
 @pytest.mark.session("networks.md", "Networks of your own")
@@ -43,7 +40,7 @@ def test_networks_as_a_file(run):
     network = UNet(3, in_channels=1, out_channels=3, channels=(8, 16), strides=(2,), norm="INSTANCE").eval()
     torch.jit.trace(network, torch.zeros(1, 1, 32, 32, 32)).save("model.pt")
     run()
-    assert voxels("labels/a.nii.gz").shape == nib.load("scans/a.nii.gz").shape
+    assert voxels_of("labels/a.nii.gz").shape == nib.load("scans/a.nii.gz").shape
 
 
 @pytest.mark.session("nnunet.md")
@@ -54,8 +51,8 @@ def test_nnunet(run):
     write_model(HERE / "organs", plans_of(), dataset_of())
     write_model(HERE / "vessels", plans_of(), dataset_of({"background": 0, "vessel": 1}), seed=3)
     said = run()
-    np.testing.assert_array_equal(said["decoded"].label_map.numpy(), voxels("labels/case.nii.gz"))
-    assert {0} < set(np.unique(voxels("merged/case.nii.gz")).tolist()) <= {0, 1, 3, 7}
+    np.testing.assert_array_equal(said["decoded"].label_map.numpy(), voxels_of("labels/case.nii.gz"))
+    assert {0} < set(np.unique(voxels_of("merged/case.nii.gz")).tolist()) <= {0, 1, 3, 7}
 
 
 @pytest.mark.session("bundles.md", "A bundle of somebody else's")
@@ -64,7 +61,7 @@ def test_a_bundle_of_somebody_elses(run):
     zoo.write_images(HERE / "images", (20, 18, 10), (2.0, 2.0, 3.0))
     run()
     for folder in ("predicted", "by_argmax"):
-        assert voxels(f"{folder}/a.nii.gz").shape == (20, 18, 10)
+        assert voxels_of(f"{folder}/a.nii.gz").shape == (20, 18, 10)
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from tests.voxels import voxels_of
+
 
 @dataclass(frozen=True)
 class Said:
@@ -56,7 +58,7 @@ def nnunet_says(
         predictor.predict_from_files_sequential(
             [[str(image) for image in images]], [str(output / name / "case")], save_probabilities=stores
         )
-    labels = np.asarray(nib.load(output / "labels" / "case.nii.gz").dataobj)
+    labels = voxels_of(output / "labels" / "case.nii.gz")
     stored = np.load(output / "probabilities" / "case.npz")["probabilities"].transpose(0, 3, 2, 1)
     if plans.image_reader_writer_class.__name__.endswith("WithReorient"):
         # Stored arrays lie as the turned image does, label maps as the file.

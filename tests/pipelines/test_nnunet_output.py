@@ -3,11 +3,11 @@ import runpy
 import sys
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 from tests.nnunet_output import GRIDS, write_output, write_phantoms
+from tests.voxels import voxels_of
 
 SCRIPT = Path(__file__).parents[2] / "pipelines" / "nnunet_output.py"
 
@@ -42,15 +42,14 @@ def test_decodes_scores_and_compares(run, capsys, tmp_path, regions):
         assert len(scores) == 2 * len(GRIDS)
         for case in GRIDS:
             found, truth = (
-                np.isin(np.asarray(nib.load(folder / f"{case}.nii.gz").dataobj), organ)
+                np.isin(voxels_of(folder / f"{case}.nii.gz"), organ)
                 for folder in (tmp_path / "work" / decoder, tmp_path / "labels")
             )
             expected = 2 * (found & truth).sum() / (found.sum() + truth.sum())
             assert scores[case, "organ"] == pytest.approx(expected)
     for case in GRIDS:
         argmax, nnunets = (
-            np.asarray(nib.load(folder / f"{case}.nii.gz").dataobj)
-            for folder in (tmp_path / "work" / "argmax", tmp_path / "predictions")
+            voxels_of(folder / f"{case}.nii.gz") for folder in (tmp_path / "work" / "argmax", tmp_path / "predictions")
         )
         np.testing.assert_array_equal(argmax, nnunets)
 

@@ -15,6 +15,7 @@ from rankseg_med.pretraining import ExplainJob, with_image_classes, write_explai
 from rankseg_med.runs import RunOptions, run_job
 from rankseg_med.studies import Manifest, Sidecar, find_studies
 from tests.pretraining.blobs import LINEAR, SIZE, write_blobs, write_config
+from tests.voxels import voxels_of
 
 WEIGHT = np.random.default_rng(5).normal(size=(SIZE, SIZE, SIZE)).astype(np.float32)
 CLASSES = {"case_0": "nodule", "case_1": "background", "case_2": "nodule"}
@@ -39,10 +40,6 @@ def job_of(tmp_path):
         return ExplainJob(config, paths, studies, tmp_path / "out", **options)
 
     return make
-
-
-def voxels_of(path):
-    return np.asarray(nib.load(path).dataobj)
 
 
 def test_files_of_a_linear_classifier_by_hand(studies, job_of):

@@ -2,15 +2,20 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from rankseg_med.runs import CaseOutcome
 from rankseg_med.runs.job import Written
 from rankseg_med.studies import atomic_write
+
+
+def statuses(outcomes: Iterable[CaseOutcome]) -> dict[str, str]:
+    return {outcome.case.case_id: outcome.status for outcome in outcomes}
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,7 @@ from rankseg_med.runs.claims import FolderHeldError, claimed
 from rankseg_med.runs.job import results_digest
 from rankseg_med.runs.run import RunOptions, run_job
 from rankseg_med.studies import Sidecar
-
-
-def statuses(outcomes) -> dict[str, str]:
-    return {outcome.case.case_id: outcome.status for outcome in outcomes}
+from tests.runs.conftest import statuses
 
 
 def holder(folder, run: str, **entries: object) -> None:

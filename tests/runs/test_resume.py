@@ -13,11 +13,7 @@ from rankseg_med.runs import case_record
 from rankseg_med.runs.run import RunOptions, run_job
 from rankseg_med.runs.status import folder_status
 from rankseg_med.studies import Sidecar
-from tests.runs.conftest import Doubling
-
-
-def statuses(outcomes) -> dict[str, str]:
-    return {outcome.case.case_id: outcome.status for outcome in outcomes}
+from tests.runs.conftest import Doubling, statuses
 
 
 @pytest.mark.parametrize(

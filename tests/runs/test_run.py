@@ -11,10 +11,7 @@ import pytest
 from rankseg_med.executors import InProcesses
 from rankseg_med.runs.run import RunOptions, run_job
 from rankseg_med.studies import Sidecar, StudyError
-
-
-def statuses(outcomes) -> dict[str, str]:
-    return {outcome.case.case_id: outcome.status for outcome in outcomes}
+from tests.runs.conftest import statuses
 
 
 def sidecar(job, case) -> Sidecar:

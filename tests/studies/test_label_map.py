@@ -21,6 +21,7 @@ from rankseg_med.studies import (
     write_label_names,
 )
 from tests.studies.dicom_files import write_series
+from tests.voxels import voxels_of
 
 SHAPE = (4, 5, 6)
 LABELS = np.arange(120, dtype=np.uint8).reshape(SHAPE)
@@ -382,7 +383,7 @@ def test_a_label_map_names_its_labels_and_is_the_same_to_everyone(image, labels,
     path = tmp_path / "labels.nii.gz"
     write_label_map(labels, path, grid_of=image, names=NAMES)
     assert labels_named_in(path) == NAMES
-    np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), labels)
+    np.testing.assert_array_equal(voxels_of(path), labels)
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)).T, labels)
     (extension,) = nib.load(path).header.extensions
     assert extension.get_code() == nib.nifti1.extension_codes["caret"]

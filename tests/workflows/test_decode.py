@@ -19,6 +19,7 @@ from rankseg_med.transforms import KeepLargestComponent, RemoveSmallComponents
 from rankseg_med.workflows.decode import DecodeJob, Decoding
 from rankseg_med.workflows.label_maps import LabelMaps
 from tests.nnunet_output import GRIDS, write_output, write_phantoms
+from tests.voxels import voxels_of
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_regions_are_decoded_each_for_itself(sigmoid, decoding):
 def test_decisions_speak_of_the_label_map(softmax, decoding):
     study = find_probabilities(softmax[0])[0]
     written = run(decoding, study)
-    labels = np.asarray(nib.load(written.paths[0]).dataobj)
+    labels = voxels_of(written.paths[0])
     for label, decision in enumerate(written.details["decisions"], 1):
         assert decision["voxels"] == np.count_nonzero(labels == label)
         assert 0 < decision["argmax_expected_score"] <= decision["expected_score"] <= 1
@@ -204,7 +205,7 @@ def test_one_region_by_itself(tmp_path, decoding):
     values = softmax_of(3)[:1]
     one = replace(decoding, decoder=AtHalfDecoder(), regions=RegionChannels.of([[7]]))
     written = run(one, case_of(tmp_path, values))
-    labels = np.asarray(nib.load(written.paths[0]).dataobj)
+    labels = voxels_of(written.paths[0])
     np.testing.assert_array_equal(labels, np.where(values[0].astype(np.float32) > 0.5, 7, 0))
 
 

@@ -22,6 +22,7 @@ from rankseg_med.studies import Sidecar, StudyError, find_studies
 from rankseg_med.transforms import KeepLargestComponent, LoadStudyd, RemoveSmallComponents
 from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.predict import Prediction, PredictJob
+from tests.voxels import voxels_of
 from tests.workflows.given import GivenPrediction
 
 
@@ -113,7 +114,7 @@ def test_cleanup_is_used(phantoms, prediction):
 
     def labels(prediction: Prediction) -> np.ndarray:
         (outcome,) = predict([study], prediction, overwrite=True)
-        return np.asarray(nib.load(outcome.paths[0]).dataobj)
+        return voxels_of(outcome.paths[0])
 
     everything, cleaned = (
         labels(prediction),
@@ -130,7 +131,7 @@ def test_cleanup_knows_the_size_of_a_voxel(phantoms, prediction):
     )
     (outcome,) = predict(find_studies(phantoms / "images" / "ras.nii.gz"), prediction)
     assert outcome.error is None
-    assert not np.asarray(nib.load(outcome.paths[0]).dataobj).any()
+    assert not voxels_of(outcome.paths[0]).any()
 
 
 def test_decisions_are_written_beside_the_label_map(phantoms, prediction):
@@ -236,7 +237,7 @@ def test_studies_of_several_images(prediction, tmp_path):
     (study,) = find_studies(tmp_path, channels=2)
     (outcome,) = predict([study], replace(prediction, model=model))
     assert outcome.error is None
-    np.testing.assert_array_equal(np.asarray(nib.load(outcome.paths[0]).dataobj), volume > 0)
+    np.testing.assert_array_equal(voxels_of(outcome.paths[0]), volume > 0)
     assert len(Sidecar.read(prediction.label_maps.folder / "brain.json").inputs) == 2
 
 

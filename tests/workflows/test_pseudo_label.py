@@ -23,6 +23,7 @@ from rankseg_med.transforms import LoadStudyd
 from rankseg_med.workflows.label_maps import LabelMaps
 from rankseg_med.workflows.predict import Prediction
 from rankseg_med.workflows.pseudo_label import Exports, PseudoLabelJob, quality
+from tests.voxels import voxels_of
 from tests.workflows.given import GivenLabeller, GivenPrediction
 
 
@@ -57,10 +58,6 @@ def job_of(prediction, **options):
 @pytest.fixture
 def job(prediction):
     return job_of(prediction)
-
-
-def voxels_of(path):
-    return np.asarray(nib.load(path).dataobj)
 
 
 def test_exports_that_would_be_another_studys_label_are_refused(prediction, job, images):

@@ -1,4 +1,3 @@
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from rankseg_med.evaluation.ab.settings import label_maps, settings_of
 from rankseg_med.workflows.decode import DecodeJob
 from tests.evaluation.conftest import dirichlet
 from tests.nnunet_output import write_output, write_phantoms
+from tests.voxels import voxels_of
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_label_maps_are_what_decode_writes(case, structures, tmp_path):
         np.testing.assert_array_equal(found[name], decoder(torch.from_numpy(dirichlet(0))).numpy())
     load, decode, write = DecodeJob(load_config("decode", overlay), tmp_path / "out").build()
     (path,) = write(decode(load(case.study))).paths
-    np.testing.assert_array_equal(found["tuned"], np.asarray(nib.load(path).dataobj))
+    np.testing.assert_array_equal(found["tuned"], voxels_of(path))
     decoder = RankSEGDecoder("dice", coherence=0.3)
     kept = decoder(torch.from_numpy(dirichlet(0))).numpy()
     np.testing.assert_array_equal(found["tuned"], np.where(kept == 1, 0, kept))
@@ -82,7 +82,7 @@ def test_regions_by_sigmoid(tmp_path):
     case = find_cases(folder, tmp_path / "labels")[0]
     structures = structures_of(folder, case.study)
     found = by_name(case, settings_of(structures))
-    np.testing.assert_array_equal(found["argmax"], np.asarray(nib.load(folder / f"{case.case_id}.nii.gz").dataobj))
+    np.testing.assert_array_equal(found["argmax"], voxels_of(folder / f"{case.case_id}.nii.gz"))
     masks = RankSEGDecoder("dice", coherence=0.0, mode="multilabel")(torch.from_numpy(probabilities[case.case_id]))
     organ, tumour = masks.numpy().transpose(0, 3, 2, 1)
     np.testing.assert_array_equal(found["RankSEG"], np.where(tumour, 2, organ))

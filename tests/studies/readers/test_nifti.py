@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 
 from rankseg_med.studies import StudyError, load_image, load_label_map, read_grid
+from tests.voxels import voxels_of
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def with_offset(path: Path, offset: float) -> Path:
 def both_readers(path: Path) -> tuple[int, int]:
     """The first voxel, as nibabel and as SimpleITK read it."""
     itk = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[0, 0, 0]
-    return int(np.asarray(nib.load(path).dataobj)[0, 0, 0]), int(itk)
+    return int(voxels_of(path)[0, 0, 0]), int(itk)
 
 
 class TestOffset:
