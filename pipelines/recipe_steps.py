@@ -12,7 +12,7 @@ from data_sets import Case, DataSet
 
 from rankseg_med.configuration import ConfigError, find_config, load_config
 from rankseg_med.studies import LabelledEntry, Manifest, atomic_write, write_json
-from rankseg_med.training import LAST, RECORD, finished_epochs, read_checkpoint
+from rankseg_med.training import LAST, RECORD, finished_epochs, read_states
 from rankseg_med.workflows import deal_folds
 
 FOLDS = 5
@@ -107,7 +107,7 @@ def train(
         asked = {"fold": fold, "seed": seed, "labelled": labelled, **settings.get()}
         _keep_to(run.with_name("asked.json"), asked, started=started)
     # Not a mark of the recipe's own: one that is stopped before it is made leaves a run that cannot be resumed.
-    if started and last.exists() and finished_epochs(read_checkpoint(last)) >= int(settings["epochs"]):
+    if started and last.exists() and finished_epochs(read_states(last)) >= int(settings["epochs"]):
         return
     paths = ["--config", config, "--manifest", training, "--data-root", data, "--output", run]
     few = [] if labelled is None else ["--labelled", labelled]

@@ -1,6 +1,6 @@
 """Supervised and semi-supervised training."""
 
-from rankseg_med.training.checkpoint import finished_epochs, read_checkpoint
+from rankseg_med.training.checkpoint import finished_epochs, read_states
 from rankseg_med.training.engines import DivergenceError
 from rankseg_med.training.items import training_items
 from rankseg_med.training.known_classes import KnownClasses
@@ -31,7 +31,7 @@ __all__ = [
     "finished_epochs",
     "further_studies",
     "is_first_process",
-    "read_checkpoint",
+    "read_states",
     "split_studies",
     "studies_trained_on",
     "train",

@@ -37,7 +37,7 @@ def best_checkpoint(parts: Mapping[str, Any], path: Path, metric: str) -> Checkp
     return Checkpoint(parts, save, filename_pattern=path.name, n_saved=1, score_function=score)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_states(path: Path) -> dict[str, Any]:
     """The states in a file, on the CPU.
 
     Raises:

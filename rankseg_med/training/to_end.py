@@ -9,7 +9,7 @@ from threading import Event
 from monai.bundle import ConfigParser
 
 from rankseg_med.studies import Study
-from rankseg_med.training.checkpoint import LAST, finished_epochs, read_checkpoint
+from rankseg_med.training.checkpoint import LAST, finished_epochs, read_states
 from rankseg_med.training.history import HISTORY, TrainingProgress
 from rankseg_med.training.processes import number_of_processes
 from rankseg_med.training.record import RECORD, TrainingRecord
@@ -54,7 +54,7 @@ def train_to_end(
     if record.exists() and not last.exists() and not (output / HISTORY).exists():
         # Killed between its first two files: nothing was trained.
         record.unlink()
-    if record.exists() and last.exists() and finished_epochs(read_checkpoint(last)) >= int(config["epochs"]):
+    if record.exists() and last.exists() and finished_epochs(read_states(last)) >= int(config["epochs"]):
         asked = TrainingRecord.of(
             config.get(),
             training,

@@ -24,7 +24,7 @@ from rankseg_med.training.checkpoint import (
     LAST,
     finished_epochs,
     finished_iterations,
-    read_checkpoint,
+    read_states,
     restore,
     write_checkpoint,
 )
@@ -208,7 +208,7 @@ def _check_folder(output: Path, resume: bool) -> None:
 
 
 def _read_last(last: Path, epochs: int) -> dict[str, Any]:
-    content = read_checkpoint(last)
+    content = read_states(last)
     finished = finished_epochs(content)
     if finished >= epochs:
         raise StudyError(f"{last}: has {finished} of {epochs} epochs already; ask for more with --epochs")

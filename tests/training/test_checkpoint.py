@@ -10,7 +10,7 @@ from rankseg_med.training import checkpoint as training_checkpoint
 from rankseg_med.training.checkpoint import (
     best_checkpoint,
     finished_epochs,
-    read_checkpoint,
+    read_states,
     restore,
     write_checkpoint,
 )
@@ -36,7 +36,7 @@ def last(tmp_path):
 
 
 def test_what_was_written_is_restored(last):
-    content = read_checkpoint(last)
+    content = read_states(last)
     assert finished_epochs(content) == 2
     restored = parts()
     restore(restored, content, last)
@@ -90,12 +90,12 @@ def test_a_damaged_file_is_named(last, monkeypatch, how, reason):
     monkeypatch.chdir(last.parent)
     damage(last, how)
     with pytest.raises(StudyError, match=rf"last\.pt: {reason}.*train anew in another folder"):
-        read_checkpoint(last)
+        read_states(last)
     assert sorted(path.name for path in last.parent.iterdir()) == ["last.pt"]
 
 
 def test_a_checkpoint_of_something_else_is_named(last):
-    content = read_checkpoint(last)
+    content = read_states(last)
     with pytest.raises(StudyError, match=r"last\.pt: .*lacks student"):
         restore({**parts(), "student": torch.nn.Linear(2, 1)}, content, last)
     with pytest.raises(StudyError, match=r"last\.pt: .*its network does not fit .*size mismatch"):
