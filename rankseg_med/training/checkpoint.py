@@ -19,7 +19,7 @@ LAST = "last.pt"
 BEST = "best.pt"
 
 
-def write_checkpoint(parts: Mapping[str, Any], path: Path) -> None:
+def write_states(parts: Mapping[str, Any], path: Path) -> None:
     """Write the states of a training's parts, whole or not at all; only the first process does."""
     if is_first_process():
         _save({name: part.state_dict() for name, part in parts.items()}, path)

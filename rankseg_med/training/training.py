@@ -26,7 +26,7 @@ from rankseg_med.training.checkpoint import (
     finished_iterations,
     read_states,
     restore,
-    write_checkpoint,
+    write_states,
 )
 from rankseg_med.training.engines import make_evaluator, make_trainer
 from rankseg_med.training.history import HISTORY, EpochReporter, History, TrainingProgress
@@ -160,7 +160,7 @@ def train(
             show_in_tensorboard(writer, trainer, evaluator, panels_every=int(config["validate_every"]))
         # By now all processes have read what the folder holds.
         idist.barrier()
-        save = partial(write_checkpoint, parts, last)
+        save = partial(write_states, parts, last)
         if claim is not None:
             remove_unfinished(output / name for name in (LAST, BEST, RECORD, HISTORY))
             record.in_session(str(config["device"]), int(config["epochs"]), iteration).write(output / RECORD)

@@ -102,7 +102,7 @@ def write_json(folder: Path, plans: dict, dataset: dict) -> Path:
     return folder
 
 
-def write_checkpoint(path: Path, weights: dict, **other) -> None:
+def write_states(path: Path, weights: dict, **other) -> None:
     """A checkpoint with all that nnU-Net's trainer saves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -128,7 +128,7 @@ def write_model(folder: Path, plans: dict, dataset: dict, *, folds=(0,), gain=3.
         torch.manual_seed(seed + number)
         weights = Library(Plans.read(folder, "3d_fullres")).network().state_dict()
         weights = {name: gain * w if "seg_layers" in name else w for name, w in weights.items()}
-        write_checkpoint(folder / f"fold_{fold}" / "checkpoint_final.pth", weights, **checkpoint)
+        write_states(folder / f"fold_{fold}" / "checkpoint_final.pth", weights, **checkpoint)
     return folder
 
 

@@ -11,7 +11,7 @@ from rankseg_med.networks import CheckpointError
 from rankseg_med.nnunet import NnunetError
 from rankseg_med.nnunet.checkpoint import Checkpoint
 from rankseg_med.studies import content_digest
-from tests.nnunet.given import write_checkpoint
+from tests.nnunet.given import write_states
 
 WEIGHTS = {"layer.weight": torch.arange(3.0)}
 
@@ -22,7 +22,7 @@ def path(tmp_path):
 
 
 def test_what_is_read(path):
-    write_checkpoint(path, WEIGHTS, inference_allowed_mirroring_axes=(0, 2))
+    write_states(path, WEIGHTS, inference_allowed_mirroring_axes=(0, 2))
     checkpoint = Checkpoint.read(path, content_digest(path))
     assert torch.equal(checkpoint.weights["layer.weight"], WEIGHTS["layer.weight"])
     assert (checkpoint.trainer, checkpoint.configuration) == ("nnUNetTrainer", "3d_fullres")
@@ -30,7 +30,7 @@ def test_what_is_read(path):
 
 
 def test_files_that_numpy_1_wrote(path, tmp_path):
-    write_checkpoint(tmp_path / "new.pth", WEIGHTS)
+    write_states(tmp_path / "new.pth", WEIGHTS)
     path.parent.mkdir()
     with zipfile.ZipFile(tmp_path / "new.pth") as new, zipfile.ZipFile(path, "w") as old:
         for entry in new.infolist():
@@ -48,7 +48,7 @@ class Harmful:
 
 
 def test_code_is_not_run(path, tmp_path):
-    write_checkpoint(path, WEIGHTS, logging=Harmful(str(tmp_path / "run")))
+    write_states(path, WEIGHTS, logging=Harmful(str(tmp_path / "run")))
     with pytest.raises(CheckpointError, match=r"can run code, got posix\.mkdir"):
         Checkpoint.read(path)
     assert not (tmp_path / "run").exists()
@@ -56,7 +56,7 @@ def test_code_is_not_run(path, tmp_path):
 
 @pytest.mark.parametrize("trainer", ["nnUNetTrainerNoMirroring", "nnUNetTrainer_250epochs", "nnUNetTrainer_1epoch"])
 def test_trainers_that_keep_the_plans_network(path, trainer):
-    write_checkpoint(path, WEIGHTS, trainer_name=trainer)
+    write_states(path, WEIGHTS, trainer_name=trainer)
     assert Checkpoint.read(path).trainer == trainer
 
 
@@ -64,14 +64,14 @@ def test_trainers_that_keep_the_plans_network(path, trainer):
     "trainer", ["nnUNetTrainerBN", "nnUNet_Primus_M_Trainer", "MyTrainer", "nnUNetTrainerUMambaBot", None]
 )
 def test_other_trainers_are_refused_by_name(path, trainer):
-    write_checkpoint(path, WEIGHTS, trainer_name=trainer)
+    write_states(path, WEIGHTS, trainer_name=trainer)
     with pytest.raises(NnunetError, match=f"got {trainer!r}, whose network is not known"):
         Checkpoint.read(path)
 
 
 @pytest.mark.parametrize("entry", ["network_weights", "trainer_name", "init_args"])
 def test_entries_that_are_missing(path, entry):
-    write_checkpoint(path, WEIGHTS)
+    write_states(path, WEIGHTS)
     with torch.serialization.safe_globals([]):
         content = torch.load(path, weights_only=False)
     del content[entry]

@@ -12,7 +12,7 @@ from rankseg_med.training.checkpoint import (
     finished_epochs,
     read_states,
     restore,
-    write_checkpoint,
+    write_states,
 )
 
 
@@ -31,7 +31,7 @@ def parts(size=2):
 @pytest.fixture
 def last(tmp_path):
     path = tmp_path / "last.pt"
-    write_checkpoint({**parts(), "trainer": Trainer()}, path)
+    write_states({**parts(), "trainer": Trainer()}, path)
     return path
 
 
