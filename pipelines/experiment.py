@@ -43,6 +43,13 @@ def arguments(description: str | None, data_sets: Iterable[str]) -> argparse.Arg
     return parser
 
 
+def in_epochs(config: Config, iterations: int) -> Config:
+    """The config, cut into epochs that end with so many iterations, rounded down to whole epochs."""
+    config["iterations_per_epoch"] = min(int(config["iterations_per_epoch"]), iterations)
+    config["epochs"] = iterations // int(config["iterations_per_epoch"])
+    return config
+
+
 def train_and_score(
     config: Config,
     data_set: ExperimentData,
@@ -53,6 +60,7 @@ def train_and_score(
     output: Path,
     *,
     weights: StartingWeights | None = None,
+    prediction_changes: Mapping[str, object] | None = None,
     also: AlsoMeasure = lambda cases, structures, output: None,
 ) -> None:
     """Train with a config, and score the last checkpoint; goes on where it was stopped.
@@ -69,12 +77,13 @@ def train_and_score(
         seed: Random seed of the training and the tuning.
         output: Folder of the run.
         weights: What the network starts from; by default random weights.
+        prediction_changes: Changes of the data set's config where its network is used, such as that of another one.
         also: What else is measured on the test patients, before their scores mark the run as finished.
     """
     start = time.perf_counter()
     train_to_end(config, labelled, split.validation, output, unlabelled=unlabelled, seed=seed, weights=weights)
     trained = time.perf_counter()
-    settings = load_config("inference", data_set.config, device="cpu")
+    settings = load_config("inference", data_set.config, device="cpu", changes=prediction_changes)
     structures = structures_of_config(settings)
     if structures is None:
         raise ValueError(f"{data_set.config}: must have label_names")

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiment import arguments, check_same, run_all, train_and_score
+from experiment import arguments, check_same, in_epochs, run_all, train_and_score
 from experiment_data import DATA_SETS, Split, split_of
 from losses_calibration import measure
 from losses_report import ARMS, SEARCHED, report
@@ -70,9 +70,7 @@ def config_of(arm: str, base: str, iterations: int, searched: Path | None = None
     """
     overlays: list[str | Path] = [base] if searched is None else [base, searched]
     config = load_config("train", overlays, device="cpu", changes={"loss": arm} if searched is None else None)
-    config["iterations_per_epoch"] = min(int(config["iterations_per_epoch"]), iterations)
-    config["epochs"] = iterations // int(config["iterations_per_epoch"])
-    return config
+    return in_epochs(config, iterations)
 
 
 def _split(name: str, folder: Path, seed: int) -> Split:

@@ -20,13 +20,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from experiment import arguments, check_same, run_all, train_and_score
+from experiment import arguments, check_same, in_epochs, run_all, train_and_score
 from experiment_data import DATA_SETS, split_of
 from experiment_tables import changes, levels, read_runs
 from pretraining_patches import PATCHES, cut_patches
 from semisupervised_arms import ALL_LABELS, LABELS_ALONE, config_of
 
-from rankseg_med.configuration import Config, load_config
+from rankseg_med.configuration import load_config
 from rankseg_med.pretraining import (
     ExplainJob,
     read_image_classes,
@@ -85,7 +85,7 @@ def pretrain(experiment: Experiment, studies: Sequence[Study], seed: int, folder
         StudyError: A patch could not be explained.
     """
     name = DATA_SETS[experiment.data_set].config
-    config = _cut(load_config("train", f"classify_{name}", device="cpu"), experiment.classifier_iterations)
+    config = in_epochs(load_config("train", f"classify_{name}", device="cpu"), experiment.classifier_iterations)
     cut_patches(studies, PATCHES[experiment.data_set], config["label_names"], folder / "patches")
     classes = read_image_classes(folder / "patches" / "classes.csv")
     patches = with_image_classes(find_studies(folder / "patches" / "images"), classes, config["label_names"])
@@ -97,7 +97,7 @@ def pretrain(experiment: Experiment, studies: Sequence[Study], seed: int, folder
     if failed:
         raise StudyError(f"{failed[0].case.case_id}: {failed[0].reason}")
     listed = write_explained_list(job, patches)
-    config = _cut(load_config("train", f"pretrain_{name}", device="cpu"), experiment.pretraining_iterations)
+    config = in_epochs(load_config("train", f"pretrain_{name}", device="cpu"), experiment.pretraining_iterations)
     train_to_end(config, find_studies(listed.path), [], folder / "network", seed=seed)
     return folder / "network" / LAST
 
@@ -116,13 +116,6 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
         tables.append(changes(runs, LABELS_ALONE, arms[1:], patient_of, gap_to=ALL_LABELS))
     count = sum(map(len, runs.values()))
     return as_markdown(Document("Pre-training on classes of images", f"{count} runs.", tuple(tables)), work)
-
-
-def _cut(config: Config, iterations: int) -> Config:
-    """The config, in epochs that end with the iterations."""
-    config["iterations_per_epoch"] = min(int(config["iterations_per_epoch"]), iterations)
-    config["epochs"] = iterations // int(config["iterations_per_epoch"])
-    return config
 
 
 def main() -> None:

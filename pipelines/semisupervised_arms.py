@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from experiment import in_epochs
+
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.decode import Presence
 
@@ -115,6 +117,4 @@ def config_of(name: str, base: str, presence: Presence, iterations: int, augment
     config = load_config("train", [overlay.format(base) for overlay in arm.configs], device="cpu")
     config.update(AUGMENTATIONS[augmentation])
     config.update(arm.changes(presence))
-    config["iterations_per_epoch"] = min(int(config["iterations_per_epoch"]), iterations)
-    config["epochs"] = iterations // int(config["iterations_per_epoch"])
-    return config
+    return in_epochs(config, iterations)
