@@ -38,7 +38,7 @@ def arguments(description: str | None, data_sets: Iterable[str]) -> argparse.Arg
     parser.add_argument("folder", type=Path, help="folder with images/ and labels/")
     parser.add_argument("work", type=Path, help="folder of runs and results.md")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, help="length of every run, rounded down to whole epochs of 50")
+    parser.add_argument("--iterations", type=int, help="length of every run, rounded down to whole epochs")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     return parser
 

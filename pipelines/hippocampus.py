@@ -18,10 +18,22 @@ from rich.table import Table
 
 from rankseg_med.configuration import find_config
 from rankseg_med.evaluation import ScoreTable
+from rankseg_med.studies import find_studies
 
 CONFIG = "hippocampus"
 LABELS = {1: "anterior", 2: "posterior"}
 DECODERS = ("argmax", "dice")
+
+
+def check_list(manifest: Path, images: Path) -> None:
+    """Refuse to go on with a list of other images, which would be dealt to other folds.
+
+    Raises:
+        SystemExit: It is one.
+    """
+    listed = {study.image.resolve() for study in find_studies(manifest)}
+    if listed != {study.image.resolve() for study in find_studies(images)}:
+        raise SystemExit(f"{manifest}: lists other images than {images} has now; take another work folder")
 
 
 def dice_per_case(scores: Path) -> dict[str, dict[str, float]]:
@@ -59,7 +71,9 @@ def main() -> None:
     manifest = arguments.work / "hippocampus.json"
     named = ",".join(f"{label}={name}" for label, name in LABELS.items())
     images, labels = arguments.data / "images", arguments.data / "labels"
-    if not manifest.exists():
+    if manifest.exists():
+        check_list(manifest, images)
+    else:
         rankseg_med("manifest", images, labels, "--output", manifest, "--folds", FOLDS, "--seed", 0, "--labels", named)
     overlay: dict[str, object] = {"extends": str(find_config(CONFIG).resolve())}
     if arguments.epochs is not None:

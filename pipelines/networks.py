@@ -5,9 +5,10 @@ r"""What a network is worth: those that a config calls by name, trained alike.
 FOLDER holds ``images/`` and ``labels/``. A seed deals the patients out (test, validation, training), and is that of
 weights, batches and augmentation, so that networks are paired. All train equally long, with the config's loss, on the
 labels of all training patients, in windows of the config's size rounded up to what every network takes; the last
-checkpoint is scored, once, by argmax and by what `tune` chooses on the validation patients. Runs use one thread each,
-``--jobs`` of them at a time; one that was stopped goes on, one that is finished is not repeated. ``results.md`` in
-WORK_FOLDER has the tables of what is there.
+checkpoint is scored, once, by argmax and by what `tune` chooses on the validation patients. Networks are as
+docs/training.md has them: ``unet`` is not the config's own, smaller one, so scores are not those of other experiments.
+Runs use one thread each, ``--jobs`` of them at a time; one that was stopped goes on, one that is finished is not
+repeated. ``results.md`` in WORK_FOLDER has the tables of what is there.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
     tables = [levels(runs, arms)]
     if others := [arm for arm in arms if arm != _REFERENCE and _REFERENCE in runs]:
         tables.append(changes(runs, _REFERENCE, others, patient_of))
-    return as_markdown(Document("Networks by name", f"{sum(map(len, runs.values()))} runs.", tuple(tables)), work)
+    count = sum(len(runs[arm]) for arm in arms)
+    return as_markdown(Document("Networks by name", f"{count} runs.", tuple(tables)), work)
 
 
 def main() -> None:
@@ -86,7 +88,7 @@ def main() -> None:
     given = parser.parse_args()
     data_set = DATA_SETS[given.data_set]
     experiment = Experiment(given.data_set, given.iterations or data_set.iterations)
-    check_same(asdict(experiment), given.work)
+    check_same({"experiment": "networks", **asdict(experiment)}, given.work)
     one = partial(run, experiment, given.folder.resolve())
     run_all(one, given.arms, given.seeds, given.work, given.jobs, partial(report, given.work, data_set.patient_of))
 

@@ -1,4 +1,4 @@
-"""Options that every command has which runs a job over studies."""
+"""Options of the commands that run a job over studies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command that runs a job over studies does: the run itself, and its report."""
+"""What commands that run a job over studies do: place its outputs, run it, and report."""
 
 from __future__ import annotations
 

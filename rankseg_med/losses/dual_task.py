@@ -79,12 +79,13 @@ class DualTaskLoss(ScheduledLoss):
             A scalar. The third term is 0 where no voxel is so sure to be an edge.
 
         Raises:
-            ValueError: The network returned logits alone.
+            ValueError: The network returned something else.
         """
         if isinstance(output, Tensor) or len(output) != 2:
+            got = "logits alone" if isinstance(output, Tensor) else f"a list of {len(output)}"
             raise ValueError(
-                "DualTaskLoss needs a network that returns logits and edges, got logits alone; "
-                "for GatedSCNN set edges_in_training"
+                f"DualTaskLoss needs a network that returns logits and edges, got {got}; for GatedSCNN set "
+                "edges_in_training"
             )
         logits, edges = output[0], output[1].float()
         of_classes: Tensor = self.loss(logits, labels, *beside)

@@ -18,6 +18,6 @@ def logits_alone(output: Tensor | Sequence[Tensor]) -> Tensor:
     if isinstance(output, Tensor):
         return output
     raise InputError(
-        f"methods learn from logits alone, but the network returns {len(output)} tensors while it is trained; set its "
-        "edges_in_training or deep_supervision to false"
+        f"methods learn from logits alone, but the network gives a list of {len(output)}; take one that gives logits, "
+        "such as with edges_in_training or deep_supervision set to false"
     )

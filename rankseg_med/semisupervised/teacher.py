@@ -83,10 +83,12 @@ class Teacher:
         On CUDA the network computes in half precision.
 
         Raises:
-            InputError: The network returns a list.
+            InputError: The network returns a list in the mode that the teacher is in.
         """
         with torch.autocast(images.device.type, enabled=images.is_cuda):
-            logits = logits_alone(self.calibrated_network(images))
+            logits = logits_alone(self.network(images))
+            if self.calibration is not None:
+                logits = self.calibration(logits)
         return logits.float().softmax(1)
 
     @torch.no_grad()

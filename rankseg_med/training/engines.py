@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from rankseg_med.calibration import Calibration
-from rankseg_med.errors import InputError
 from rankseg_med.losses import WEIGHT, beside_labels
 from rankseg_med.semisupervised import SemiSupervisedMethod, TwoStreams, logits_alone
 from rankseg_med.studies import Study
@@ -71,9 +70,11 @@ def make_trainer(
         learner.check_batch_sizes(*batch_sizes)
         labelled = _dataset(config, training, "", [KnownClasses(num_classes)])
         datasets = [labelled, _dataset(config, unlabelled, "unlabelled_")]
+        loss_of_output: Callable[[Any, Any], Tensor] = partial(_loss_of_logits, learner)
         loader: Any = TwoStreams(*map(partial(_loader, config), datasets, batch_sizes))
     else:
         learner = Supervision(loss, num_classes)
+        loss_of_output = learner.loss
         known = KnownClasses(
             num_classes, getattr(loss, "ignore_index", None), is_weighted=WEIGHT in beside_labels(loss)
         )
@@ -92,7 +93,7 @@ def make_trainer(
         amp=scaler is not None,
         decollate=False,
         prepare_batch=learner,
-        loss_function=partial(_loss_of_output, learner),
+        loss_function=loss_of_output,
         train_handlers=[batches, LrScheduleHandler(config.get_parsed_content("lr_scheduler"), print_lr=False)],
     )
     # MONAI's `Trainer.run` would make a new one, which knows nothing of a checkpoint.
@@ -106,28 +107,12 @@ def make_trainer(
     return trainer
 
 
-def _loss_of_output(
-    learner: SemiSupervisedMethod | Supervision,
-    output: Tensor | list[Tensor],
-    targets: Any,  # noqa: ANN401  (the learner's own)
+def _loss_of_logits(
+    method: SemiSupervisedMethod,
+    output: Tensor | Sequence[Tensor],
+    targets: Any,  # noqa: ANN401  (the method's own)
 ) -> Tensor:
-    """Loss of what the network returns.
-
-    Raises:
-        InputError: That is a list, such as logits and edges, which a method takes never, and a loss maybe not.
-    """
-    if isinstance(learner, SemiSupervisedMethod):
-        return learner.loss(logits_alone(output), targets)
-    try:
-        return learner.loss(output, targets)
-    except (AttributeError, TypeError) as error:
-        if isinstance(output, Tensor):
-            raise
-        raise InputError(
-            f"the network returns {len(output)} tensors while it is trained, on which the config's loss failed "
-            f"({error}); take rankseg_med.losses.DualTaskLoss for logits and edges, monai.losses.DeepSupervisionLoss "
-            "for logits of several scales, or set the network's edges_in_training or deep_supervision to false"
-        ) from error
+    return method.loss(logits_alone(output), targets)
 
 
 def scaler_of(device: torch.device) -> torch.amp.GradScaler | None:

@@ -12,7 +12,7 @@ from monai.transforms import Transform
 from rankseg_med.losses import WEIGHT
 from rankseg_med.studies import StudyError
 
-# Of what interpolation computes with.
+# Interpolation may leave weights so far below 0, as a share of the largest.
 _ROUNDING = 1e-6
 
 
@@ -46,7 +46,8 @@ class KnownClasses(Transform):
             strange &= label != self.ignored
         if self.is_weighted:
             weights = torch.as_tensor(item[WEIGHT])
-            refused = weights[~(weights.isfinite() & (weights >= -_ROUNDING))]
+            least = -_ROUNDING * weights.nan_to_num(0.0, 0.0, 0.0).abs().max()
+            refused = weights[~(weights.isfinite() & (weights >= least))]
             if len(refused):
                 raise StudyError(
                     f"{_name_of(item, WEIGHT)}: weights of voxels must be finite and at least 0, but one is "

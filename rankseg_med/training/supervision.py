@@ -12,6 +12,7 @@ from monai.engines import PrepareBatch
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
+from rankseg_med.errors import InputError
 from rankseg_med.losses import DISTANCES, WEIGHT, ScheduledLoss, beside_labels
 from rankseg_med.studies import Study, StudyError
 from rankseg_med.transforms import SignedDistancesd
@@ -70,8 +71,22 @@ class Supervision(PrepareBatch):
     def loss(
         self, logits: Float[Tensor, "batch classes *spatial"] | list[Tensor], targets: Mapping[str, Tensor]
     ) -> Float[Tensor, ""]:
-        """Loss of the network's logits; those of a network that gives a list in train mode are the loss's matter."""
-        return self._loss(logits, *(targets[key] for key in self._keys))
+        """Loss of the network's logits, or of the list that it gives in train mode, if the loss takes one.
+
+        Raises:
+            InputError: The loss failed on a list.
+        """
+        try:
+            return self._loss(logits, *(targets[key] for key in self._keys))
+        except (AttributeError, TypeError) as error:
+            if isinstance(logits, Tensor):
+                raise
+            raise InputError(
+                f"the network gives a list of {len(logits)} in training, on which the config's loss, "
+                f"{type(self._loss).__name__}, failed ({error}); rankseg_med.losses.DualTaskLoss takes logits and "
+                "edges, monai.losses.DeepSupervisionLoss logits of several scales; or set the network's "
+                "edges_in_training or deep_supervision to false"
+            ) from error
 
 
 def check_weights(loss: Callable[..., Tensor], training: Sequence[Study]) -> None:

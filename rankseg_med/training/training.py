@@ -106,7 +106,7 @@ def train(
         Whether all epochs are done; False if the run was stopped before.
 
     Raises:
-        InputError: The network returns a list while it is trained, and the loss takes none.
+        InputError: The network gives a list in training, which the method or the loss does not take.
         StudyError: The folder holds a run already and ``resume`` is false, or holds none and it is true; the run there
             is another than the one that is asked for, or its files are damaged; another process trains in the folder;
             there are unlabelled studies and no method for them, or the reverse, or they are among the others; a

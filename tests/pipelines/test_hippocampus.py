@@ -26,3 +26,6 @@ def test_both_decoders_are_scored_on_what_is_held_out(run_recipe, tmp_path, caps
     rows = re.findall(r"│ (2|4) +│ (\w+)", capsys.readouterr().out)
     assert rows == [(labelled, name) for labelled in "24" for name in ("anterior", "posterior", "mean")]
     assert run() == scored * 2, "what is trained is trained"
+    (tmp_path / "data" / "images" / "case_9.nii.gz").unlink()
+    with pytest.raises(SystemExit, match="lists other images than"):
+        run()

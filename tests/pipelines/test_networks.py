@@ -5,10 +5,12 @@ import sys
 import experiment
 import networks as pipeline
 import pytest
+import torch
 from experiment_data import DATA_SETS, ExperimentData
 
 from rankseg_med.configuration import load_config
 from rankseg_med.configuration.named_networks import NETWORKS
+from rankseg_med.training import LAST, RECORD, TrainingRecord
 from tests.pipelines.made_data import InThisProcess, make_images, write_run
 
 
@@ -21,6 +23,9 @@ def test_every_name_is_an_arm_whose_windows_all_networks_take():
             config = load_config(job, "lung_nodules", device="cpu", changes=settings)
             assert config["network_def"]["_target_"] == NETWORKS.components[arm]["_target_"]
             assert config["roi_size"] == [32, 32, 16]
+        network = config.get_parsed_content("network_def").eval()
+        with torch.no_grad():
+            assert network(torch.zeros(1, 1, *settings["roi_size"])).shape == (1, 2, 32, 32, 16)
 
 
 def test_changes_are_against_the_unet(tmp_path):
@@ -42,3 +47,8 @@ def test_from_files_to_tables(tmp_path, monkeypatch, capsys, arm):
     monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
     pipeline.main()
     assert f"| {arm} | tuned | 1 |" in capsys.readouterr().out
+    run = tmp_path / "work" / arm / "3"
+    assert TrainingRecord.read(run / RECORD).config["roi_size"] == [48, 64, 48]
+    trained = (run / LAST).stat().st_mtime_ns
+    pipeline.main()
+    assert (run / LAST).stat().st_mtime_ns == trained

@@ -126,5 +126,6 @@ def test_a_student_that_returns_a_list_has_no_teacher():
 
     images, network = torch.zeros((1, 1, 4, 4, 4)), WithEdges(1, 2, 1)
     assert Teacher(network).probabilities(images).shape == (1, 2, 4, 4, 4)
-    with pytest.raises(InputError, match=r"from logits alone, but the network returns 2 tensors .* edges_in_training"):
-        Teacher(network, buffers="own").probabilities(images)
+    for calibration in (None, Temperature(2)):
+        with pytest.raises(InputError, match=r"logits alone, but the network gives a list of 2.*edges_in_training"):
+            Teacher(network, buffers="own", calibration=calibration).probabilities(images)

@@ -100,7 +100,8 @@ def test_a_loss_that_takes_no_edges_says_so(studies, tmp_path):
         **{"in_channels": "@channels", "out_channels": "@num_classes", "edges_in_training": True},
     }
     with pytest.raises(
-        InputError, match=r"returns 2 tensors while it is trained, on which the config's loss failed .*DualTaskLoss"
+        InputError,
+        match=r"a list of 2 in training, on which the config's loss, DiceCELoss, failed .*DualTaskLoss",
     ):
         train(settings, studies, [], tmp_path / "run")
 
