@@ -51,8 +51,10 @@ def draw_voxels(
         seed: Random seed of the draw.
 
     Raises:
-        ValueError: A label is no class.
+        ValueError: A label is no class, or labels are of another shape.
     """
+    if logits.shape[1:] != labels.shape:
+        raise ValueError(f"labels must be of the logits' shape {tuple(logits.shape[1:])}, got {tuple(labels.shape)}")
     num_classes, labels = len(logits), labels.flatten()
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         raise ValueError(

@@ -65,6 +65,7 @@ class Temperature(Calibration):
         self, logits: Float[Tensor, "classes *spatial"], labels: Int64[Tensor, "*spatial"], *, seed: int = 0
     ) -> LabelledVoxels:
         """Draw voxels of a labelled volume; see [`draw_voxels`][rankseg_med.calibration.draw_voxels]."""
+        self._check_channels(logits)
         return draw_voxels(logits, labels, seed=seed)
 
     @torch.no_grad()

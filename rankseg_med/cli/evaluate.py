@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from rankseg_med.cli.console import complain, output, say
-from rankseg_med.cli.interrupts import stopped_by_signals
+from rankseg_med.cli.interrupts import INTERRUPTED, stopped_by_signals
 from rankseg_med.cli.job_options import JobOptions, with_job_options
 from rankseg_med.cli.live import LiveRun
 from rankseg_med.cli.options import (
@@ -93,7 +93,7 @@ def evaluate_command(
 
     Exit code 0 only if every case on either side was scored, or left out as asked for.
     """
-    from rankseg_med.evaluation import draw_worst_cases, evaluate, find_structures, plan_evaluation
+    from rankseg_med.evaluation import UNSCORED, draw_worst_cases, evaluate, find_structures, plan_evaluation
     from rankseg_med.metrics import PRESETS
     from rankseg_med.report import as_terminal, evaluation_tables
     from rankseg_med.runs import RunOptions
@@ -161,5 +161,7 @@ def evaluate_command(
         report_at_the_end(output_dir)
     for case_id, reason in result.failures.items():
         complain(f"failed: {case_id}: {reason}")
+    if UNSCORED in result.failures.values() and stop.is_set():
+        raise typer.Exit(INTERRUPTED)
     if result.failures:
         raise typer.Exit(1)

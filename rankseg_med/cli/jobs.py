@@ -66,7 +66,7 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
         shown = ", ".join(path.name for path in listing.ignored[:3]) + (", ..." if len(listing.ignored) > 3 else "")
         say(f"ignored: {len(listing.ignored)} files of {listing.source} that are no images: {shown}")
     if options.dry_run:
-        _say_what_would_be_done(job, listing, shard)
+        _say_what_would_be_done(job, listing, shard, overwrite=options.overwrite)
         return
     live = LiveRun(title, len(mine), job.stage_names)
     run = RunOptions(
@@ -97,7 +97,7 @@ def run_and_report(job: Job[CaseT], listing: Listing[CaseT], options: JobOptions
         raise typer.Exit(1)
 
 
-def _say_what_would_be_done(job: Job[CaseT], listing: Listing[CaseT], shard: Shard | None) -> None:
+def _say_what_would_be_done(job: Job[CaseT], listing: Listing[CaseT], shard: Shard | None, *, overwrite: bool) -> None:
     """Say it of every study.
 
     Raises:
@@ -105,7 +105,7 @@ def _say_what_would_be_done(job: Job[CaseT], listing: Listing[CaseT], shard: Sha
     """
     from rankseg_med.runs import preview
 
-    found = list(preview(job, listing.studies, shard))
+    found = list(preview(job, listing.studies, shard, overwrite=overwrite))
     for case in found:
         say(f"{case.state}: {case.case_id}" + (f": {case.reason}" if case.reason else ""))
     for fault in listing.faults:

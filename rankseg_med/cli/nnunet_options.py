@@ -112,9 +112,11 @@ def models_named(
 
 def channels_named(source: Path, images: int) -> int | None:
     """How many images make a study by nnU-Net's names, case_0000.nii.gz; None where files are named otherwise."""
+    from rankseg_med.studies import is_image_file
+
     if not source.is_dir():
         return images if images > 1 and "*" in source.name else None
-    is_named = images > 1 or any("_0000." in file.name for file in source.iterdir())
+    is_named = images > 1 or any("_0000." in file.name for file in source.iterdir() if is_image_file(file))
     return images if is_named else None
 
 

@@ -74,7 +74,7 @@ def tune_command(
 
     Use it with `predict --config` or `decode --config`. Cases are read, or predicted, twice.
     """
-    from rankseg_med.configuration import load_config
+    from rankseg_med.configuration import find_config, load_config
     from rankseg_med.evaluation import (
         Task,
         find_cases,
@@ -86,6 +86,8 @@ def tune_command(
     )
     from rankseg_med.report import as_terminal
 
+    if output_file.resolve() == (None if config is None else find_config(config).resolve()):
+        raise typer.BadParameter(f"--output {output_file} is the config itself; only what is tuned would be left")
     unions = None if regions is None else parse_regions(regions)
     channels_are_said = {"--labels": labels is not None, "--region-channels": region_channels is not None}
     structures: NnunetLabels | None

@@ -103,8 +103,8 @@ def decode_classes(
     """
     if assignment == "greedy" and not _greedy_is_defined(regions, objectives):
         raise ValueError(
-            "the greedy rule is defined for plain classes with one metric; "
-            "use assignment='ascent' for regions and for different metrics"
+            "the greedy rule is defined for plain classes that are decoded alike; use assignment='ascent' for regions, "
+            "and for classes that differ in metric, presence or empty_score"
         )
     floor = floor_for(blocks)
     try:
@@ -149,7 +149,9 @@ def _solve(scan: Scan, objectives: Sequence[Objective], assignment: Assignment) 
     )
     if _greedy_is_defined(scan.regions, objectives) and not is_settled:
         independent = [_published(objective) for objective in objectives]
-        background = best_threshold(scan.background_distribution(), float(scan.background.peak), independent[0])
+        # The background has no least peak of its own.
+        of_background = replace(independent[0], min_peak=min(objective.min_peak for objective in independent))
+        background = best_threshold(scan.background_distribution(), float(scan.background.peak), of_background)
         published = (background, *(thresholds if independent == [*objectives] else best(independent)))
     return _Solved(scan, tuple(objectives), distributions, thresholds, published)
 

@@ -67,7 +67,8 @@ class Distribution:
     def volume_variance(self) -> float:
         """Variance of the volume in voxels squared, if voxels are independent: the sum of p (1 - p)."""
         p, q = self.probabilities, self.rest_probabilities
-        return float((p * (1 - p)) @ self.counts + (q * (1 - q)) @ self.rest_counts)
+        # What rounding to levels leaves over may be negative, and more than the rest.
+        return max(0.0, float((p * (1 - p)) @ self.counts + (q * (1 - q)) @ self.rest_counts))
 
     @cached_property
     def level_sets(self) -> LevelSets:

@@ -67,7 +67,8 @@ class Regions:
         """Probability of each region: the sum over its labels."""
         if self.are_classes:
             return classes[1:]
-        return torch.stack([classes[list(region)].sum(0) for region in self.labels])
+        # Rounded classes may add up to more than 1.
+        return torch.stack([classes[list(region)].sum(0) for region in self.labels]).clamp_(max=1)
 
 
 @dataclass(frozen=True)

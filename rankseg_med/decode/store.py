@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ class SlabStore:
         if self._file is None:
             self.values: Shaped[Tensor, "channels *spatial"] = torch.empty(shape, dtype=dtype, device=device)
         else:
-            self._file.truncate(dtype.itemsize * shape.numel())
+            _allocate(self._file.fileno(), dtype.itemsize * shape.numel(), self._file.name)
             self.values = torch.from_file(self._file.name, shared=True, size=shape.numel(), dtype=dtype).reshape(shape)
         self._filled = torch.zeros(self.spatial_shape[self.axis], dtype=torch.bool)
         self._open = True
@@ -127,3 +128,18 @@ class SlabStore:
     def _check_free(self, start: int, taken: Tensor) -> None:
         if len(taken):
             raise ValueError(f"slice {start + int(taken[0])} along axis {self.axis} was added before")
+
+
+def _allocate(file: int, size: int, name: str) -> None:
+    """Make a file so large, with room for all of it: else a page that a full disk has no room for ends the process.
+
+    Raises:
+        OSError: There is not so much room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        os.truncate(file, size)
+        return
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        raise OSError(error.errno, f"no room for {size} bytes of probabilities: {error.strerror}", name) from error

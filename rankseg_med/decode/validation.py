@@ -13,7 +13,7 @@ from rankseg_med.decode.workers import in_order, on_workers
 
 MAX_CLASSES = 256
 RANGE_TOLERANCE = 1e-4
-"""How far float rounding and interpolation may leave [0, 1]; such values count as 0 or 1."""
+"""How far float rounding and interpolation may leave [0, 1]; such values have the level of 0 or of 1."""
 SUM_TOLERANCE = 1e-2
 """How far the classes' sum may be from 1; float16 and bfloat16 volumes need some of it."""
 _REQUIRED = "a probability volume (classes, *spatial)"
@@ -127,9 +127,10 @@ class ValueCheck:
                 "look for overflow in the network (mixed precision?) or unfilled regions of the volume"
             )
         if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+            meant = "torch.softmax(logits, dim=0)" if self.exclusive else "torch.sigmoid(logits)"
             raise ValueError(
                 f"{_REQUIRED} must lie in [0, 1], got values from {low:.6g} to {high:.6g}; "
-                "these look like logits: apply torch.softmax(logits, dim=0) first"
+                f"these look like logits: apply {meant} first"
             )
         if not self._extreme_sums:
             return

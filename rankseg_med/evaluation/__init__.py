@@ -16,6 +16,7 @@ from rankseg_med.evaluation.run_report.worst_cases import draw_worst_cases
 from rankseg_med.evaluation.run_report.write import Report, write_report
 from rankseg_med.evaluation.scoring.evaluate import Missing, evaluate
 from rankseg_med.evaluation.scoring.files import ScoreTable
+from rankseg_med.evaluation.scoring.job import UNSCORED
 from rankseg_med.evaluation.scoring.plan import find_structures, plan_evaluation
 from rankseg_med.evaluation.structures import structures_of
 from rankseg_med.evaluation.tuning.document import tuning_document
@@ -27,6 +28,7 @@ from rankseg_med.evaluation.tuning.tune import tune
 
 __all__ = [
     "MINIMUM_VOLUMES_ML",
+    "UNSCORED",
     "ABReport",
     "Case",
     "CleanupSearch",

@@ -145,9 +145,7 @@ def _import_ray() -> ModuleType:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "ray is not installed; install it with: pip install 'rankseg-med[ray]'", name=error.name
-        ) from error
+        raise InputError("ray is not installed; install it with: pip install 'rankseg-med[ray]'") from error
     return ray
 
 

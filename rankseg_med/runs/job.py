@@ -13,7 +13,11 @@ Status = Literal["done", "skipped", "stale", "failed"]
 
 @runtime_checkable
 class Case(Protocol):
-    """What a job works on."""
+    """What a job works on.
+
+    A case whose files may be read in several ways has ``read_as`` too, text that says how, and is another input when it
+    is read otherwise.
+    """
 
     @property
     def case_id(self) -> str:

@@ -22,7 +22,7 @@ class CasePreview:
         case_id: Which.
         state: ``"todo"``; ``"done"`` before, to be skipped; ``"stale"`` (see `state_of`); or ``"refused"``, since it
             clashes with another or its files cannot be read.
-        reason: Why it is stale or refused.
+        reason: Why it is stale or refused; of what is to be done again, why it was stale.
         memory_bytes: Estimate of what it needs at its worst moment, of cases to be done.
     """
 
@@ -32,13 +32,16 @@ class CasePreview:
     memory_bytes: int = 0
 
 
-def preview(job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None = None) -> Iterator[CasePreview]:
+def preview(
+    job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None = None, *, overwrite: bool = False
+) -> Iterator[CasePreview]:
     """Look at every case as `run_job` would; nothing is written.
 
     Args:
         job: What would be done.
         cases: All cases.
         shard: Only this part of them.
+        overwrite: Whether what is stale would be done again.
 
     Raises:
         StudyError: A file of the run would replace an input or a label.
@@ -56,4 +59,5 @@ def preview(job: Job[CaseT], cases: Sequence[CaseT], shard: Shard | None = None)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one case must not hide the others
             yield CasePreview(case.case_id, "refused", f"{type(error).__name__}: {error}")
         else:
-            yield CasePreview(case.case_id, found.state, found.reason, memory)
+            state = "todo" if overwrite and found.state == "stale" else found.state
+            yield CasePreview(case.case_id, state, found.reason, memory)

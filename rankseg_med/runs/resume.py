@@ -35,9 +35,9 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
     """Look up what the output folder holds of a case.
 
     Done is what a sidecar says was done, with all its files in place and as they were written. What was started and not
-    finished, failed, or lost a file is to be done again. Stale is what was made of other input, with other settings or
-    by a version of the package with other results, or in another format, or was changed since; and files that no
-    sidecar speaks of, or none that can be read: they may be anybody's.
+    finished, failed, or lost a file is to be done again, where what is left is what this run would write. Stale is what
+    was made of other input, with other settings or by a version of the package with other results, or in another
+    format, or was changed since; and files that no sidecar speaks of, or none that can be read: they may be anybody's.
     """
     path = Sidecar.path_in(job.records, case.case_id)
     outputs = job.outputs_of(case)
@@ -55,17 +55,19 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
         return CaseState("todo")
     if len(present) < len(outputs):
         others = sorted(sidecar.outputs.keys() - {Sidecar.name_in(job.records, output) for output in outputs})
-        left = [name for name in others if (job.records / name).exists()]
-        return _stale(f"{', '.join(left)} was written {sidecar.time} in its place") if left else CaseState("todo")
+        if left := [name for name in others if (job.records / name).exists()]:
+            return _stale(f"{', '.join(left)} was written {sidecar.time} in its place")
+    if not present and outputs:
+        return CaseState("todo")
     if sidecar.job != job.name:
         return _stale(f"written by {sidecar.job}, not {job.name}")
     if sidecar.config_digest != results_digest(job):
         return _stale(f"written {sidecar.time} {_differently(sidecar.settings, job.settings)}")
-    if altered := sidecar.altered(job.records, outputs):
+    if altered := sidecar.altered(job.records, present):
         return _stale(f"changed since it was written {sidecar.time}: {'; '.join(altered)}")
     if not sidecar.input_fingerprint or sidecar.input_fingerprint != fingerprint_or_nothing(job, case):
         return _stale(f"written {sidecar.time} of another input")
-    return CaseState("done", details=sidecar.details)
+    return CaseState("done", details=sidecar.details) if len(present) == len(outputs) else CaseState("todo")
 
 
 def _differently(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -90,6 +92,6 @@ def _stale(reason: str) -> CaseState[Any]:
 def fingerprint_or_nothing(job: Job[CaseT], case: CaseT) -> str:
     """Fingerprint of a case's inputs; empty where they cannot be read, which is for the job to report."""
     try:
-        return fingerprint(job.inputs_of(case))
+        return fingerprint(job.inputs_of(case), getattr(case, "read_as", ""))
     except (StudyError, OSError):
         return ""

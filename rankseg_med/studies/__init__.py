@@ -53,7 +53,7 @@ from rankseg_med.studies.probability_files import (
     list_probabilities,
     validation_folders,
 )
-from rankseg_med.studies.readers import check_same_grid, files_read, open_image, read_grid
+from rankseg_med.studies.readers import check_same_grid, files_read, is_image_file, open_image, read_grid
 from rankseg_med.studies.readers.arrays import Axes
 from rankseg_med.studies.readers.nifti_header import open_nifti
 from rankseg_med.studies.sidecar import OutputFile, Sidecar, SidecarStatus, content_digest, fingerprint
@@ -112,6 +112,7 @@ __all__ = [
     "grid_of",
     "is_data_list",
     "is_dataset",
+    "is_image_file",
     "is_running",
     "labels_named_in",
     "list_predictions",

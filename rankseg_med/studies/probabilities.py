@@ -47,6 +47,16 @@ class ProbabilityStudy:
         """All files that the study's label map depends on."""
         return tuple(dict.fromkeys([*self.files, *([self.grid] if self.grid else [])]))
 
+    @property
+    def read_as(self) -> str:
+        """How the files are read, where that is not as their names have it; see `rankseg_med.runs.Case`."""
+        return "" if self.axes == axes_by_name(self.files[0]) else f"axes {self.axes}"
+
+
+def axes_by_name(file: Path) -> Axes:
+    """Order of the axes of an array, where nobody says it: ``.npz`` is nnU-Net's."""
+    return "CZYX" if file.suffix.lower() == ".npz" else "CXYZ"
+
 
 @dataclass(frozen=True)
 class ProbabilityVolume:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rankseg_med.studies.errors import StudyError, check_regular_file, is_there
 from rankseg_med.studies.listing import list_studies
 from rankseg_med.studies.nnunet import nnunet_reorients
-from rankseg_med.studies.probabilities import ProbabilityStudy
+from rankseg_med.studies.probabilities import ProbabilityStudy, axes_by_name
 from rankseg_med.studies.readers.arrays import ARRAY_SUFFIXES, Axes
 from rankseg_med.studies.readers.nifti import NiftiFile
 from rankseg_med.studies.readers.nifti_header import is_nifti
@@ -64,8 +64,8 @@ def list_probabilities(source: Path, images: Path | None = None, axes: Axes | No
     studies = []
     for case, files in sorted(named.items()):
         try:
-            of_array: Axes = "CZYX" if files[0].suffix.lower() == ".npz" else "CXYZ"
-            studies.append(ProbabilityStudy(check_case_id(case), tuple(files), _own_grid(files), axes or of_array))
+            by_name = axes or axes_by_name(files[0])
+            studies.append(ProbabilityStudy(check_case_id(case), tuple(files), _own_grid(files), by_name))
         except StudyError as error:
             faults.append(Fault(None, f"{files[0]}: {error}"))
     if images is not None:

@@ -20,7 +20,7 @@ SidecarStatus = Literal["started", "done", "failed"]
 _END_BYTES = 1 << 16
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
+def fingerprint(paths: Sequence[Path], read_as: str = "") -> str:
     """Fingerprint of a study's files: of each the name, the size, and its first and last 64 KiB.
 
     A compressed file ends in the checksum of all that it holds, so that any change shows. Of other files the time of
@@ -30,6 +30,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
     Args:
         paths: Files or folders, at least one; their order counts, the folders that they lie in do not.
+        read_as: How they are read, where that is not as their names have it.
 
     Returns:
         64 hexadecimal digits.
@@ -48,6 +49,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
             digest.update(stream.read(_END_BYTES))
             stream.seek(max(0, status.st_size - _END_BYTES))
             digest.update(stream.read(_END_BYTES))
+    digest.update(read_as.encode())
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankseg_med.calibration import LabelledVoxels, Temperature
+from rankseg_med.calibration import LabelledVoxels, Temperature, draw_voxels
 
 
 def every_outcome(logits, probabilities):
@@ -114,3 +114,12 @@ def test_what_cannot_be_calibrated_on(logits, labels, message):
 def test_one_class_is_none():
     with pytest.raises(ValueError, match="at least 2, background included; got 1"):
         Temperature(1)
+
+
+def test_labels_of_another_grid_are_refused(wrong_types):
+    """Flattened, they would be paired with voxels elsewhere."""
+    logits = torch.zeros(2, 3, 4, 5)
+    with pytest.raises(ValueError, match=r"logits' shape \(3, 4, 5\), got \(5, 4, 3\)"):
+        draw_voxels(logits, torch.zeros(5, 4, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match="this calibration is of 3 classes"):
+        Temperature(3).observe(logits, torch.zeros(3, 4, 5, dtype=torch.long))

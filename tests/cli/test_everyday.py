@@ -59,6 +59,10 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(rankseg_med, image
     assert other.code == 1
     assert "stale: a: written " in other.out
     assert 'with other settings: decoder::name was "dice", is "iou"' in other.out
+    again = rankseg_med("predict", images, *DEMO, "-o", out, "--dry-run", "--decoder", "iou", "--overwrite")
+    assert again.code == 0
+    assert "todo: a: written" in again.out
+    assert ": 2 to do, 0 done before, 0 stale, 0 refused" in again.out
     assert sorted((path.name, path.stat().st_mtime_ns) for path in out.iterdir()) == before
 
 

@@ -29,6 +29,15 @@ def stored(tmp_path_factory):
     return store(tmp_path_factory.mktemp("stored"), overconfident, 6)
 
 
+def test_the_config_is_never_replaced_by_what_is_tuned(rankseg_med, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("extends: hippocampus")
+    result = rankseg_med("tune", tmp_path, tmp_path, "--config", config, "-o", config)
+    assert result.code == 2
+    assert "is the config itself" in " ".join(result.err.replace("│", " ").split())
+    assert config.read_text() == "extends: hippocampus"
+
+
 def test_overlay_is_what_decode_takes(rankseg_med, stored, tmp_path):
     output = tmp_path / "tuned" / "lesions.yaml"
     result: Result = rankseg_med("tune", *stored, "--output", output, "--labels", "1=lesion", "--folds", 3)

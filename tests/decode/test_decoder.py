@@ -183,3 +183,33 @@ def test_decoders_by_name():
 def test_a_decoder_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="decoder must be one of dice, iou, argmax"):
         make_decoder("otsu")
+
+
+def test_a_very_sure_volume_has_a_standard_deviation():
+    """Rounded to levels, its variance would be below 0: what is set aside is not one kind of voxels."""
+    foreground = torch.full((1000,), 1 - 1e-6)
+    foreground[700:] = 1e-6
+    (decision,) = independent().decode(torch.stack([1 - foreground, foreground])).decisions
+    assert isinstance(decision.volume_sd, float)
+    assert 0 <= decision.volume_sd < 0.1
+
+
+def test_the_background_has_no_least_peak_of_its_own():
+    """With that of the first class, all background would have gone to the second, the only active one."""
+    probabilities = torch.tensor([0.97, 0.02, 0.01])[:, None].repeat(1, 1000)
+    probabilities[:, :50] = torch.tensor([0.05, 0.05, 0.9])[:, None]
+    decoded = independent(assignment="greedy", min_peak=[1.0, 0.2]).decode(probabilities)
+    assert decoded.label_map.bincount().tolist() == [950, 0, 50]
+
+
+def test_unions_of_rounded_classes_are_at_most_certain():
+    probabilities = torch.tensor([0.0, 0.3, 0.7], dtype=torch.float16)[:, None].repeat(1, 100)
+    assert probabilities.double().sum(0).max() > 1
+    (decision,) = independent("iou", regions=[[1, 2]]).decode(probabilities).decisions
+    assert decision.presence_probability <= 1
+    assert decision.expected_score <= 1
+
+
+def test_logits_of_channels_are_told_another_way_to_probabilities():
+    with pytest.raises(ValueError, match=r"apply torch\.sigmoid\(logits\) first"):
+        independent(mode="multilabel").decode(torch.tensor([[-3.0, 4.0]]))

@@ -1,10 +1,12 @@
+import errno
+import os
 import pickle
 import random
 
 import pytest
 import torch
 
-from rankseg_med.decode import ArgmaxDecoder, DecodeSession, decode_ensemble, finalize_ensemble
+from rankseg_med.decode import ArgmaxDecoder, DecodeSession, RankSEGDecoder, decode_ensemble, finalize_ensemble
 from tests.decode.decoders import independent
 
 SHAPE = (14, 9, 11)
@@ -164,3 +166,15 @@ def test_what_waits_to_be_decoded_can_be_had_before():
     assert session.finalize().label_map.shape == probabilities.shape[1:]
     with pytest.raises(ValueError, match="4 of 4 slices"):
         independent().open(3, (4, 4)).foreground()
+
+
+def test_a_disk_without_room_is_told_at_once(tmp_path, monkeypatch):
+    """A page that is not there when it is written to would end the process."""
+
+    def full(file, start, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="no room for 480 bytes of probabilities: No space left"):
+        RankSEGDecoder().open(3, (4, 5, 6), store="disk", folder=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@ import sys
 import pytest
 import torch
 
+from rankseg_med.errors import InputError
 from rankseg_med.executors import run_on_ray
 from tests.executors import builds
 
@@ -62,7 +63,7 @@ def test_workers_of_its_own_cluster_share_the_threads_that_this_process_has(work
 
 def test_what_to_install_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rankseg-med\[ray\]'"):
+    with pytest.raises(InputError, match=r"pip install 'rankseg-med\[ray\]'"):
         run_on_ray(builds.acting, [])
 
 

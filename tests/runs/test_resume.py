@@ -4,16 +4,17 @@ import errno
 import json
 import os
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from rankseg_med.runs import case_record
+from rankseg_med.runs.resume import state_of
 from rankseg_med.runs.run import RunOptions, run_job
 from rankseg_med.runs.status import folder_status
 from rankseg_med.studies import Sidecar
-from tests.runs.conftest import Doubling, statuses
+from tests.runs.conftest import Doubling, File, statuses
 
 
 @pytest.mark.parametrize(
@@ -178,3 +179,38 @@ def test_records_that_lie_in_a_folder_of_their_own(doubling, files):
     (job.output / "case_0.txt").unlink()
     assert folder_status(job.output).altered == {"case_0": "case_0.txt is missing"}
     assert statuses(run_job(job, cases)) == {"case_0": "done", "case_1": "failed"}
+
+
+@dataclass(frozen=True)
+class ReadAs(File):
+    """A file that may be read in several ways."""
+
+    read_as: str = ""
+
+
+def test_another_way_of_reading_is_another_input(doubling, files):
+    (case,) = files("1")
+    list(run_job(doubling, [case]))
+    assert statuses(run_job(doubling, [ReadAs(case.case_id, case.path)])) == {"case_0": "skipped"}
+    (outcome,) = run_job(doubling, [ReadAs(case.case_id, case.path, "axes CXYZ")])
+    assert (outcome.status, "of another input" in outcome.reason) == ("stale", True)
+
+
+@dataclass(frozen=True)
+class Both(Doubling):
+    """Keeps the log of each case too."""
+
+    def outputs_of(self, case: File) -> tuple[Path, ...]:
+        return (*super().outputs_of(case), self.output / f"{case.case_id}.log")
+
+
+def test_what_is_left_of_a_case_that_lost_a_file_is_not_replaced_if_it_is_another_runs(doubling, files):
+    cases = files("1", "2")
+    list(run_job(doubling, cases))
+    (doubling.output / "case_1.txt").write_text("7")
+    # Neither has a log.
+    assert [state_of(Both(doubling.output), case).state for case in cases] == ["todo", "stale"]
+    assert "changed since" in state_of(Both(doubling.output), cases[1]).reason
+    assert state_of(Both(doubling.output, "others"), cases[0]).state == "stale"
+    (doubling.output / "case_0.txt").unlink()
+    assert state_of(Both(doubling.output, "others"), cases[0]).state == "todo"

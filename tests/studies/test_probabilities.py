@@ -316,3 +316,9 @@ def test_no_room_to_unpack(folder, volume, monkeypatch):
     (study,) = find_probabilities(folder)
     with pytest.raises(StudyError, match="no room to unpack 2520 bytes; set store_folder"), open_probabilities(study):
         pass
+
+
+@pytest.mark.parametrize(("name", "by_name", "other"), [("a.npz", "CZYX", "CXYZ"), ("a.npy", "CXYZ", "CZYX")])
+def test_arrays_that_are_read_otherwise_than_their_names_have_it_say_so(name, by_name, other):
+    assert ProbabilityStudy("a", (Path(name),), None, by_name).read_as == ""
+    assert ProbabilityStudy("a", (Path(name),), None, other).read_as == f"axes {other}"

@@ -44,7 +44,7 @@ def argmax_of(record: StudyRecord, label_map: Path, grid: Grid, notes: list[str]
     # Nothing is written, so there is no folder.
     decoding = Decoding(decoder, LabelMaps(Path()), stored.regions)
     try:
-        if fingerprint(study.paths) != sidecar.input_fingerprint:
+        if fingerprint(study.paths, study.read_as) != sidecar.input_fingerprint:
             raise StudyError(
                 f"{study.files[0]}: the probabilities, or their grid, were changed since they were decoded"
             )

@@ -12,19 +12,21 @@ from typing import Literal, TypeAlias
 
 from rankseg_med.evaluation.patients import read_patients
 from rankseg_med.evaluation.scoring.files import write_scores, write_statistics, write_summary, write_tables
-from rankseg_med.evaluation.scoring.job import Pair, ScoredCase, ScoringJob, score_pairs
+from rankseg_med.evaluation.scoring.job import UNSCORED, Pair, ScoredCase, ScoringJob, score_pairs
 from rankseg_med.evaluation.scoring.nnunet_summary import write_nnunet_summary
 from rankseg_med.evaluation.scoring.overlays import remove_overlays
 from rankseg_med.evaluation.scoring.plan import check_regions
 from rankseg_med.metrics import DEFAULT_SCORING, DistanceUnit, Evaluation, Preset, Scoring, label_regions
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import (
+    Sidecar,
     StudyError,
     by_case,
     find_studies,
     is_dataset,
     list_predictions,
     list_references,
+    records_beside,
     remove_unfinished,
 )
 
@@ -54,8 +56,9 @@ def evaluate(
 
     Files are paired by case id, see `find_studies`; by name, where the references are a BIDS derivative data set; and
     two single files whatever their names. A case that cannot be scored (no prediction, no reference, several files of
-    its id, unreadable, on another grid, a label that the preset does not know, a crash) becomes a failure of the
-    evaluation with its reason; it neither stops the others nor drops out. Results are in the order of the case ids.
+    its id, unreadable, on another grid, a label that the preset does not know, a crash, a record beside the label map
+    that says that the job failed or has not finished) becomes a failure of the evaluation with its reason; it neither
+    stops the others nor drops out. Results are in the order of the case ids.
 
     With ``output``, writes there, each file complete or not at all:
 
@@ -68,7 +71,8 @@ def evaluate(
     - ``cases/<case id>.json``: the sidecar of each case with its scores. What was scored before, of the same files
       and by the same rules, is taken from there; what has changed since is scored again.
 
-    Pictures of `draw_worst_cases` that were drawn by other scores are removed.
+    Pictures of `draw_worst_cases` that were drawn by other scores are removed. Of an evaluation that is stopped before
+    all is scored there are sidecars alone; the other files stay as they were.
 
     The same evaluation may be started several times at once, and shares the work; another one of the same folder is
     refused while it lasts, so that all files are of one.
@@ -136,7 +140,8 @@ def evaluate(
             elif missing == "ignore":
                 ignored.append(f"{case_id}: no prediction; left out, as asked for")
         evaluation = _gather(rules, scored, dict(sorted(failures.items())), ignored, patient_of)
-        if output is not None and shard is None:
+        is_stopped = run is not None and run.stop.is_set() and UNSCORED in failures.values()
+        if output is not None and shard is None and not is_stopped:
             remove_unfinished(output / name for name in _FILES)
             summary, pair_of = output / "summary.json", {pair.case_id: pair for pair in pairs}
             scores = output / "scores.csv"
@@ -207,7 +212,26 @@ def _by_case(
             f"{_some(predicted)} and the references of {_some(expected)}; name each prediction after its case, such as "
             "<case id>.nii.gz"
         )
-    return predicted, expected, faults
+    unfinished = {case_id: reason for case_id, file in predicted.items() if (reason := _unfinished(case_id, file))}
+    predicted, expected = (
+        {case_id: file for case_id, file in side.items() if case_id not in unfinished} for side in (predicted, expected)
+    )
+    return predicted, expected, {**faults, **unfinished}
+
+
+def _unfinished(case_id: str, label_map: Path) -> str:
+    """Why a label map is none of a finished study, if the record of the job beside it says so: it may be of an earlier
+    run, with other settings or weights.
+    """
+    try:
+        sidecar = Sidecar.read(Sidecar.path_in(records_beside(label_map), case_id))
+    except (StudyError, OSError):
+        return ""  # it may be anybody's file
+    if sidecar.status == "done":
+        return ""
+    return f"{label_map}: {sidecar.job} was {sidecar.status} at {sidecar.time}, so this may be an earlier run's" + (
+        f": {sidecar.error}" if sidecar.error else ""
+    )
 
 
 def _some(case_ids: Mapping[str, Path]) -> str:

@@ -33,6 +33,10 @@ _BYTES_PER_VOXEL = 30
 _BYTES_PER_RESAMPLED_VOXEL = 3
 
 
+UNSCORED = "not scored: the run was stopped"
+"""Why a case has no scores that a run did not come to."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """A case to be scored: its label map as predicted, None for an empty one, and as it should be."""
@@ -132,7 +136,7 @@ def score_pairs(
     with nullcontext(output / "cases") if output else TemporaryDirectory() as folder:
         job = ScoringJob(rules, resample_to_reference, Path(folder))
         mine = pairs if run.shard is None else run.shard.of_cases(pairs)
-        failures = {pair.case_id: "not scored: the run was stopped" for pair in mine}
+        failures = {pair.case_id: UNSCORED for pair in mine}
         scored: dict[str, ScoredCase] = {}
         case_scores = TypeAdapter(rules.case_type)
         for outcome in run_job(job, pairs, run):

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 from threading import Barrier, Event, Thread
 
 import nibabel as nib
@@ -9,6 +10,7 @@ import pytest
 
 import rankseg_med
 from rankseg_med.evaluation.scoring.evaluate import evaluate
+from rankseg_med.evaluation.scoring.job import UNSCORED
 from rankseg_med.evaluation.scoring.plan import plan_evaluation
 from rankseg_med.executors import InProcesses
 from rankseg_med.metrics import METRICS, EmptyPolicy, EmptyRule, Scoring, label_regions, score_label_maps
@@ -589,12 +591,40 @@ def test_shards_together_report_what_the_whole_does(folders, number, missing):
     assert sorted(warning for part in parts for warning in part.warnings) == sorted(whole.warnings)
 
 
-def test_a_stopped_run_says_what_it_has_not_scored(folders):
+def test_a_stopped_run_says_what_it_has_not_scored(folders, tmp_path):
     stop = Event()
     stop.set()
     evaluation = evaluate(*folders, LABELS, run=RunOptions(stop=stop))
     assert evaluation.scores == {}
-    assert set(evaluation.failures.values()) == {"not scored: the run was stopped"}
+    assert set(evaluation.failures.values()) == {UNSCORED}
+    # What the whole evaluation before has written stays.
+    output = tmp_path / "scores"
+    evaluate(*folders, LABELS, output=output)
+    before = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    save(label_map(0), folders[0] / "new.nii.gz")
+    save(label_map(0), folders[1] / "new.nii.gz")
+    assert evaluate(*folders, LABELS, output=output, run=RunOptions(stop=stop)).failures["new"] == UNSCORED
+    assert {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [("failed", "was failed at .*earlier run's: the disk is full"), ("started", "was started at")]
+)
+def test_a_label_map_of_a_study_that_failed_is_not_scored(folders, status, said):
+    """It is of the run before, whose settings may have been others."""
+    save(label_map(0), folders[0] / "new.nii.gz")
+    save(label_map(0), folders[1] / "new.nii.gz")
+    entries = {
+        **{"case_id": "new", "job": "predict", "status": status, "inputs": [], "input_fingerprint": "0", "outputs": {}},
+        **{"config_digest": "0", "settings": {}, "time": "2026-11-26T23:01:06+00:00", "host": "a:1", "versions": {}},
+        **({"error": "the disk is full"} if status == "failed" else {}),
+    }
+    Sidecar.model_validate(entries).write(folders[0])
+    (folders[0] / "other.json").write_text("{}")  # anybody's
+    for missing in ("fail", "empty"):
+        evaluation = evaluate(*folders, LABELS, missing=missing)
+        assert "new" not in evaluation.scores
+        assert re.search(f"predict {said}", evaluation.failures["new"])
 
 
 def written(folder) -> list[dict[str, str]]:
