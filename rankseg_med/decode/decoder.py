@@ -83,8 +83,8 @@ class RankSEGDecoder:
         regions: What is scored: label sets, nested or disjoint, such as ``[[1, 2], [2]]`` for kidney with tumour and
             tumour. By default every foreground class for itself. The label map keeps nestedness by construction.
         mode: ``"multiclass"``: classes exclude each other and sum to one. ``"multilabel"``: channels are independent.
-        smooth: Smoothing, at least 0, of ``"rma"`` as its reference implementation defines it, for ``coherence=0``. Above 0,
-            an empty answer scores ``smooth / (mass + smooth)``, whatever ``presence`` and ``empty_score`` say.
+        smooth: Smoothing, at least 0, of ``"rma"`` as its reference implementation defines it, for ``coherence=0``.
+            Above 0, an empty answer scores ``smooth / (mass + smooth)``, whatever ``presence`` and ``empty_score`` say.
         empty_score: Score, in [0, 1]: what the benchmark gives when prediction and reference are both empty. An empty
             prediction is chosen where its expected score is the highest: ``empty_score`` times the probability that
             nothing is there, ``1 - max p`` (coherent) or ``prod(1 - p)`` (independent). By default 1 for a region that

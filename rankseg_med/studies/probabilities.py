@@ -49,7 +49,7 @@ class ProbabilityStudy:
 
     @property
     def read_as(self) -> str:
-        """How the files are read, where that is not as their names have it; see `rankseg_med.runs.Case`."""
+        """How the files are read, where that is not as their names have it: part of the study's fingerprint."""
         return "" if self.axes == axes_by_name(self.files[0]) else f"axes {self.axes}"
 
 
