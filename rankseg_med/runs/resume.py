@@ -35,9 +35,10 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
     """Look up what the output folder holds of a case.
 
     Done is what a sidecar says was done, with all its files in place and as they were written. What was started and not
-    finished, failed, or lost a file is to be done again, where what is left is what this run would write. Stale is what
-    was made of other input, with other settings or by a version of the package with other results, or in another
-    format, or was changed since; and files that no sidecar speaks of, or none that can be read: they may be anybody's.
+    finished, or failed, is to be done again; so is what lost a file, where what is left is what this run would write.
+    Stale is what was made of other input, with other settings or by a version of the package with other results, or in
+    another format, or was changed since; and files that no sidecar speaks of, or none that can be read: they may be
+    anybody's.
     """
     path = Sidecar.path_in(job.records, case.case_id)
     outputs = job.outputs_of(case)
