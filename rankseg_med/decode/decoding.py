@@ -103,8 +103,8 @@ def decode_classes(
     """
     if assignment == "greedy" and not _greedy_is_defined(regions, objectives):
         raise ValueError(
-            "the greedy rule is defined for plain classes that are decoded alike; use assignment='ascent' for regions, "
-            "and for classes that differ in metric, presence or empty_score"
+            "the greedy rule is defined for plain classes with one metric, presence and empty_score; "
+            "use assignment='ascent' for regions, and for classes that differ in these"
         )
     floor = floor_for(blocks)
     try:

@@ -35,7 +35,7 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
     """Look up what the output folder holds of a case.
 
     Done is what a sidecar says was done, with all its files in place and as they were written. What was started and not
-    finished, or failed, is to be done again; so is what lost a file, where what is left is what this run would write.
+    finished, or failed, is to be done again; so is what lost a file, where nothing that is left was changed since.
     Stale is what was made of other input, with other settings or by a version of the package with other results, or in
     another format, or was changed since; and files that no sidecar speaks of, or none that can be read: they may be
     anybody's.
@@ -54,12 +54,10 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
         return _stale(f"{path.name} is the sidecar of another case, {sidecar.case_id!r}")
     if sidecar.status != "done":
         return CaseState("todo")
-    if len(present) < len(outputs):
+    if len(present) < len(outputs) and not sidecar.altered(job.records, present):
         others = sorted(sidecar.outputs.keys() - {Sidecar.name_in(job.records, output) for output in outputs})
-        if left := [name for name in others if (job.records / name).exists()]:
-            return _stale(f"{', '.join(left)} was written {sidecar.time} in its place")
-    if not present and outputs:
-        return CaseState("todo")
+        left = [name for name in others if (job.records / name).exists()]
+        return _stale(f"{', '.join(left)} was written {sidecar.time} in its place") if left else CaseState("todo")
     if sidecar.job != job.name:
         return _stale(f"written by {sidecar.job}, not {job.name}")
     if sidecar.config_digest != results_digest(job):
@@ -68,7 +66,7 @@ def state_of(job: Job[CaseT], case: CaseT) -> CaseState[CaseT]:
         return _stale(f"changed since it was written {sidecar.time}: {'; '.join(altered)}")
     if not sidecar.input_fingerprint or sidecar.input_fingerprint != fingerprint_or_nothing(job, case):
         return _stale(f"written {sidecar.time} of another input")
-    return CaseState("done", details=sidecar.details) if len(present) == len(outputs) else CaseState("todo")
+    return CaseState("done", details=sidecar.details)
 
 
 def _differently(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from rankseg_med.metrics import DEFAULT_SCORING, DistanceUnit, Evaluation, Prese
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import (
     Sidecar,
+    SidecarStatus,
     StudyError,
     by_case,
     find_studies,
@@ -57,8 +58,9 @@ def evaluate(
     Files are paired by case id, see `find_studies`; by name, where the references are a BIDS derivative data set; and
     two single files whatever their names. A case that cannot be scored (no prediction, no reference, several files of
     its id, unreadable, on another grid, a label that the preset does not know, a crash, a record beside the label map
-    that says that the job failed or has not finished) becomes a failure of the evaluation with its reason; it neither
-    stops the others nor drops out. Results are in the order of the case ids.
+    that says that the job failed) becomes a failure of the evaluation with its reason; it neither stops the others nor
+    drops out. One whose record says that the job has not finished is scored, with a warning. Results are in the order
+    of the case ids.
 
     With ``output``, writes there, each file complete or not at all:
 
@@ -129,7 +131,8 @@ def evaluate(
             run=replace(run or RunOptions(), shard=shard),
             on_outcome=on_outcome,
         )
-        ignored: list[str] = []
+        begun = {case_id: _record_of(case_id, file, "started") for case_id, file in predicted.items()}
+        ignored = [f"{case_id}: {reason}" for case_id, reason in begun.items() if reason and case_id in scored]
         for case_id in unpaired:
             if case_id in faults:
                 failures[case_id] = faults[case_id]
@@ -212,26 +215,25 @@ def _by_case(
             f"{_some(predicted)} and the references of {_some(expected)}; name each prediction after its case, such as "
             "<case id>.nii.gz"
         )
-    unfinished = {case_id: reason for case_id, file in predicted.items() if (reason := _unfinished(case_id, file))}
+    failed = {case_id: reason for case_id, file in predicted.items() if (reason := _record_of(case_id, file, "failed"))}
     predicted, expected = (
-        {case_id: file for case_id, file in side.items() if case_id not in unfinished} for side in (predicted, expected)
+        {case_id: file for case_id, file in side.items() if case_id not in failed} for side in (predicted, expected)
     )
-    return predicted, expected, {**faults, **unfinished}
+    return predicted, expected, {**faults, **failed}
 
 
-def _unfinished(case_id: str, label_map: Path) -> str:
-    """Why a label map is none of a finished study, if the record of the job beside it says so: it may be of an earlier
-    run, with other settings or weights.
+def _record_of(case_id: str, label_map: Path, status: SidecarStatus) -> str:
+    """What the record beside a label map says, if its study has this status: the label map may be an earlier run's,
+    with other settings or weights.
     """
     try:
         sidecar = Sidecar.read(Sidecar.path_in(records_beside(label_map), case_id))
     except (StudyError, OSError):
         return ""  # it may be anybody's file
-    if sidecar.status == "done":
+    if sidecar.status != status:
         return ""
-    return f"{label_map}: {sidecar.job} was {sidecar.status} at {sidecar.time}, so this may be an earlier run's" + (
-        f": {sidecar.error}" if sidecar.error else ""
-    )
+    reason = f": {sidecar.error}" if sidecar.error else ""
+    return f"{label_map}: {sidecar.job} {status} at {sidecar.time}, so this may be an earlier run's{reason}"
 
 
 def _some(case_ids: Mapping[str, Path]) -> str:
