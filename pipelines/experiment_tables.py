@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from scipy import stats
 
 from rankseg_med.evaluation import ScoreTable
 from rankseg_med.metrics import bootstrap_interval, totals_by_unit
-from rankseg_med.report import TextTable
+from rankseg_med.report import Document, TextTable, as_markdown
 
 SCORED = "ab/ab.json"
 """What a finished run has, beside its scores."""
@@ -56,6 +56,12 @@ def _read(path: Path) -> Scores:
     return {
         case: {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} for case, rows in by_case.items()
     }
+
+
+def page(title: str, work: Path, runs: Runs, arms: Sequence[str], tables: Iterable[TextTable]) -> str:
+    """The page of an experiment as Markdown: scores of its arms, then further tables."""
+    count = sum(len(runs[arm]) for arm in arms)
+    return as_markdown(Document(title, f"{count} runs.", (levels(runs, arms), *tables)), work)
 
 
 def levels(runs: Runs, arms: Sequence[str]) -> TextTable:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from experiment_tables import INTERVALS, OF_INTERVALS, Runs, changes, levels, read_runs, with_intervals
+from experiment_tables import INTERVALS, OF_INTERVALS, Runs, changes, page, read_runs, with_intervals
 from losses_calibration import Trust, read_trust
 
-from rankseg_med.report import Document, TextTable, as_markdown
+from rankseg_med.report import TextTable
 
 SEARCHED = "searched"
 _REFERENCE = "dice_ce"
@@ -26,13 +26,12 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
     """
     runs = read_runs(work)
     arms = [arm for arm in ARMS if arm in runs]
-    tables = [levels(runs, arms)]
+    tables = []
     if others := [arm for arm in arms if arm != _REFERENCE and _REFERENCE in runs]:
         tables.append(changes(runs, _REFERENCE, others, patient_of))
     trust = {arm: [read_trust(work / arm / str(seed)) for seed in runs[arm]] for arm in arms}
     tables += [_gains(runs, arms, patient_of), _calibration(trust)]
-    count = sum(map(len, runs.values()))
-    return as_markdown(Document("Losses, and what decoding adds", f"{count} runs.", tuple(tables)), work)
+    return page("Losses, and what decoding adds", work, runs, arms, tables)
 
 
 def _gains(runs: Runs, arms: Sequence[str], patient_of: Callable[[str], str]) -> TextTable:

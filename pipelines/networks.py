@@ -20,10 +20,9 @@ from pathlib import Path
 
 from experiment import arguments, check_same, in_epochs, run_all, train_and_score
 from experiment_data import DATA_SETS, split_of
-from experiment_tables import changes, levels, read_runs
+from experiment_tables import changes, page, read_runs
 
 from rankseg_med.configuration import load_config
-from rankseg_med.report import Document, as_markdown
 
 _REFERENCE = "unet"
 ARMS = (
@@ -74,11 +73,9 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
     """
     runs = read_runs(work)
     arms = [arm for arm in ARMS if arm in runs]
-    tables = [levels(runs, arms)]
-    if others := [arm for arm in arms if arm != _REFERENCE and _REFERENCE in runs]:
-        tables.append(changes(runs, _REFERENCE, others, patient_of))
-    count = sum(len(runs[arm]) for arm in arms)
-    return as_markdown(Document("Networks by name", f"{count} runs.", tuple(tables)), work)
+    others = [arm for arm in arms if arm != _REFERENCE and _REFERENCE in runs]
+    tables = [changes(runs, _REFERENCE, others, patient_of)] if others else []
+    return page("Networks by name", work, runs, arms, tables)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from experiment import arguments, check_same, in_epochs, run_all, train_and_score
 from experiment_data import DATA_SETS, split_of
-from experiment_tables import changes, levels, read_runs
+from experiment_tables import changes, page, read_runs
 from pretraining_patches import PATCHES, cut_patches
 from semisupervised_arms import ALL_LABELS, LABELS_ALONE, config_of
 
@@ -34,7 +34,6 @@ from rankseg_med.pretraining import (
     with_image_classes,
     write_explained_list,
 )
-from rankseg_med.report import Document, as_markdown
 from rankseg_med.runs import run_job
 from rankseg_med.studies import Study, StudyError, find_studies
 from rankseg_med.training import LAST, StartingWeights, train_to_end
@@ -111,11 +110,10 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
     """
     runs = read_runs(work)
     arms = [arm for arm in ARMS if arm in runs]
-    tables = [levels(runs, arms)]
+    tables = []
     if LABELS_ALONE in runs and len(arms) > 1:
         tables.append(changes(runs, LABELS_ALONE, arms[1:], patient_of, gap_to=ALL_LABELS))
-    count = sum(map(len, runs.values()))
-    return as_markdown(Document("Pre-training on classes of images", f"{count} runs.", tuple(tables)), work)
+    return page("Pre-training on classes of images", work, runs, arms, tables)
 
 
 def main() -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from experiment_tables import changes, levels, read_runs
+from experiment_tables import changes, page, read_runs
 from semisupervised_arms import ALL_LABELS, ARMS, LABELS_ALONE, PUBLISHED, SELF_TRAINING
-
-from rankseg_med.report import Document, as_markdown
 
 
 def report(work: Path, patient_of: Callable[[str], str]) -> str:
@@ -20,7 +18,7 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
     """
     runs = read_runs(work)
     arms = [arm for arm in ARMS if arm in runs]
-    tables = [levels(runs, arms)]
+    tables = []
     self_trained = [arm for arm in arms if ARMS[arm].self_training is not None]
     for reference, others, gap_to in (
         (LABELS_ALONE, arms, ALL_LABELS),
@@ -30,5 +28,4 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
         others = [arm for arm in others if arm != reference]
         if reference in runs and others:
             tables.append(changes(runs, reference, others, patient_of, gap_to=gap_to))
-    count = sum(map(len, runs.values()))
-    return as_markdown(Document("Images without labels", f"{count} runs.", tuple(tables)), work)
+    return page("Images without labels", work, runs, arms, tables)

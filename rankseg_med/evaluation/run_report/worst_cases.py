@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rankseg_med.evaluation.run_report.records import FolderRecords, read_records
 from rankseg_med.evaluation.run_report.study_record import StudyRecord
+from rankseg_med.evaluation.scoring.files import OVERLAYS, remove_overlays
 from rankseg_med.evaluation.scoring.job import Pair, load_prediction
-from rankseg_med.evaluation.scoring.overlays import OVERLAYS, remove_overlays
 from rankseg_med.evaluation.structures import names_by_label
 from rankseg_med.executors import map_items
 from rankseg_med.metrics import find_metric, summarise

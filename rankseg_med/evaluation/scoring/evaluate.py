@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rankseg_med.evaluation.patients import read_patients
-from rankseg_med.evaluation.scoring.files import write_scores, write_statistics, write_summary, write_tables
+from rankseg_med.evaluation.scoring.files import (
+    remove_overlays,
+    write_scores,
+    write_statistics,
+    write_summary,
+    write_tables,
+)
 from rankseg_med.evaluation.scoring.job import UNSCORED, Pair, ScoredCase, ScoringJob, score_pairs
 from rankseg_med.evaluation.scoring.nnunet_summary import write_nnunet_summary
-from rankseg_med.evaluation.scoring.overlays import remove_overlays
 from rankseg_med.evaluation.scoring.plan import check_regions
 from rankseg_med.metrics import DEFAULT_SCORING, DistanceUnit, Evaluation, Preset, Scoring, label_regions
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
@@ -132,7 +137,7 @@ def evaluate(
             on_outcome=on_outcome,
         )
         begun = {case_id: _record_of(case_id, file, "started") for case_id, file in predicted.items()}
-        ignored = [f"{case_id}: {reason}" for case_id, reason in begun.items() if reason and case_id in scored]
+        warnings = [f"{case_id}: {reason}" for case_id, reason in begun.items() if reason and case_id in scored]
         for case_id in unpaired:
             if case_id in faults:
                 failures[case_id] = faults[case_id]
@@ -141,8 +146,8 @@ def evaluate(
             elif missing == "fail":
                 failures[case_id] = f"no prediction: {predictions} has no file for this case"
             elif missing == "ignore":
-                ignored.append(f"{case_id}: no prediction; left out, as asked for")
-        evaluation = _gather(rules, scored, dict(sorted(failures.items())), ignored, patient_of)
+                warnings.append(f"{case_id}: no prediction; left out, as asked for")
+        evaluation = _gather(rules, scored, dict(sorted(failures.items())), warnings, patient_of)
         is_stopped = run is not None and run.stop.is_set() and UNSCORED in failures.values()
         if output is not None and shard is None and not is_stopped:
             remove_unfinished(output / name for name in _FILES)
@@ -171,15 +176,14 @@ def _gather(
     rules: Preset,
     scored: Mapping[str, ScoredCase],
     failures: Mapping[str, str],
-    ignored: Sequence[str],
+    warnings: Sequence[str],
     patients: Mapping[str, str] | None,
 ) -> Evaluation:
     scores = {case_id: case.scores.regions for case_id, case in scored.items()}
     findings = [f"{case_id}: {finding}" for case_id, case in scored.items() for finding in case.findings]
-    warnings = [*ignored, *findings]
     unit: DistanceUnit = "voxel" if rules.unit_spacing else "mm"
     results = rules.summarise([case.scores for case in scored.values()])
-    return Evaluation(rules.regions, scores, failures, warnings, rules.scoring, patients, unit, results)
+    return Evaluation(rules.regions, scores, failures, [*warnings, *findings], rules.scoring, patients, unit, results)
 
 
 def _by_case(

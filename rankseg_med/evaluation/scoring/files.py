@@ -23,6 +23,10 @@ _STATISTICS = (
 _FOREGROUND_MEAN = "foreground_mean"
 
 
+OVERLAYS = "overlays"
+"""Name of the pictures' folder in the folder of an evaluation."""
+
+
 @dataclass(frozen=True)
 class ScoreTable:
     """What `write_scores` wrote.
@@ -165,6 +169,16 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
     tables = evaluation_tables(evaluation)
     for name, text in {"tables.md": tables_as_markdown(tables), "tables.tex": as_latex(tables)}.items():
         write_text(text, folder / name)
+
+
+def remove_overlays(output: Path) -> None:
+    """Remove the pictures that an earlier evaluation left, whose scores are no longer these.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    for old in (output / OVERLAYS).glob("worst_*.png"):
+        old.unlink()
 
 
 def _empty_if_nan(numbers: Mapping[str, float]) -> dict[str, float | str]:
