@@ -13,6 +13,8 @@ A loss is searched for each seed anew, on its training patients alone. Their dat
 
     rankseg-med search-loss --config loss_proxy_DATA_SET --manifest WORK_FOLDER/lists/0.json --data-root FOLDER \
         --fold -1 --held-out 0 -o found/0
+
+``unsearched`` is the loss that such a search starts from.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from pathlib import Path
 from experiment import arguments, check_same, in_epochs, run_all, train_and_score
 from experiment_data import DATA_SETS, Split, split_of
 from losses_calibration import measure
-from losses_report import ARMS, SEARCHED, report
+from losses_report import ARMS, SEARCHED, UNSEARCHED, report
 
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.loss_search import SEARCH
@@ -34,6 +36,8 @@ from rankseg_med.studies import LabelledEntry, Manifest
 from rankseg_med.training import RECORD, TrainingRecord
 
 _FOLDS = 5
+_START = {"surrogate": {"include_background": False}}
+"""The loss of the proxy tasks' configs, before its parameters are searched."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,14 @@ def config_of(arm: str, base: str, iterations: int, searched: Path | None = None
     """The config of a loss, cut into epochs that end with the iterations.
 
     Args:
-        arm: Name of the loss, or `SEARCHED`.
+        arm: Name of the loss, `UNSEARCHED` or `SEARCHED`.
         base: Shipped config.
         iterations: How long it trains; rounded down to whole epochs.
         searched: Overlay with the searched loss.
     """
     overlays: list[str | Path] = [base] if searched is None else [base, searched]
-    config = load_config("train", overlays, device="cpu", changes={"loss": arm} if searched is None else None)
+    changes = {"loss": _START if arm == UNSEARCHED else arm} if searched is None else None
+    config = load_config("train", overlays, device="cpu", changes=changes)
     return in_epochs(config, iterations)
 
 

@@ -11,10 +11,10 @@ from losses_calibration import Trust, read_trust
 
 from rankseg_med.report import TextTable
 
-SEARCHED = "searched"
+SEARCHED, UNSEARCHED = "searched", "unsearched"
 _REFERENCE = "dice_ce"
-ARMS = ("ce", "dice", _REFERENCE, "focal", "lovasz", SEARCHED)
-"""Names of losses, and the searched one."""
+ARMS = ("ce", "dice", _REFERENCE, "focal", "lovasz", UNSEARCHED, SEARCHED)
+"""Names of losses, the searched one, and the one that a search starts from."""
 
 
 def report(work: Path, patient_of: Callable[[str], str]) -> str:
@@ -29,6 +29,8 @@ def report(work: Path, patient_of: Callable[[str], str]) -> str:
     tables = []
     if others := [arm for arm in arms if arm != _REFERENCE and _REFERENCE in runs]:
         tables.append(changes(runs, _REFERENCE, others, patient_of))
+    if SEARCHED in runs and UNSEARCHED in runs:
+        tables.append(changes(runs, UNSEARCHED, [SEARCHED], patient_of))
     trust = {arm: [read_trust(work / arm / str(seed)) for seed in runs[arm]] for arm in arms}
     tables += [_gains(runs, arms, patient_of), _calibration(trust)]
     return page("Losses, and what decoding adds", work, runs, arms, tables)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rankseg_med.loss_search.steps import Trial
 from rankseg_med.losses import SegmentationMetric, SurrogateLoss
 from rankseg_med.studies import Study
 from rankseg_med.threads import one_thread
-from rankseg_med.training import DivergenceError, KnownClasses, train
+from rankseg_med.training import DivergenceError, KnownClasses, Preprocessed, train
 from rankseg_med.transforms import own_errors_of_transforms
 
 
@@ -42,8 +42,9 @@ class Sample:
 class ProxyTask:
     """What is done with a loss: train a network from the same start, and score it.
 
-    It travels to workers, so it holds plain data. On CPU a training has one thread, since its numbers depend on how
-    many it has: the search is the same with any number of workers.
+    It travels to workers, so it holds plain data; each worker preprocesses a study once, for all its trainings. On CPU
+    a training has one thread, since its numbers depend on how many it has: the search is the same with any number of
+    workers.
 
     Attributes:
         config: Settings of a train job, whose ``loss`` is a `SurrogateLoss`.
@@ -56,6 +57,8 @@ class ProxyTask:
     training: Sequence[Study]
     held_out: Sequence[Study]
     seed: int
+    _preprocessed: Preprocessed = field(default_factory=dict, init=False, repr=False)
+    _preprocessed_held_out: Preprocessed = field(default_factory=dict, init=False, repr=False)
 
     def build(self) -> Sequence[Callable[[Sample], Trial]]:
         """The only stage; see `rankseg_med.executors.StagedWork`."""
@@ -79,8 +82,9 @@ class ProxyTask:
         threads = one_thread() if config.get_parsed_content("device").type == "cpu" else nullcontext()
         with threads, tempfile.TemporaryDirectory() as folder:
             try:
-                train(config, self.training, [], Path(folder) / "run", seed=self.seed)
-                score = score_of(config, self.held_out, loss.metric)
+                output = Path(folder) / "run"
+                train(config, self.training, [], output, seed=self.seed, preprocessed=self._preprocessed)
+                score = score_of(config, self.held_out, loss.metric, self._preprocessed_held_out)
             except DivergenceError as error:
                 reason = str(error)
         return Trial(score=score, reason=reason, seconds=time.perf_counter() - start)
@@ -109,13 +113,16 @@ def by_operation(loss: SurrogateLoss, parameters: Sequence[float]) -> dict[str, 
     }
 
 
-def score_of(config: ConfigParser, studies: Sequence[Study], metric: SegmentationMetric) -> float:
+def score_of(
+    config: ConfigParser, studies: Sequence[Study], metric: SegmentationMetric, preprocessed: Preprocessed
+) -> float:
     """The metric itself, of the labels that a config's network finds most probable, over all studies together.
 
     Args:
         config: Config of a train job, on whose preprocessed grid is scored; its network is used as it is.
         studies: Studies with labels.
         metric: What is scored.
+        preprocessed: Studies as this left them here before; the others are added.
 
     Raises:
         StudyError: A study cannot be read, or its label map has other classes.
@@ -129,8 +136,10 @@ def score_of(config: ConfigParser, studies: Sequence[Study], metric: Segmentatio
     network.eval()
     with torch.inference_mode(), own_errors_of_transforms():
         for study in studies:
-            item = preprocessing(study.item)
-            labels = known(item)["label"].as_tensor().long()
+            if study not in preprocessed:
+                preprocessed[study] = known(preprocessing(study.item))
+            item = preprocessed[study]
+            labels = item["label"].as_tensor().long()
             logits = inferer(item["image"].as_tensor()[None].to(device), network).cpu()
             if not logits.isfinite().all():
                 strange = logits[~logits.isfinite()][0].item()

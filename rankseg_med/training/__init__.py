@@ -1,7 +1,7 @@
 """Supervised and semi-supervised training."""
 
 from rankseg_med.training.checkpoint import finished_epochs, read_states
-from rankseg_med.training.engines import DivergenceError
+from rankseg_med.training.engines import DivergenceError, Preprocessed
 from rankseg_med.training.items import training_items
 from rankseg_med.training.known_classes import KnownClasses
 from rankseg_med.training.processes import is_first_process
@@ -25,6 +25,7 @@ __all__ = [
     "RECORD",
     "DivergenceError",
     "KnownClasses",
+    "Preprocessed",
     "StartingWeights",
     "TrainingProgress",
     "TrainingRecord",

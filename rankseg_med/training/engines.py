@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from ignite.engine import Engine, Events
@@ -32,6 +32,8 @@ from rankseg_med.training.seeds import SeededBatches
 from rankseg_med.training.supervision import Supervision, check_weights
 
 VALIDATION_METRIC = "val_mean_dice"
+Preprocessed: TypeAlias = MutableMapping[Study, Any]
+"""Studies as the config's preprocessing leaves them, up to the first transform that is random."""
 
 
 class DivergenceError(RuntimeError):
@@ -49,6 +51,7 @@ def make_trainer(
     seed: int,
     *,
     iteration: int = 0,
+    preprocessed: Preprocessed | None = None,
 ) -> SupervisedTrainer:
     """Trainer of the config's network, by its ``method`` where it has one, and of this process's batches.
 
@@ -58,18 +61,19 @@ def make_trainer(
         unlabelled: Studies without; only for a config with a method.
         seed: Random seed of every batch's randomness.
         iteration: The last that is done, where the trainer goes on; may be in the middle of an epoch.
+        preprocessed: Studies that a trainer of the same preprocessing left here; the others are added.
     """
     loss = config.get_parsed_content("loss")
     # Before anything is loaded.
     check_weights(loss, training)
     num_classes = int(config.get_parsed_content("num_classes"))
+    dataset = partial(_dataset, config, {} if preprocessed is None else preprocessed)
     learner: SemiSupervisedMethod | Supervision
     if "method" in config:
         learner = config.get_parsed_content("method")
         batch_sizes = [int(config["batch_size"]), int(config.get_parsed_content("unlabelled_batch_size"))]
         learner.check_batch_sizes(*batch_sizes)
-        labelled = _dataset(config, training, "", [KnownClasses(num_classes)])
-        datasets = [labelled, _dataset(config, unlabelled, "unlabelled_")]
+        datasets = [dataset(training, "", [KnownClasses(num_classes)]), dataset(unlabelled, "unlabelled_")]
         loss_of_output: Callable[[Any, Any], Tensor] = partial(_loss_of_logits, learner)
         loader: Any = TwoStreams(*map(partial(_loader, config), datasets, batch_sizes))
     else:
@@ -78,7 +82,7 @@ def make_trainer(
         known = KnownClasses(
             num_classes, getattr(loss, "ignore_index", None), is_weighted=WEIGHT in beside_labels(loss)
         )
-        datasets = [_dataset(config, training, "", [known], learner.transforms)]
+        datasets = [dataset(training, "", [known], learner.transforms)]
         loader = _loader(config, datasets[0], int(config["batch_size"]))
     batches = SeededBatches(loader, datasets, seed, skip=iteration % len(loader))
     device = config.get_parsed_content("device")
@@ -138,7 +142,7 @@ def make_evaluator(
     """
     num_classes = config.get_parsed_content("num_classes")
     preprocessing = Compose([config.get_parsed_content("preprocessing"), KnownClasses(num_classes)])
-    dataset = _cached(config, share_of(validation), preprocessing)
+    dataset = _cached(config, {}, share_of(validation), preprocessing)
     evaluator = SupervisedEvaluator(
         device=config.get_parsed_content("device"),
         val_data_loader=DataLoader(dataset, batch_size=1),
@@ -158,6 +162,7 @@ def make_evaluator(
 
 def _dataset(
     config: ConfigParser,
+    preprocessed: Preprocessed,
     studies: Sequence[Study],
     stream: str,
     loaded: Sequence[Transform] = (),
@@ -167,22 +172,36 @@ def _dataset(
         config.get_parsed_content(f"{stream}{part}") for part in ("preprocessing", "augmentation")
     )
     # Flat, because a Compose counts as random itself, and the cache ends at the first random transform.
-    return _cached(config, studies, Compose([preprocessing, *loaded, augmentation, *augmented]).flatten())
+    transforms = Compose([preprocessing, *loaded, augmentation, *augmented]).flatten()
+    return _cached(config, preprocessed, studies, transforms)
 
 
-def _cached(config: ConfigParser, studies: Sequence[Study], transforms: Compose) -> CacheDataset:
-    items = [study.item for study in studies]
-    return _CachedHere(items, transforms, cache_rate=float(config["cache_rate"]), progress=False)
+def _cached(
+    config: ConfigParser, preprocessed: Preprocessed, studies: Sequence[Study], transforms: Compose
+) -> CacheDataset:
+    return _CachedHere(studies, transforms, float(config["cache_rate"]), preprocessed)
 
 
 class _CachedHere(CacheDataset):
-    """Fills its cache in the thread that makes it.
+    """Fills its cache in the thread that makes it, with what is preprocessed already as it is.
 
     MONAI's own threads would go on loading after an error, and abort the interpreter when that ends.
     """
 
+    def __init__(
+        self, studies: Sequence[Study], transforms: Compose, cache_rate: float, preprocessed: Preprocessed
+    ) -> None:
+        self._studies, self._preprocessed = studies, preprocessed
+        super().__init__([study.item for study in studies], transforms, cache_rate=cache_rate, progress=False)
+
     def _fill_cache(self, indices: Sequence[int] | None = None) -> list[Any]:
-        return [self._load_cache_item(index) for index in (range(self.cache_num) if indices is None else indices)]
+        return [self._prepared(index) for index in (range(self.cache_num) if indices is None else indices)]
+
+    def _prepared(self, index: int) -> Any:  # noqa: ANN401
+        study = self._studies[index]
+        if study not in self._preprocessed:
+            self._preprocessed[study] = self._load_cache_item(index)
+        return self._preprocessed[study]
 
 
 def _loader(config: ConfigParser, dataset: CacheDataset, batch_size: int) -> DataLoader:

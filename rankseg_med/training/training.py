@@ -28,7 +28,7 @@ from rankseg_med.training.checkpoint import (
     restore,
     write_states,
 )
-from rankseg_med.training.engines import make_evaluator, make_trainer
+from rankseg_med.training.engines import Preprocessed, make_evaluator, make_trainer
 from rankseg_med.training.history import HISTORY, EpochReporter, History, TrainingProgress
 from rankseg_med.training.parts import parts_of, parts_of_trainer
 from rankseg_med.training.processes import is_first_process, joined_processes, number_of_processes
@@ -62,6 +62,7 @@ def train(
     seed: int = 0,
     choice: Mapping[str, str | int | None] | None = None,
     weights: StartingWeights | None = None,
+    preprocessed: Preprocessed | None = None,
     resume: bool = False,
     stop: Event | None = None,
     on_start: Callable[[], None] = lambda: None,
@@ -96,6 +97,8 @@ def train(
         seed: Random seed of weights, sampling and augmentation.
         choice: How the studies were chosen, for the record.
         weights: What the network starts from; by default random weights. Resumed with the same ones.
+        preprocessed: What is trained on, by study, as a training with the same preprocessing left it here; studies
+            that are missing are added. By default nothing is kept for other trainings.
         resume: Go on from ``last.pt``.
         stop: When set, ``last.pt`` is written after the iteration under way, and the run ends. Between the last
             iteration of an epoch and the next epoch's first, validation and all else that ends the epoch come before.
@@ -151,7 +154,7 @@ def train(
         history = History(output / HISTORY, epochs=epochs)
         if content is not None:
             restore(parts, content, last)
-        trainer = make_trainer(config, training, unlabelled, seed, iteration=iteration)
+        trainer = make_trainer(config, training, unlabelled, seed, iteration=iteration, preprocessed=preprocessed)
         parts |= parts_of_trainer(trainer, content)
         # Validation comes first among the handlers, so that what is reported and saved of an epoch includes it.
         evaluator = _attach_validation(config, trainer, parts, validation) if validation else None

@@ -13,6 +13,7 @@ import yaml
 from experiment_data import DATA_SETS, ExperimentData, split_of
 from losses_calibration import measure, read_trust
 
+from rankseg_med.configuration import load_config
 from rankseg_med.losses import SurrogateLoss
 from rankseg_med.studies import Manifest, NnunetLabels
 from rankseg_med.training import RECORD, TrainingRecord
@@ -33,6 +34,8 @@ def test_every_loss_has_a_config_of_its_own(tmp_path):
     logits, labels = torch.randn(2, 2, 8, 8, 8), torch.randint(2, (2, 1, 8, 8, 8))
     assert len({float(loss(logits, labels)) for loss in found.values()}) == len(losses_report.ARMS)
     assert isinstance(found[losses_report.SEARCHED], SurrogateLoss)
+    start = load_config("train", "loss_proxy_lung_nodules", device="cpu").get_parsed_content("loss")
+    assert float(start(logits, labels)) == float(found[losses_report.UNSEARCHED](logits, labels))
 
 
 def test_lists_have_the_training_patients_of_each_seed(tmp_path, monkeypatch):
