@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from experiment_data import ExperimentData, Split
 from experiment_tables import SCORED
 
 from rankseg_med.configuration import Config, load_config
 from rankseg_med.evaluation import Network, NetworkCase, Task, run_ab, structures_of_config, tune, write_tuning
+from rankseg_med.executors import run_in_processes, run_overlapped
 from rankseg_med.studies import NnunetLabels, Study, write_json, write_text
+from rankseg_med.threads import one_thread
 from rankseg_med.training import LAST, StartingWeights, train_to_end
+
+_log = logging.getLogger(__name__)
 
 TUNED = "tuned.yaml"
 """Overlay with what `tune` chose for a run's network."""
+Run = Callable[[str, int, Path], None]
+"""Runs an arm with a seed into a folder."""
 AlsoMeasure = Callable[[Sequence[NetworkCase], NnunetLabels, Path], None]
 """Called with the test cases, what is scored of them, and the folder of the run."""
 
@@ -81,6 +86,7 @@ def train_and_score(
         also: What else is measured on the test patients, before their scores mark the run as finished.
     """
     start = time.perf_counter()
+    config["num_workers"] = 0  # runs side by side are processes that may start none
     train_to_end(config, labelled, split.validation, output, unlabelled=unlabelled, seed=seed, weights=weights)
     trained = time.perf_counter()
     settings = load_config("inference", data_set.config, device="cpu", changes=prediction_changes)
@@ -102,8 +108,14 @@ def train_and_score(
     print(f"{output}: trained in {trained - start:.0f} s, scored in {time.perf_counter() - trained:.0f} s", flush=True)
 
 
+class _Planned(NamedTuple):
+    arm: str
+    seed: int
+    folder: Path
+
+
 def run_all(
-    run: Callable[[str, int, Path], None],
+    run: Run,
     arms: Sequence[str],
     seeds: Sequence[int],
     work: Path,
@@ -112,31 +124,43 @@ def run_all(
 ) -> None:
     """Run every arm with every seed that is not finished, so many at a time, each on one thread and into ``ARM/SEED``.
 
-    ``results.md`` is written after each.
+    ``results.md`` is written after each. One that fails does not stop the others.
 
     Args:
-        run: Runs an arm with a seed into a folder; picklable.
+        run: Picklable.
         arms: Names.
         seeds: Random seeds.
         work: Folder of the experiment.
-        jobs: Processes.
+        jobs: Processes; a single one is this.
         report: Tables of what is there, as Markdown.
+
+    Raises:
+        SystemExit: Runs failed; it names them.
     """
-    # Seed by seed, so that a comparison over fewer seeds is complete early. Fresh processes, since forked ones keep
-    # the threads' settings of this one.
-    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        runs = [
-            pool.submit(run, arm, seed, folder)
-            for seed in seeds
-            for arm in arms
-            if not ((folder := work / arm / str(seed)) / SCORED).exists()
-        ]
-        for one in runs:
-            one.result()
-            write_text(report(), work / "results.md")
+    # Seed by seed, so that a comparison over fewer seeds is complete early.
+    planned = [_Planned(arm, seed, work / arm / str(seed)) for seed in seeds for arm in arms]
+    todo = [one for one in planned if not (one.folder / SCORED).exists()]
+    stages, failed = partial(_stages, run), []
+    outcomes = run_overlapped(stages(), todo) if jobs == 1 else run_in_processes(stages, todo, workers=jobs)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            failed.append(f"{outcome.item.arm}, seed {outcome.item.seed}: {outcome.error}")
+            _log.error("%s\n%s", failed[-1], outcome.traceback or "")
+        write_text(report(), work / "results.md")
     tables = report()
     write_text(tables, work / "results.md")
     print(tables)
+    if failed:
+        raise SystemExit("\n".join(["failed, and run again by the same command:", *failed]))
+
+
+def _stages(run: Run) -> list[Callable[[_Planned], None]]:
+    return [partial(_on_one_thread, run)]
+
+
+def _on_one_thread(run: Run, planned: _Planned) -> None:
+    with one_thread():
+        run(*planned)
 
 
 def check_same(described: Mapping[str, Any], work: Path) -> None:

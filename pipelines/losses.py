@@ -104,15 +104,16 @@ def _searched(experiment: Experiment, seed: int, split: Split, arm: str) -> Path
 
 
 def _check_searched(experiment: Experiment, folder: Path, seeds: Sequence[int], work: Path) -> None:
-    """Refuse to mix runs of different searches in one table.
+    """Make sure that every seed has a searched loss, and that no runs of different searches are in one table.
 
     Raises:
-        SystemExit: A run that is there was trained with another loss than the overlay's.
+        SystemExit: A loss is missing or cannot be used; a run that is there was trained with another loss than the
+            overlay's.
     """
     for seed in seeds:
         record = work / SEARCHED / str(seed) / RECORD
+        overlay = _searched(experiment, seed, _split(experiment.data_set, folder, seed), SEARCHED)
         if record.exists():
-            overlay = _searched(experiment, seed, _split(experiment.data_set, folder, seed), SEARCHED)
             config = config_of(SEARCHED, DATA_SETS[experiment.data_set].config, experiment.iterations, overlay)
             if TrainingRecord.read(record).config["loss"] != config["loss"]:
                 raise SystemExit(f"{record}: was trained with another loss than that of {overlay}; take another folder")

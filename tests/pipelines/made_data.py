@@ -31,23 +31,3 @@ def write_run(work, arm, seed, dice_of):
                 distances = (30.0, 10.0) if dice == 0 else (2.0, 0.5)
                 writer.writerow([case_id, "nodule", dice, *distances, volume])
     (folder / "ab.json").write_text("{}")
-
-
-class InThisProcess:
-    """Stands for a pool of processes."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        function(*arguments)
-        return self
-
-    def result(self):
-        return None

@@ -3,7 +3,6 @@
 import json
 import sys
 
-import experiment
 import losses as pipeline
 import losses_report
 import numpy as np
@@ -17,7 +16,7 @@ from rankseg_med.configuration import load_config
 from rankseg_med.losses import SurrogateLoss
 from rankseg_med.studies import Manifest, NnunetLabels
 from rankseg_med.training import RECORD, TrainingRecord
-from tests.pipelines.made_data import InThisProcess, make_images, write_run
+from tests.pipelines.made_data import make_images, write_run
 
 TINY = ExperimentData("hippocampus", "always", 2, 2, 5, 1)
 
@@ -85,7 +84,7 @@ def test_losses_of_two_searches_do_not_mix(tmp_path, monkeypatch):
     record = tmp_path / "work" / losses_report.SEARCHED / "0" / RECORD
     trained = pipeline.config_of(losses_report.SEARCHED, "hippocampus", 50, tmp_path / "found" / "0" / "loss.yaml")
     TrainingRecord.of(trained.get(), [], [], [], seed=0, processes=1, choice={}, weights=None).write(record)
-    pipeline._check_searched(found, tmp_path, [0, 1], tmp_path / "work")
+    pipeline._check_searched(found, tmp_path, [0], tmp_path / "work")
     (tmp_path / "found" / "0" / "loss.yaml").write_text(json.dumps({"loss": {**loss, "metric": "mIoU"}}))
     with pytest.raises(SystemExit, match="was trained with another loss than that of"):
         pipeline._check_searched(found, tmp_path, [0, 1], tmp_path / "work")
@@ -133,9 +132,19 @@ def test_tables_by_hand(tmp_path):
 def test_from_files_to_tables(tmp_path, monkeypatch, capsys):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
     monkeypatch.setitem(DATA_SETS, "hippocampus", TINY)
-    # Spawned processes would not know of it.
-    monkeypatch.setattr(experiment, "ProcessPoolExecutor", InThisProcess)
-    arguments = ["hippocampus", tmp_path, tmp_path / "work", "--iterations", 2, "--seeds", 3, "--arms", "ce"]
+    arguments = [
+        "hippocampus",
+        tmp_path,
+        tmp_path / "work",
+        "--iterations",
+        2,
+        "--seeds",
+        3,
+        "--jobs",
+        1,
+        "--arms",
+        "ce",
+    ]
     monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
     pipeline.main()
     tables = capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 import sys
 
-import experiment
 import networks as pipeline
 import pytest
 import torch
@@ -11,7 +10,7 @@ from experiment_data import DATA_SETS, ExperimentData
 from rankseg_med.configuration import load_config
 from rankseg_med.configuration.named_networks import NETWORKS
 from rankseg_med.training import LAST, RECORD, TrainingRecord
-from tests.pipelines.made_data import InThisProcess, make_images, write_run
+from tests.pipelines.made_data import make_images, write_run
 
 
 def test_every_name_is_an_arm_whose_windows_all_networks_take():
@@ -41,9 +40,19 @@ def test_changes_are_against_the_unet(tmp_path):
 def test_from_files_to_tables(tmp_path, monkeypatch, capsys, arm):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
     monkeypatch.setitem(DATA_SETS, "hippocampus", ExperimentData("hippocampus", "always", 2, 2, 5, 1))
-    # Spawned processes would not know of it.
-    monkeypatch.setattr(experiment, "ProcessPoolExecutor", InThisProcess)
-    arguments = ["hippocampus", tmp_path, tmp_path / "work", "--iterations", 2, "--seeds", 3, "--arms", arm]
+    arguments = [
+        "hippocampus",
+        tmp_path,
+        tmp_path / "work",
+        "--iterations",
+        2,
+        "--seeds",
+        3,
+        "--jobs",
+        1,
+        "--arms",
+        arm,
+    ]
     monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
     pipeline.main()
     assert f"| {arm} | tuned | 1 |" in capsys.readouterr().out

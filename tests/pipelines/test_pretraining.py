@@ -2,7 +2,6 @@
 
 import sys
 
-import experiment
 import nibabel as nib
 import numpy as np
 import pretraining as pipeline
@@ -13,7 +12,7 @@ from pretraining_patches import PATCHES, Patches, boxes_of, cut_patches
 from rankseg_med.configuration import load_config
 from rankseg_med.pretraining import read_image_classes
 from rankseg_med.studies import Study
-from tests.pipelines.made_data import InThisProcess, make_images
+from tests.pipelines.made_data import make_images
 
 
 def bounds(box):
@@ -58,12 +57,11 @@ def test_patches_on_disk(tmp_path):
 def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
     monkeypatch.setitem(DATA_SETS, "hippocampus", ExperimentData("hippocampus", "always", 2, 2, 5, 1))
-    monkeypatch.setattr(experiment, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr(pipeline, "load_config", quick_config)
 
     def run(*options):
         lengths = ["--iterations", 2, "--classifier-iterations", 1, "--pretraining-iterations", 1]
-        arguments = ["hippocampus", tmp_path, tmp_path / "work", *lengths, "--seeds", 3, *options]
+        arguments = ["hippocampus", tmp_path, tmp_path / "work", *lengths, "--seeds", 3, "--jobs", 1, *options]
         monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
         pipeline.main()
         return capsys.readouterr().out

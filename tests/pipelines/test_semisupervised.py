@@ -2,7 +2,6 @@
 
 import sys
 
-import experiment
 import pytest
 import semisupervised as pipeline
 from experiment_data import DATA_SETS, ExperimentData
@@ -14,7 +13,7 @@ from semisupervised_report import report
 from rankseg_med.configuration import load_config
 from rankseg_med.decode import RankSEGDecoder, ThresholdDecoder
 from rankseg_med.studies import StudyError
-from tests.pipelines.made_data import InThisProcess, make_images, write_run
+from tests.pipelines.made_data import make_images, write_run
 
 
 def test_all_arms_have_equally_many_iterations():
@@ -119,11 +118,9 @@ def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
     tiny = ExperimentData("hippocampus", "always", 2, 2, 5, 2)
     monkeypatch.setitem(DATA_SETS, "hippocampus", tiny)
-    # Spawned processes would not know of it.
-    monkeypatch.setattr(experiment, "ProcessPoolExecutor", InThisProcess)
 
     def run(iterations=2):
-        arguments = ["hippocampus", tmp_path, tmp_path / "work", "--iterations", iterations, "--seeds", 3]
+        arguments = ["hippocampus", tmp_path, tmp_path / "work", "--iterations", iterations, "--seeds", 3, "--jobs", 1]
         monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
         pipeline.main()
         return capsys.readouterr().out
