@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rankseg_med.pretraining.job import ExplainJob
 from rankseg_med.runs import state_of
-from rankseg_med.studies import LabelledEntry, Manifest, Study, remove_unfinished
-from rankseg_med.workflows import data_list_path, listed_entry, relative_path
+from rankseg_med.studies import LabelledEntry, Manifest, Study, relative_path, remove_unfinished
+from rankseg_med.workflows import data_list_path, listed_entry
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from rankseg_med.studies.listing import (
     list_studies,
     survey_studies,
 )
-from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest
+from rankseg_med.studies.manifest import ImageEntry, LabelledEntry, Manifest, relative_path
 from rankseg_med.studies.nnunet import NnunetLabels, read_nnunet_labels
 from rankseg_med.studies.probabilities import (
     ProbabilityStudy,
@@ -131,6 +131,7 @@ __all__ = [
     "read_nnunet_labels",
     "read_structures",
     "records_beside",
+    "relative_path",
     "remove_unfinished",
     "resample_label_map",
     "split_channel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -215,3 +216,9 @@ def _repetitions(entries: Sequence[ImageEntry]) -> list[str]:
 
 def _repeated(values: list[str]) -> str:
     return ", ".join(value for value, count in Counter(values).items() if count > 1)
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """A file's path from a folder, as data lists have it."""
+    # Folders are resolved, since ".." leads elsewhere from behind a link; a file keeps its own name.
+    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()

@@ -12,7 +12,6 @@ from rankseg_med.workflows.pseudo_label_list import (
     PseudoLabelList,
     data_list_path,
     listed_entry,
-    relative_path,
     write_data_list,
 )
 from rankseg_med.workflows.runner import LabelMapInferer, WriteLabelMapd, dataset_items, run_engine
@@ -39,7 +38,6 @@ __all__ = [
     "dataset_items",
     "deal_folds",
     "listed_entry",
-    "relative_path",
     "run_engine",
     "write_data_list",
 ]

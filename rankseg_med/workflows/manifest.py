@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from rankseg_med.studies import (
     find_references,
     find_studies,
     load_label_map,
+    relative_path,
     split_channel,
 )
 
@@ -60,12 +60,17 @@ def build_manifest(
         StudyError: if an image lacks a label map or a label map its image, if a pair cannot be read or differs in its
             grid, if a channel is missing, or if a label map has a value that `label_names` does not name. One error
             names them all.
-        ValueError: if `folds` is less than 2 or more than there are cases.
+        ValueError: if `output` is no `.json` file; if `folds` is less than 2 or more than there are cases.
         OSError: if the list cannot be written.
     """
+    if output.suffix != ".json":
+        raise InputError(f"{output}: a data list's name must end with .json")
     pairs, faults = _pair(images.resolve(), labels.resolve(), channels)
     values: set[int] = set()
     for study, label in pairs:
+        if label in study.images:
+            faults.append(f"{label}: is both image and label map of {study.case_id}; name two folders")
+            continue
         try:
             for image in study.images:
                 check_same_grid(image, label)
@@ -135,10 +140,6 @@ def deal_folds(cases: list[str], folds: int, seed: int) -> dict[str, int]:
 
 
 def _entry(study: Study, label: Path, fold: int, root: Path) -> LabelledEntry:
-    images = [_relative(image, root) for image in study.images]
+    images = [relative_path(image, root) for image in study.images]
     image = images if study.more_images else images[0]
-    return LabelledEntry(id=study.case_id, image=image, label=_relative(label, root), fold=fold)
-
-
-def _relative(file: Path, root: Path) -> str:
-    return PurePath(os.path.relpath(file, root)).as_posix()
+    return LabelledEntry(id=study.case_id, image=image, label=relative_path(label, root), fold=fold)

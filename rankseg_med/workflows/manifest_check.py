@@ -24,8 +24,9 @@ class ManifestCheck:
 def check_manifest(source: Path, *, data_root: Path | None = None, channels: int | None = None) -> ManifestCheck:
     """Look for everything that is wrong with a data list, a folder or a pattern, and with the files it stands for.
 
-    The headers of every image and label map are read, and their grids compared; voxels are not read. Entries of a list
-    that are sound in themselves are looked at although others are not, and so are all that want one case id or file.
+    The headers of every image, label map and map of weights are read, and their grids compared; voxels are not read.
+    Entries of a list that are sound in themselves are looked at although others are not, and so are all that want one
+    case id or file.
 
     Args:
         source: see `find_studies`.
@@ -47,7 +48,7 @@ def _faults_of(study: Study) -> list[str]:
     """Every file of a study that cannot be used, and every one that lies elsewhere than the first that can."""
     faults = []
     first: tuple[Path, Grid] | None = None
-    for path in (*study.images, *([] if study.label is None else [study.label])):
+    for path in (*study.images, *filter(None, (study.label, study.weight))):
         try:
             grid = read_grid(path)
             if first is None:

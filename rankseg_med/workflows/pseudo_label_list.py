@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from rankseg_med.errors import InputError
 from rankseg_med.runs import state_of
-from rankseg_med.studies import LabelledEntry, Manifest, Study, remove_unfinished
+from rankseg_med.studies import LabelledEntry, Manifest, Study, relative_path, remove_unfinished
 from rankseg_med.workflows.label_maps import label_map_path
 from rankseg_med.workflows.pseudo_label import PseudoLabelJob
 
@@ -130,9 +129,3 @@ def listed_entry(study: Study, label: Path, folder: Path, **more: object) -> Lab
             **more,
         }
     )
-
-
-def relative_path(path: Path, folder: Path) -> str:
-    """A file's path from a folder, as data lists have it."""
-    # Folders are resolved, since ".." leads elsewhere from behind a link; a file keeps its own name.
-    return Path(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()

@@ -193,6 +193,17 @@ def test_a_fractional_label_map_is_named(folders):
         build(folders)
 
 
+def test_one_folder_for_both_is_named(folders):
+    with pytest.raises(StudyError, match=r"a\.nii\.gz: is both image and label map of a; name two folders"):
+        build_manifest(folders / "images", folders / "images", folders / "list.json", folds=3)
+
+
+def test_a_list_is_json(folders):
+    with pytest.raises(ValueError, match=r"list\.csv: a data list's name must end with \.json"):
+        build(folders, output=folders / "list.csv")
+    assert not (folders / "list.csv").exists()
+
+
 @pytest.mark.parametrize("missing", ["images", "labels"])
 def test_a_missing_folder_is_named(folders, missing):
     (folders / missing).rename(folders / "gone")

@@ -32,6 +32,16 @@ def test_nothing_is_wrong(data):
     assert check_manifest(folder / "images" / "*.nii.gz") == ManifestCheck(3, ())
 
 
+def test_weights_lie_on_the_grid_of_the_image(data):
+    folder, rows = data
+    nib.Nifti1Image(np.ones((3, 4, 6), np.float32), np.eye(4)).to_filename(folder / "weight.nii.gz")
+    write(folder, [{**rows[0], "weight": "weight.nii.gz"}, {**rows[1], "weight": "none.nii.gz"}])
+    faults = check_manifest(folder / "list.json").faults
+    assert [fault.split(": ")[0] for fault in faults] == ["a", "b"]
+    assert "must share one grid" in faults[0]
+    assert "none.nii.gz: there is no such file" in faults[1]
+
+
 def test_everything_wrong_is_named_at_once(data):
     folder, rows = data
     (folder / "images/a.nii.gz").unlink()
