@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -159,10 +160,9 @@ def _mean_changes(of_cases: Mapping[int, Mapping[str, float]]) -> dict[int, floa
 
 
 def _share_closed(changes: Mapping[int, float], gaps: Mapping[int, float]) -> str:
-    """How much of the gap of the same seeds a change is; nothing where one of them has no gap to look at."""
-    if not changes.keys() <= gaps.keys():
-        return ""
-    return f"{100 * sum(changes.values()) / sum(gaps[seed] for seed in changes):.0f} %"
+    """How much of the gap of the same seeds a change is; nothing where one of them was not looked at, or it is 0."""
+    gap = sum(gaps.get(seed, math.nan) for seed in changes)
+    return f"{100 * sum(changes.values()) / gap:.0f} %" if math.isfinite(gap) and gap else ""
 
 
 def _differences(runs: Runs, before: str, after: str, decoder: str) -> dict[int, dict[str, float]]:

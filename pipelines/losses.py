@@ -14,7 +14,7 @@ A loss is searched for each seed anew, on its training patients alone. Their dat
     rankseg-med search-loss --config loss_proxy_DATA_SET --manifest WORK_FOLDER/lists/0.json --data-root FOLDER \
         --fold -1 --held-out 0 -o found/0
 
-``unsearched`` is the loss that such a search starts from.
+``unsearched`` is the loss that such a search starts from. Proxy tasks are shipped for hippocampus and lung_nodules.
 """
 
 from __future__ import annotations

@@ -44,6 +44,13 @@ def explain_command(
             "most voxels, or the highest that occurs."
         ),
     ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            help="Fold of the data list that is left alone, as test images are, since trainings that start from the "
+            "network validate on it; -1 leaves none alone. Default: all that is listed is explained."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the classifiers and of the noise.")] = 0,
     changes: SetOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each classifier, in place of the config's.")] = None,
@@ -62,21 +69,29 @@ def explain_command(
     from rankseg_med.configuration import load_config
     from rankseg_med.pretraining import (
         ExplainJob,
+        check_explainer,
         classes_of_label_maps,
         read_image_classes,
         with_image_classes,
         write_explained_list,
     )
     from rankseg_med.studies import Listing, find_studies
+    from rankseg_med.training import split_studies
 
     if (classes is None) == (classes_by is None):
         raise typer.BadParameter("give either --classes or --classes-by")
     settings = load_config("train", config, device=device, changes=parse_changes(changes))
     if epochs is not None:
         settings["epochs"] = epochs
+    check_explainer(settings)
     found, names = find_studies(source, data_root=data_root), settings["label_names"]
+    left_alone = set[str]()
+    if fold is not None:
+        listed = {study.case_id for study in found}
+        found, _ = split_studies(found, fold=None if fold == -1 else fold)
+        left_alone = listed - {study.case_id for study in found}
     if classes is not None:
-        class_of = read_image_classes(classes)
+        class_of = {case: name for case, name in read_image_classes(classes).items() if case not in left_alone}
     else:
         assert classes_by is not None
         class_of = classes_of_label_maps(found, classes_by, names)
@@ -136,5 +151,10 @@ def _report(written: ExplainedList) -> None:
         say(f"left out: {len(written.unexplained)} without any explanation: {', '.join(written.unexplained)}")
     if written.missing:
         say(f"not in the list, since not (yet) done: {len(written.missing)} studies")
-    if not written.listed:
+    if written.stale:
+        where = "the data list is left as it was" if written.path.exists() else "no data list"
+        say(f"{where}: {len(written.stale)} studies are explained with other settings; --overwrite explains them anew")
+    elif written.absent:
+        say(f"no data list: none of its images would be of the class {', '.join(written.absent)}")
+    elif not written.listed:
         say("no data list: there is nothing to pre-train on")

@@ -35,6 +35,10 @@ _SCHEDULE = {"from": "start", "to": "end", "iterations": "iterations"}
 _OF_LABELS = {"softmax": True, "to_onehot_y": True}
 # Volumes are summed over the batch, or a class that one image of it lacks would have no gradient that means anything.
 _OF_OVERLAP = {**_OF_LABELS, "batch": True}
+_DICE = {TARGET: "DiceLoss", **_OF_OVERLAP}
+_FOCAL = {TARGET: "FocalLoss", "use_softmax": True, "to_onehot_y": True}
+# Weights are of the size of 1 / volume², so that MONAI's smoothing would be most of the sum.
+_UNSMOOTHED = {"smooth_nr": 0.0, "smooth_dr": 1.0e-12}
 # The background has no centreline.
 _OF_LINES = {**_OF_LABELS, "include_background": False}
 
@@ -56,8 +60,8 @@ class _NamedLosses(NamedParts):
         for name, term in value.items():
             arguments = dict(term) if isinstance(term, Mapping) else {} if term is None else {_WEIGHT: term}
             weight = arguments.pop(_WEIGHT, 1.0)
-            losses[name] = arguments if TARGET in arguments else self.component(str(name), arguments)
-            weights[name] = _weight(f"{self.key}::{name}", weight)
+            losses[str(name)] = arguments if TARGET in arguments else self.component(str(name), arguments)
+            weights[str(name)] = _weight(f"{self.key}::{name}", weight)
         if len(losses) == 1 and list(weights.values()) == [1]:
             return next(iter(losses.values()))
         return {TARGET: f"{_OURS}CombinedLoss", "losses": losses, "weights": weights}
@@ -82,6 +86,11 @@ def _ramp(place: str, schedule: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{place}::{key}: there is no such key; {meant(key, _SCHEDULE)}")
     if missing := [key for key in _SCHEDULE if key not in schedule]:
         raise ConfigError(f"{place}: must say {', '.join(_SCHEDULE)}, lacks {', '.join(missing)}")
+    for key, value in schedule.items():
+        if is_written_out(value) and type(value) not in (int, float):
+            raise ConfigError(
+                f"{place}::{key}: must be a number, such as 1.0e-2 (YAML takes 1e-2 for text), got {value!r}"
+            )
     return {TARGET: f"{_OURS}LinearRamp", **{_SCHEDULE[key]: value for key, value in schedule.items()}}
 
 
@@ -93,18 +102,23 @@ LOSSES = _NamedLosses(
         "ce": {TARGET: f"{_OURS}FrequencyWeightedCELoss", "power": 0.0},
         "weighted_ce": {TARGET: f"{_OURS}FrequencyWeightedCELoss"},
         "topk_ce": {TARGET: f"{_OURS}TopKCELoss"},
-        "focal": {TARGET: "FocalLoss", "use_softmax": True, "to_onehot_y": True},
+        "focal": _FOCAL,
         "iou_balanced_ce": {TARGET: f"{_OURS}IoUBalancedCELoss"},
         # Of overlap.
-        "dice": {TARGET: "DiceLoss", **_OF_OVERLAP},
-        "generalized_dice": {TARGET: "GeneralizedDiceLoss", **_OF_OVERLAP},
+        "dice": _DICE,
+        "generalized_dice": {TARGET: "GeneralizedDiceLoss", **_OF_OVERLAP, **_UNSMOOTHED},
         "tversky": {TARGET: "TverskyLoss", **_OF_OVERLAP},
         "lovasz": {TARGET: f"{_OURS}LovaszSoftmaxLoss"},
         "sensitivity_specificity": {TARGET: f"{_OURS}SensitivitySpecificityLoss"},
         "surrogate": {TARGET: f"{_OURS}SurrogateLoss", "metric": "Dice"},
         # Of both.
         "dice_ce": {TARGET: "DiceCELoss", **_OF_OVERLAP},
-        "dice_focal": {TARGET: "DiceFocalLoss", **_OF_OVERLAP},
+        # MONAI's `DiceFocalLoss` takes the sigmoid in its focal term, whatever is asked for.
+        "dice_focal": {
+            TARGET: f"{_OURS}CombinedLoss",
+            "losses": {"dice": _DICE, "focal": _FOCAL},
+            "weights": {"dice": 1.0, "focal": 1.0},
+        },
         # Of boundaries and centrelines.
         "boundary": {TARGET: f"{_OURS}BoundaryLoss"},
         "distance_ce": {TARGET: f"{_OURS}DistancePenalisedCELoss"},

@@ -117,6 +117,8 @@ def search_loss(
         remove_unfinished([path, output / LOSS])
         on_start(record.tried)
         if not record.is_complete:
+            # It is of an earlier search, whose record somebody took away.
+            (output / LOSS).unlink(missing_ok=True)
             record = record.in_session(device)
             _go_on(record, path, task, executor or InProcess(), stop or Event(), on_trial)
         if not record.is_complete:

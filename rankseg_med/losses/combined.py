@@ -39,15 +39,26 @@ class CombinedLoss(ScheduledLoss):
         for name, weight in weights.items():
             if not isinstance(weight, LinearRamp) and not 0 <= weight < math.inf:
                 raise ValueError(f"the weight of {name} must be a finite number of at least 0, got {weight}")
-        self.losses = torch.nn.ModuleDict(losses)
+        self.losses = dict(losses)
+        # Beside the dictionary, since modules' names may not be those of their own methods, nor have dots.
+        self._terms = torch.nn.ModuleList(losses.values())
         self.weights = dict(weights)
         self.beside_labels = tuple(dict.fromkeys(name for loss in losses.values() for name in beside_labels(loss)))
         self._values: dict[str, Tensor] = {}
         self._trainer: Engine | None = None
 
     def attach(self, trainer: Engine) -> None:
-        """Schedule weights by the iterations of a trainer."""
+        """Schedule weights by the iterations of a trainer, those within the losses too."""
         self._trainer = trainer
+        for loss in self.losses.values():
+            if isinstance(loss, ScheduledLoss):
+                loss.attach(trainer)
+
+    @property
+    def ignore_index(self) -> int | None:
+        """Label whose voxels count in none of the losses, if they agree on one."""
+        ignored = {getattr(loss, "ignore_index", None) for loss in self.losses.values()}
+        return ignored.pop() if len(ignored) == 1 else None
 
     @property
     def scalars(self) -> dict[str, float]:

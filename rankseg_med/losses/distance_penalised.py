@@ -21,10 +21,11 @@ class DistancePenalisedCELoss(torch.nn.Module):
       \Phi_i = \frac{d^{\max} - d_i}{d^{\max} - d^{\min}},$$
 
     where $d_i$ is the distance in mm of voxel $i$ to the nearest one of another class, and the largest and smallest are
-    of the voxels of its class in its image: next to the boundary a voxel counts twice, in the depth of its class once.
+    of the voxels of its class in its image: the voxels nearest to the boundary count twice, the deepest of their class
+    once. Where voxels are as long as wide, all that border on another class are nearest.
     The abstract describes the inverted map in words; this normalisation is that of Ma et al., "Loss odyssey in medical
-    image segmentation", Medical Image Analysis 2021, here for any number of classes. Where a class is one voxel thick
-    everywhere, all of it is boundary, and where it fills the image, none.
+    image segmentation", Medical Image Analysis 2021, here for any number of classes. Where all voxels of a class are
+    equally near, all count twice, and where it fills the image, all count once.
     """
 
     beside_labels: ClassVar[tuple[str, ...]] = (DISTANCES,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,11 @@ from torch import Tensor
 from rankseg_med.networks.errors import CheckpointError, MisfitError
 from rankseg_med.networks.files import listed, names_in_archive, read_file
 from rankseg_med.networks.names import WRAPPERS, renamed
+
+_OF_DAMAGED_PICKLES = (
+    *(RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, OverflowError),
+    struct.error,
+)
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
 
@@ -35,9 +41,9 @@ def load_weights(
     Args:
         network: Any module; its parameters and buffers are overwritten.
         checkpoint: ``.safetensors``, or a PyTorch file (``.pt``, ``.pth``, ``.ckpt``) holding a state dictionary,
-            alone or under ``network``, ``model``, ``state_dict``, ``net``, ``teacher``, ``ema`` or ``student``. PyTorch
-            files are read with ``weights_only=True``, so that a file from elsewhere cannot run code. Such words before
-            every name (``module.network.first.bias``) are understood; see `renamed`.
+            alone or under ``network``, ``model``, ``state_dict``, ``net``, ``teacher``, ``ema`` or ``student``; of
+            several, a teacher's. PyTorch files are read with ``weights_only=True``, so that a file from elsewhere
+            cannot run code. Such words before every name (``module.network.first.bias``) are understood; see `renamed`.
         entry: Name of the state dictionary in a PyTorch file, where it is not the network's own, such as
             ``"calibration"``.
         sha256: Hash that the file's content must have, 64 hexadecimal digits; by default any. The bytes that are
@@ -129,12 +135,12 @@ def read_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> Any:  # n
     except pickle.UnpicklingError as error:
         # Torch names what it did not load, amid advice to load it all the same.
         named = re.search(r"GLOBAL (\S+)", str(error))
-        found = named[1] if named else str(error).splitlines()[0]
+        what = f"got {named[1]}" if named else "or it is damaged or no checkpoint"
         raise CheckpointError(
-            f"{checkpoint}: must hold tensors only, since other pickled objects can run code, got {found}; "
+            f"{checkpoint}: must hold tensors only, since other pickled objects can run code, {what}; "
             "save network.state_dict() instead"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, KeyError, OSError) as error:
+    except (SafetensorError, *_OF_DAMAGED_PICKLES) as error:
         raise CheckpointError(f"{checkpoint}: is damaged or no checkpoint ({error})") from error
 
 
@@ -149,9 +155,11 @@ def read_weights(checkpoint: Path, entry: str | None = None, sha256: str | None 
 
 
 def _state_dict(content: Any, checkpoint: Path) -> dict[str, Tensor]:  # noqa: ANN401
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
+    while isinstance(content, Mapping):
+        wrapped = [content[word] for word in WRAPPERS if isinstance(content.get(word), Mapping)]
+        if not wrapped:
+            break
+        content = wrapped[0]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(
             f"{checkpoint}: must hold a state dictionary (name to tensor), alone or under one of {', '.join(WRAPPERS)}"

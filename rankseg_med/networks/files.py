@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -73,8 +74,13 @@ def names_in_archive(data: bytes, path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+            damaged = archive.testzip()  # PyTorch itself does not look at the checksums
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise CheckpointError(f"{path}: is damaged or no checkpoint ({error})") from error
+    if damaged is not None:
+        raise CheckpointError(
+            f"{path}: is damaged ({damaged} has another checksum than when it was saved); put a whole copy in its place"
+        )
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise CheckpointError(f"{path}: {listed('holds twice', repeated)[0]}; save it anew")

@@ -8,11 +8,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WRAPPERS = (
-    *("network", "model", "state_dict", "net"),
-    *("teacher", "ema", "ema_model", "student"),
+    *("teacher", "ema", "ema_model"),
+    *("network", "model", "state_dict", "net", "student"),
     *("module", "_orig_mod"),
 )
-"""What programs call the network within theirs: MONAI and Lightning, mean teachers, `DataParallel` and `compile`."""
+"""What programs call the network within theirs: mean teachers, MONAI and Lightning, `DataParallel` and `compile`.
+
+Of several networks in a file the first is taken, so teachers come first.
+"""
 
 
 def renamed(weights: Mapping[str, T], expected: Collection[str]) -> dict[str, T]:

@@ -15,7 +15,7 @@ from rankseg_med.pretraining.image_classes import (
     read_image_classes,
     with_image_classes,
 )
-from rankseg_med.pretraining.job import ExplainJob
+from rankseg_med.pretraining.job import ExplainJob, check_explainer
 from rankseg_med.pretraining.levels import LEVELS, label_and_weight, quantised
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ExplainJob",
     "ExplainedList",
     "Explainer",
+    "check_explainer",
     "classes_of_label_maps",
     "classifier_config",
     "label_and_weight",

@@ -11,8 +11,8 @@ from threading import Event
 from monai.bundle import ConfigParser
 
 from rankseg_med.configuration import Config, ConfigError
-from rankseg_med.studies import Study
-from rankseg_med.training import LAST, TrainingProgress, train_to_end
+from rankseg_med.studies import Study, StudyError
+from rankseg_med.training import LAST, RECORD, TrainingProgress, TrainingRecord, train_to_end
 
 
 def number_of_classifiers(config: ConfigParser) -> int:
@@ -71,11 +71,13 @@ def train_classifiers(
 
     Raises:
         ConfigError: The config has no classifiers.
-        StudyError: A folder holds a training of other settings, images or classes, or an image cannot be used.
+        StudyError: A folder holds a training of other settings, images or classes, or of another length, or an image
+            cannot be used.
     """
     images = [replace(study, label=None, weight=None) for study in studies]
     folders = [folder / str(number) for number in range(number_of_classifiers(config))]
     for number, output in enumerate(folders):
+        _check_length(config, output)
         is_complete = train_to_end(
             classifier_config(config, number),
             images,
@@ -89,3 +91,16 @@ def train_classifiers(
         if not is_complete:
             return None
     return [output / LAST for output in folders]
+
+
+def _check_length(config: ConfigParser, folder: Path) -> None:
+    """A training may go on for more epochs; classifiers may not, since their explanations are on disk."""
+    record = folder / RECORD
+    if not record.exists():
+        return
+    then, now = int(TrainingRecord.read(record).config["epochs"]), int(config["epochs"])
+    if then != now:
+        raise StudyError(
+            f"{folder}: this classifier was started with {then} epochs, and is now to have {now}; go on with {then} or "
+            "take another output folder"
+        )

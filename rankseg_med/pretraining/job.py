@@ -35,6 +35,17 @@ from rankseg_med.workflows import LabelMapJob
 _BYTES_PER_VOXEL = 50
 
 
+def check_explainer(config: ConfigParser) -> None:
+    """Make sure that a config has an explainer that can be built; best before classifiers are trained.
+
+    Raises:
+        ConfigError: It has none, or one that cannot be.
+    """
+    if "explainer" not in config:
+        raise ConfigError("explainer: is missing; add one as in configs/classify.yaml")
+    config.get_parsed_content("explainer")
+
+
 @dataclass(frozen=True)
 class Explained:
     """What the second step hands on.
@@ -65,7 +76,7 @@ class ExplainJob(LabelMapJob[Study]):
         seed: Random seed of the noise; a study's depends on its case id too, and on nothing else.
 
     Raises:
-        ConfigError: The config has no classifiers or no explainer, or another number of them than there are
+        ConfigError: The config has no classifiers or no usable explainer, or another number of them than there are
             checkpoints.
         CheckpointError: There is no such checkpoint file.
     """
@@ -86,8 +97,7 @@ class ExplainJob(LabelMapJob[Study]):
     ) -> None:
         if (wanted := number_of_classifiers(config)) != len(checkpoints):
             raise ConfigError(f"classifiers: lists {wanted}, but there are {len(checkpoints)} checkpoints")
-        if "explainer" not in config:
-            raise ConfigError("explainer: is missing; add one as in configs/classify.yaml")
+        check_explainer(config)
         sha256 = tuple(map(network_sha256, checkpoints))
         self._weights = tuple(zip(checkpoints, sha256, strict=True))
         self._seed = seed

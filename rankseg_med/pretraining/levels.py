@@ -16,8 +16,8 @@ def quantised(
 ) -> UInt8[np.ndarray, "*spatial"]:
     """The decile of the voxels seen in which each one's value lies, from 0 to 9; 0 of those not seen.
 
-    A value that equals the border between two deciles is in the lower one. So the highest has a tenth of those seen,
-    rounded up, where values differ, and never more: of a constant map all voxels are in the lowest.
+    A value that equals the border between two deciles is in the lower one. So the highest has a tenth of those seen, to
+    a voxel, where values differ, and fewer where they do not: of a constant map all voxels are in the lowest.
 
     Args:
         explanation: Any finite values.

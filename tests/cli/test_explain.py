@@ -92,3 +92,35 @@ def test_what_is_no_command(explain, data):
     assert explain("--classes", data / "classes.csv", "--classes-by", "largest").code == 2
     result = explain("--classes", data / "absent.csv")
     assert (result.code, "no such file" in result.err) == (1, True)
+
+
+def test_a_fold_and_test_images_are_left_alone(explain, data):
+    listed = json.loads((data / "list.json").read_text())
+    for number, entry in enumerate(listed["training"]):
+        entry["fold"] = number // 3
+    listed["test"] = [listed["training"].pop(2)]
+    del listed["test"][0]["label"], listed["test"][0]["fold"]
+    (data / "list.json").write_text(json.dumps(listed))
+    result = explain("--classes", data / "classes.csv", "--fold", 1, source="list.json")
+    assert result.code == 0, result.err
+    explained = json.loads((data / "explained" / "data_list" / "pseudo_labels.json").read_text())["training"]
+    assert [entry["id"] for entry in explained] == ["case_0", "case_1"]
+
+
+def test_what_is_asked_of_the_explainer_is_checked_before_anything_is_trained(explain, data):
+    result = explain("--classes", data / "classes.csv", "--set", "explainer::samples=0")
+    assert (result.code, "samples" in result.err) == (1, True)
+    assert not (data / "explained").exists()
+
+
+def test_another_length_of_the_classifiers_and_stale_studies_leave_everything(explain, data):
+    assert explain("--classes", data / "classes.csv").code == 0
+    before = {path: path.read_bytes() for path in (data / "explained").rglob("*.*") if path.is_file()}
+    result = explain("--classes", data / "classes.csv", "--epochs", 9)
+    assert result.code == 1
+    assert "epochs, and is now to have 9" in result.err
+    result = explain("--classes", data / "classes.csv", "--set", "explainer::samples=3")
+    assert result.code == 1
+    assert "the data list is left as it was: 4 studies are explained with other settings" in result.out
+    kept = [path for path in before if path.name != "run.json"]
+    assert {path: path.read_bytes() for path in kept} == {path: before[path] for path in kept}

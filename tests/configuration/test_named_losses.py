@@ -47,6 +47,22 @@ def test_the_call_convention_of_every_name(name, spatial):
     assert torch.isfinite(lost.grad).all()
 
 
+def test_dice_focal_is_their_sum_and_of_softmax():
+    torch.manual_seed(0)
+    labels, _ = batch((9, 10))
+    logits = torch.randn(2, 3, 9, 10)
+    found = built("dice_focal")(logits, labels)
+    torch.testing.assert_close(found, built("dice")(logits, labels) + built("focal")(logits, labels))
+    torch.testing.assert_close(built("dice_focal")(logits + 10, labels), found)
+
+
+def test_generalised_dice_of_large_volumes_by_hand():
+    """Of a batch of background alone the foreground's weight is the background's, $1 / n^2$."""
+    labels, n = torch.zeros(2, 1, 60, 60, 60, dtype=torch.uint8), 2 * 60**3
+    found = float(built("generalized_dice")(torch.zeros(2, 2, 60, 60, 60), labels))
+    assert found == pytest.approx(1 - 2 * (0.5 * n) / (n + 0.5 * n + 0.5 * n), rel=1e-4)
+
+
 def test_arguments_come_over_those_of_the_name():
     loss = built({"tversky": {"alpha": 0.3, "beta": 0.7, "batch": False}})
     assert (loss.alpha, loss.beta, loss.batch, loss.softmax) == (0.3, 0.7, False, True)

@@ -153,10 +153,30 @@ def test_another_search_is_not_gone_on_with(config, studies, data, tmp_path, mon
     assert (tmp_path / SEARCH).read_bytes() == before
 
 
-def test_what_fails_for_another_reason_ends_the_search(config, studies, tmp_path):
+def test_what_fails_for_another_reason_ends_the_search(config, studies, tmp_path, monkeypatch):
     broken = [studies[1][0].__class__("gone", tmp_path / "gone.nii.gz", tmp_path / "gone_label.nii.gz")]
     with pytest.raises(StudyError, match=r"gone\.nii\.gz"):
         search_loss(config, studies[0], broken, tmp_path / "search", SETTINGS)
+
+    def attempt(task, sample):
+        if sample.index:
+            raise OSError("the disk is away")
+        return Trial(score=0.5)
+
+    monkeypatch.setattr(ProxyTask, "attempt", attempt)
+    with pytest.raises(OSError, match="the disk is away"):
+        search_loss(config, *studies, tmp_path / "search", SETTINGS)
+    ((_, _, trials),) = tried(tmp_path / "search")
+    assert list(trials) == [0] or list(trials) == ["0"]
+
+
+def test_a_loss_of_an_earlier_search_does_not_stay_beside_the_record_of_another(config, studies, tmp_path, monkeypatch):
+    (tmp_path / LOSS).write_text("loss: lovasz")
+    monkeypatch.setattr(ProxyTask, "attempt", lambda task, sample: Trial(score=0.5))
+    stop = Event()
+    assert search_loss(config, *studies, tmp_path, SETTINGS, stop=stop, on_trial=lambda *_: stop.set()) is None
+    assert (tmp_path / SEARCH).exists()
+    assert not (tmp_path / LOSS).exists()
 
 
 def test_what_cannot_be_searched(config, studies, tmp_path):

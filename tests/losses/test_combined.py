@@ -88,3 +88,31 @@ def test_weights_that_cannot_be(weight):
         CombinedLoss({"a": Constant(1.0)}, {"a": weight})
     with pytest.raises(ValueError, match="start and end must be finite numbers of at least 0"):
         LinearRamp(0.0, weight, 3)
+
+
+def test_sums_within_sums_follow_the_trainer():
+    ramp = CombinedLoss({"a": Constant(1.0)}, {"a": LinearRamp(0.0, 10.0, 2)})
+    loss = CombinedLoss({"sum": ramp, "b": Constant(1.0)}, {"sum": 2.0, "b": 1.0})
+    trainer = Engine(lambda engine, batch: float(loss(LOGITS, LABELS)))
+    loss.attach(trainer)
+    assert trainer.run(range(2)).output == 2 * 5 + 1
+
+
+@pytest.mark.parametrize("name", ["half", "type", "values", "a.b", ""])
+def test_any_name_will_do(name):
+    loss = CombinedLoss({name: Constant(2.0)}, {name: 3.0})
+    assert float(loss(LOGITS, LABELS)) == 6
+    assert loss.scalars == {f"loss/{name}": 2.0}
+
+
+def test_terms_move_with_the_sum():
+    weighted = torch.nn.BCEWithLogitsLoss(weight=torch.ones(1))
+    CombinedLoss({"a": weighted}, {"a": 1.0}).to(torch.float64)
+    assert weighted.weight.dtype == torch.float64
+
+
+def test_what_all_terms_ignore_is_ignored():
+    a, b, c = (Constant(1.0) for _ in "abc")
+    a.ignore_index = b.ignore_index = 255
+    assert CombinedLoss({"a": a, "b": b}, {"a": 1.0, "b": 1.0}).ignore_index == 255
+    assert CombinedLoss({"a": a, "c": c}, {"a": 1.0, "c": 1.0}).ignore_index is None

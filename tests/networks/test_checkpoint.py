@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rankseg_med.networks import CheckpointError, load_weights, shipped_checkpoint
+from rankseg_med.networks import CheckpointError, NetworkFile, load_weights, shipped_checkpoint
 
 
 class Tiny(torch.nn.Module):
@@ -65,13 +65,16 @@ def test_a_network_beside_other_things(tmp_path, trained, prefix, beside):
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_a_teacher_is_taken_rather_than_its_student(tmp_path, trained, nested):
-    student = Tiny()
+@pytest.mark.parametrize(
+    ("student", "teacher"), [("student", "teacher"), ("model", "ema"), ("net", "ema_model.module"), ("network", "ema")]
+)
+def test_a_teacher_is_taken_rather_than_its_student(tmp_path, trained, nested, student, teacher):
+    other = Tiny()
     if nested:
-        content = {"student": student.state_dict(), "teacher": trained.state_dict()}
+        content = {student: other.state_dict(), teacher.split(".")[0]: trained.state_dict()}
     else:
-        content = prefixed("student.", student) | prefixed("teacher.", trained)
-    torch.save(content, tmp_path / "w.pt")
+        content = prefixed(f"{student}.", other) | prefixed(f"{teacher}.", trained)
+    torch.save({"state_dict": content}, tmp_path / "w.pt")
     network = Tiny()
     load_weights(network, tmp_path / "w.pt")
     assert_loaded(network, trained)
@@ -227,6 +230,18 @@ def test_a_file_that_must_not_be_read(public_folder, trained, as_another_user):
         load_weights(Tiny(), path)
 
 
+NO_CHECKPOINTS = [
+    b"hello",
+    b"extends: lits\n",
+    b"train.json",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    b"<!DOCTYPE html><html></html>",
+    b'{"epoch": 3}',
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00",
+]
+"""What is downloaded or named in a checkpoint's place."""
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -234,7 +249,7 @@ def test_a_file_that_must_not_be_read(public_folder, trained, as_another_user):
         ("damaged.safetensors", b"\x10\x00\x00\x00\x00\x00\x00\x00{not json", "is damaged or no checkpoint"),
         ("damaged.pt", b"PK\x03\x04 cut short", "is damaged or no checkpoint"),
         ("empty.pt", b"", "is damaged or no checkpoint"),
-        ("text.pt", b"hello", "checkpoint"),
+        *((f"text_{at}.pt", text, "is damaged or no checkpoint") for at, text in enumerate(NO_CHECKPOINTS)),
     ],
 )
 def test_unreadable_files(tmp_path, name, content, message):
@@ -242,6 +257,26 @@ def test_unreadable_files(tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         load_weights(Tiny(), tmp_path / name)
+
+
+def test_advice_to_unpickle_is_not_passed_on(tmp_path):
+    (tmp_path / "w.pt").write_bytes(NO_CHECKPOINTS[3])
+    with pytest.raises(CheckpointError) as refusal:
+        load_weights(Tiny(), tmp_path / "w.pt")
+    assert "weights_only" not in str(refusal.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["weights", "TorchScript"])
+def test_one_wrong_bit_is_noticed(tmp_path, trained, kind):
+    path = tmp_path / "w.pt"
+    torch.save(trained.state_dict(), path) if kind == "weights" else torch.jit.script(trained).save(path)
+    content = bytearray(path.read_bytes())
+    weights = trained.first.weight.detach().numpy().tobytes()
+    content[content.index(weights)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"w\.pt: is damaged \(.* has another checksum than when it was saved\)"):
+        load_weights(Tiny(), path) if kind == "weights" else NetworkFile().read(path)
 
 
 def test_a_file_without_state_dictionary(tmp_path):

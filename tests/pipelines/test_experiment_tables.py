@@ -21,3 +21,10 @@ def test_runs_of_other_cases_are_not_compared(tmp_path):
     write_run(tmp_path, "published", 0, {"a_R_1": 0.1, "c_R_1": 0.5})
     with pytest.raises(ValueError, match="must be scored on the same cases"):
         changes(read_runs(tmp_path), "labels_alone", ["published"], str)
+
+
+def test_a_gap_of_nothing_has_no_share(tmp_path):
+    for arm in ("alone", "more", "all"):
+        write_run(tmp_path, arm, 0, {"a_R_1": 0.2, "b_R_1": 0.5})
+    table = changes(read_runs(tmp_path), "alone", ["more"], str, gap_to="all")
+    assert [row[-1] for row in table.rows] == ["", ""]

@@ -6,6 +6,7 @@ import networks as pipeline
 import pytest
 import torch
 from experiment_data import DATA_SETS, ExperimentData
+from experiment_tables import SCORED
 
 from rankseg_med.configuration import load_config
 from rankseg_med.configuration.named_networks import NETWORKS
@@ -40,24 +41,14 @@ def test_changes_are_against_the_unet(tmp_path):
 def test_from_files_to_tables(tmp_path, monkeypatch, capsys, arm):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
     monkeypatch.setitem(DATA_SETS, "hippocampus", ExperimentData("hippocampus", "always", 2, 2, 5, 1))
-    arguments = [
-        "hippocampus",
-        tmp_path,
-        tmp_path / "work",
-        "--iterations",
-        2,
-        "--seeds",
-        3,
-        "--jobs",
-        1,
-        "--arms",
-        arm,
-    ]
+    options = ["--iterations", 2, "--seeds", 3, "--jobs", 1, "--arms", arm]
+    arguments = ["hippocampus", tmp_path, tmp_path / "work", *options]
     monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
     pipeline.main()
     assert f"| {arm} | tuned | 1 |" in capsys.readouterr().out
     run = tmp_path / "work" / arm / "3"
     assert TrainingRecord.read(run / RECORD).config["roi_size"] == [48, 64, 48]
     trained = (run / LAST).stat().st_mtime_ns
+    (run / SCORED).unlink()  # as if the run had been stopped before its end
     pipeline.main()
     assert (run / LAST).stat().st_mtime_ns == trained

@@ -7,6 +7,7 @@ import numpy as np
 import pretraining as pipeline
 import pytest
 from experiment_data import DATA_SETS, ExperimentData
+from experiment_tables import SCORED
 from pretraining_patches import PATCHES, Patches, boxes_of, cut_patches
 
 from rankseg_med.configuration import load_config
@@ -71,6 +72,8 @@ def test_from_files_to_tables_and_on_again(tmp_path, monkeypatch, capsys):
         assert f"| {arm} | tuned | 1 |" in tables
     assert "Change of Dice against labels\\_alone" in tables
     made = {path: path.stat().st_mtime_ns for pattern in ("*.pt", "*.nii.gz") for path in tmp_path.rglob(pattern)}
+    for scored in tmp_path.rglob(SCORED):
+        scored.unlink()  # as if the run had been stopped before its end
     run()
     assert {path: path.stat().st_mtime_ns for path in made} == made
     with pytest.raises(SystemExit, match="runs of another experiment are here"):

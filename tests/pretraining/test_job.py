@@ -91,6 +91,7 @@ def test_the_list_leaves_out_what_nothing_explains(studies, job_of):
     list(run_job(job, studies[:2]))
     written = write_explained_list(job, studies)
     assert (written.listed, written.unexplained, written.missing) == (["case_1"], ["case_0"], ["case_2"])
+    assert (written.absent, written.is_written, written.path.exists()) == (["nodule"], False, False)
     job = job_of(studies)
     list(run_job(job, studies, RunOptions(overwrite=True)))
     written = write_explained_list(job, [replace(studies[0], fold=3), *studies[1:]])
@@ -100,6 +101,18 @@ def test_the_list_leaves_out_what_nothing_explains(studies, job_of):
     (found, *_) = find_studies(written.path)
     assert found.weight.resolve() == (job.output / "case_0_weight.nii.gz").resolve()
     assert json.loads(written.path.read_text())["labels"] == {"0": "background", "1": "nodule"}
+
+
+def test_a_list_of_stale_studies_is_left_as_it_is(studies, job_of):
+    job = job_of(studies)
+    list(run_job(job, studies))
+    before = write_explained_list(job, studies).path.read_bytes()
+    other = job_of(studies, seed=1)
+    list(run_job(other, studies[:2], RunOptions(overwrite=True)))
+    written = write_explained_list(other, studies)
+    assert (written.listed, written.stale, written.missing) == (["case_0", "case_1"], ["case_2"], ["case_2"])
+    assert not written.is_written
+    assert written.path.read_bytes() == before
 
 
 def test_a_bad_study_does_not_stop_the_others(studies, job_of):
