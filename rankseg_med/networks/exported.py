@@ -77,8 +77,8 @@ class NetworkFile(torch.nn.Module):
             sha256: Hash that it must have, see `network_sha256`; by default any.
 
         Raises:
-            CheckpointError: It is missing, damaged, no such network, holds weights that are not finite, or has another
-                hash; or the library that runs it is not installed.
+            CheckpointError: It is missing, damaged, no such network, holds weights that are not finite (ONNX's are not
+                looked at), or has another hash; or the library that runs it is not installed.
         """
         self._path, device = path, self._place.device
         if path.is_dir():

@@ -248,6 +248,5 @@ def _raise_if_nan(trainer: Engine) -> None:
     loss = loss_of(trainer.state.output)
     if not math.isfinite(loss):
         raise DivergenceError(
-            f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; "
-            "lower the learning rate (the last finished epoch is in last.pt)"
+            f"training stopped in iteration {trainer.state.iteration}: the loss became {loss}; lower the learning rate"
         )

@@ -58,7 +58,8 @@ class KnownClasses(Transform):
             raise StudyError(
                 f"{_name_of(item, 'label')}: has label {int(label[strange].max())}, but the config has "
                 f"{self.num_classes} classes; name it in label_names, or, to learn nothing from its voxels, take "
-                "rankseg_med.semisupervised.IgnoringDiceCELoss (methods and validation need a class for every voxel)"
+                "rankseg_med.semisupervised.IgnoringDiceCELoss alone (methods, validation and most other losses need a "
+                "class for every voxel)"
             )
         return item
 
