@@ -21,8 +21,9 @@ def keep_largest_component(
         label_map: ``(X, Y)`` or ``(X, Y, Z)`` integer or boolean; 0 is background. Left as it is.
         labels: What to clean. An entry that is a label keeps the largest component of that label; an entry that is a
             group of labels, such as ``[1, 2]`` for an organ and its tumour, keeps the largest component of their
-            union, whatever the labels inside it. Labels that are not named stay untouched. ``None`` means every label
-            that occurs, each on its own.
+            union, whatever the labels inside it. Entries are dealt with in their order, each on what the ones before
+            have left. Labels that are not named stay untouched. ``None`` means every label that occurs, each on its
+            own.
         connectivity: Largest number of axes along which neighbours may differ, as in MONAI and scikit-image: 1 for
             faces, up to the number of axes (the default) for corners too.
 
@@ -37,7 +38,7 @@ def keep_largest_component(
     check_label_map(label_map, connectivity)
     cleaned = label_map.copy()
     for group in groups_of(labels, label_map):
-        mask = mask_of(label_map, group)
+        mask = mask_of(cleaned, group)
         box = bounding_box(mask)
         _keep_largest(cleaned[box], mask[box], connectivity)
     return cleaned

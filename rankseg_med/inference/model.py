@@ -49,7 +49,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class SegmentationModel:
-    """A network, or several, from image file to label map, with memory that does not grow with the number of classes.
+    """A network, or several, from image file to label map, slab by slab.
 
     The three steps (`preprocess`, `predict`, `decode`) may run in different threads, each for another study.
 
@@ -173,13 +173,14 @@ class SegmentationModel:
         axis = self.inferer.axis_of(image.ndim - 1)
         for network in self.networks:
             _check_channels(network, image.shape[0] * (1 + 2 * self.inferer.neighbours), len(self.inferer.roi_size))
-        streams = [self.inferer(image.as_tensor(), network, self.num_classes) for network in self.networks]
+        # Made as they are asked for: networks that are decoded one after the other need no band beside each other.
+        streams = (iter(self.inferer(image.as_tensor(), network, self.num_classes)) for network in self.networks)
         if self.network_calibrations:
-            streams = [
+            streams = (
                 map(partial(_calibrated, calibration=own), slabs)
                 for own, slabs in zip(self.network_calibrations, streams, strict=True)
-            ]
-        for slabs in [_mean(streams)] if self.ensemble == "mean" else streams:
+            )
+        for slabs in [_mean(list(streams))] if self.ensemble == "mean" else streams:
             if self.grid == "native":
                 yield grid.native_axis(axis), _on_native_grid(slabs, grid, axis)
             else:

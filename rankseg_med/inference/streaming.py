@@ -278,9 +278,11 @@ class _Stream:
 
     def _mean_over_flips(self, windows: Float[Tensor, "batch channels *shape"]) -> Float[Tensor, "batch classes *roi"]:
         """Logits of windows, the inferer's axis first."""
-        logits = [self._logits(windows)]
-        logits += [self._logits(windows.flip(dims)).flip(dims) for dims in self.flips]
-        mean = logits[0] if len(logits) == 1 else torch.stack(logits).mean(0)
+        mean = self._logits(windows)
+        for dims in self.flips:
+            mean = mean + self._logits(windows.flip(dims)).flip(dims)
+        if self.flips:
+            mean = mean / (1 + len(self.flips))
         return mean[:, :, None] if self.planar else mean.movedim(self.axis + 2, 2)
 
     def _logits(self, windows: Float[Tensor, "batch channels *shape"]) -> Float[Tensor, "batch classes *shape"]:

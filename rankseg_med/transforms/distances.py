@@ -70,8 +70,11 @@ class SignedDistancesd(MapTransform):
     Args:
         keys: Keys of label maps ``(1, *spatial)`` with an affine.
         num_classes: As for `SignedDistances`.
-        output_keys: Keys of the maps: one, or as many.
+        output_keys: Keys of the maps, as many as there are label maps.
         allow_missing_keys: Whether keys may be absent.
+
+    Raises:
+        ValueError: Maps of several keys would have one key.
     """
 
     backend = SignedDistances.backend
@@ -85,6 +88,8 @@ class SignedDistancesd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_keys = ensure_tuple_rep(output_keys, len(self.keys))
+        if len(set(self.output_keys)) < len(self.output_keys):
+            raise ValueError(f"output_keys must differ, one for each of {len(self.keys)} keys, got {self.output_keys}")
         self.transform = SignedDistances(num_classes)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -130,12 +130,15 @@ class AxisSpacingd(MapTransform, InvertibleTransform):
         size: Sequence[int] | None = None
         for key, spacing in self.key_iterator(d, self.spacings):
             volume = d[key]
-            first = volume if first is None else first
-            alike = volume.shape[1:] == first.shape[1:] and np.allclose(
-                volume.pixdim, first.pixdim, atol=_SAME_SPACING_MM
+            alike = (
+                first is not None
+                and isinstance(volume, MetaTensor)
+                and volume.shape[1:] == first.shape[1:]
+                and np.allclose(volume.pixdim, first.pixdim, atol=_SAME_SPACING_MM)
             )
             d[key] = spacing(volume, size if alike else None)
-            size = size or d[key].shape[1:]
+            if first is None:
+                first, size = volume, d[key].shape[1:]
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -95,3 +95,17 @@ def test_empty_label_map_and_absent_label_change_nothing():
 def test_wrong_input_is_named(label_map, options, error, message):
     with pytest.raises(error, match=message):
         keep_largest_component(label_map, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        # The organ's smaller part goes, and of the tumour what is left is its largest component.
+        ([[1, 2], [2]], [1, 1, 1, 1, 2, 0, 0, 0, 0]),
+        # The tumour's larger component goes with the organ's smaller part only if the organ comes first.
+        ([[2], [1, 2]], [1, 1, 1, 1, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_entries_see_what_the_ones_before_have_left(labels, expected):
+    found = keep_largest_component(np.array([[1, 1, 1, 1, 2, 0, 1, 2, 2]], np.uint8), labels)
+    assert found.tolist() == [expected]

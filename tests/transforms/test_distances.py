@@ -69,3 +69,5 @@ def test_what_is_no_label_map_is_refused(wrong_types):
         SignedDistances(2)(MetaTensor(torch.zeros(2, 4, 4)))
     with pytest.raises(ValueError, match="num_classes must be at least 2"):
         SignedDistances(1)
+    with pytest.raises(ValueError, match="output_keys must differ, one for each of 2 keys"):
+        SignedDistancesd(["a", "b"], 3)

@@ -152,6 +152,8 @@ def test_another_mode_is_an_error(wrong_types):
 def test_without_metadata_is_an_error(wrong_types):
     with pytest.raises(TypeError, match="needs a MetaTensor with an affine, got Tensor"):
         AxisSpacing(1.0)(torch.rand(1, 4, 4, 4))
+    with pytest.raises(TypeError, match="needs a MetaTensor with an affine, got Tensor"):
+        AxisSpacingd("image", 1.0)({"image": torch.rand(1, 4, 4, 4)})
 
 
 def test_can_be_pickled():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -24,14 +25,16 @@ from rankseg_med.evaluation.scoring.plan import check_regions
 from rankseg_med.metrics import DEFAULT_SCORING, DistanceUnit, Evaluation, Preset, Scoring, label_regions
 from rankseg_med.runs import CaseOutcome, RunOptions, Shard, claimed
 from rankseg_med.studies import (
+    Listing,
     Sidecar,
     SidecarStatus,
+    Study,
     StudyError,
     by_case,
-    find_studies,
     is_dataset,
     list_predictions,
     list_references,
+    list_studies,
     records_beside,
     remove_unfinished,
 )
@@ -191,9 +194,7 @@ def _by_case(
 ) -> tuple[dict[str, Path], dict[str, Path], dict[str, str]]:
     """Case id to file on either side, and to the reason why a case has none that can be told."""
     sides = list_predictions(predictions), list_references(references, data_root=data_root, fold=fold)
-    faults = {
-        fault.case_id or str(side.source): f"{side.source}: {fault.reason}" for side in sides for fault in side.faults
-    }
+    faults = _named_faults(sides)
     predicted, expected = (
         {case_id: file for case_id, file in by_case(side.studies).items() if case_id not in faults} for side in sides
     )
@@ -208,9 +209,10 @@ def _by_case(
         }
     if fold is not None:
         # Predictions of all folds may share a folder; a case that the list does not know at all is still a failure.
-        listed = {study.case_id for study in find_studies(references, data_root=data_root)}
+        listed = {study.case_id for study in list_studies(references, data_root=data_root).studies}
         other_folds = listed - expected.keys()
         predicted = {case_id: file for case_id, file in predicted.items() if case_id not in other_folds}
+        faults = {case_id: reason for case_id, reason in faults.items() if case_id not in other_folds}
     elif [*predicted.values(), *expected.values()] == [predictions, references]:
         expected = dict.fromkeys(predicted, references)
     if not predicted.keys() & expected.keys():
@@ -224,6 +226,20 @@ def _by_case(
         {case_id: file for case_id, file in side.items() if case_id not in failed} for side in (predicted, expected)
     )
     return predicted, expected, {**faults, **failed}
+
+
+def _named_faults(sides: Iterable[Listing[Study]]) -> dict[str, str]:
+    """Case id to what is wrong with it, on either side; what is wrong with no one case goes by its list or folder."""
+    named = dict[str, str]()
+    for side in sides:
+        nameless = count(1)
+        for fault in side.faults:
+            name, reason = fault.case_id, f"{side.source}: {fault.reason}"
+            if name is None:
+                number = next(nameless)
+                name = str(side.source) if number == 1 else f"{side.source} ({number})"
+            named[name] = f"{named[name]}; {reason}" if name in named else reason
+    return named
 
 
 def _record_of(case_id: str, label_map: Path, status: SidecarStatus) -> str:

@@ -220,6 +220,19 @@ class TestDataList:
         assert list(evaluation.scores) == ["a"]
         assert list(evaluation.failures) == ["b", "unlisted"]  # c is of fold 1
 
+    def test_every_unsound_line_is_a_failure_of_its_own(self, folders):
+        path, lines = folders[1].parent / "list.csv", ["case_id,image,label,fold"]
+        for case_id, fold in (("a", 0), ("b", 1), ("c", "many"), ("../d", 0), ("e", -1)):
+            save(label_map(0), folders[1].parent / "images" / f"{case_id[-1]}.nii.gz")
+            lines.append(f"{case_id},images/{case_id[-1]}.nii.gz,references/{case_id[-1]}.nii.gz,{fold}")
+        path.write_text("\n".join(lines))
+        (folders[0] / "c.nii.gz").unlink()
+        for chosen, cases in ((None, ["a", "b"]), (0, ["a"])):
+            evaluation = evaluate(folders[0], path, LABELS, fold=chosen, missing="ignore")
+            assert list(evaluation.scores) == cases
+            assert list(evaluation.failures) == [str(path), f"{path} (2)", f"{path} (3)"]
+            assert [f"line {4 + n}:" in reason for n, reason in enumerate(evaluation.failures.values())] == [True] * 3
+
     @pytest.mark.parametrize("name", ["list.csv", "LIST.CSV"])
     def test_of_a_csv_too(self, folders, name):
         """Its images would pass for label maps: they are zero, so that every Dice against them is 0."""
