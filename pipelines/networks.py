@@ -4,7 +4,7 @@ r"""What a network is worth: those that a config calls by name, trained alike.
 
 FOLDER holds ``images/`` and ``labels/``. A seed deals the patients out (test, validation, training), and is that of
 weights, batches and augmentation, so that networks are paired. All train equally long, with the config's loss, on the
-labels of all training patients, in windows of the config's size rounded up to what every network takes; the last
+labels of all training patients, in windows of the config's size rounded down to what every network takes; the last
 checkpoint is scored, once, by argmax and by what `tune` chooses on the validation patients. Networks are as
 docs/training.md has them: ``unet`` is not the config's own, smaller one, so scores are not those of other experiments.
 Runs use one thread each, ``--jobs`` of them at a time; one that was stopped goes on, one that is finished is not
@@ -61,7 +61,7 @@ def run(experiment: Experiment, folder: Path, arm: str, seed: int, output: Path)
 def changes_of(arm: str, base: str) -> dict[str, object]:
     """What a network changes of a config, in training and in prediction."""
     roi_size = load_config("train", base, device="cpu")["roi_size"]
-    return {"network": arm, "roi_size": [-(-side // _SIDES) * _SIDES for side in roi_size]}
+    return {"network": arm, "roi_size": [max(1, side // _SIDES) * _SIDES for side in roi_size]}
 
 
 def report(work: Path, patient_of: Callable[[str], str]) -> str:

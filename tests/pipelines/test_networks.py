@@ -47,7 +47,7 @@ def test_from_files_to_tables(tmp_path, monkeypatch, capsys, arm):
     pipeline.main()
     assert f"| {arm} | tuned | 1 |" in capsys.readouterr().out
     run = tmp_path / "work" / arm / "3"
-    assert TrainingRecord.read(run / RECORD).config["roi_size"] == [48, 64, 48]
+    assert TrainingRecord.read(run / RECORD).config["roi_size"] == [32, 48, 32]
     trained = (run / LAST).stat().st_mtime_ns
     (run / SCORED).unlink()  # as if the run had been stopped before its end
     pipeline.main()
