@@ -47,6 +47,10 @@ class Predicted:
     grid: NativeGrid
 
 
+_ANY_SIDE = 64
+"""Of a window to try a network with, where windows have a side of the whole volume."""
+
+
 @dataclass(frozen=True)
 class SegmentationModel:
     """A network, or several, from image file to label map, slab by slab.
@@ -172,7 +176,7 @@ class SegmentationModel:
         """Axis and slabs of what is decoded: of the mean, or of each network, one after the other."""
         axis = self.inferer.axis_of(image.ndim - 1)
         for network in self.networks:
-            _check_channels(network, image.shape[0] * (1 + 2 * self.inferer.neighbours), len(self.inferer.roi_size))
+            _check_channels(network, image.shape[0] * (1 + 2 * self.inferer.neighbours), self.inferer.roi_size)
         # Made as they are asked for: networks that are decoded one after the other need no band beside each other.
         streams = (iter(self.inferer(image.as_tensor(), network, self.num_classes)) for network in self.networks)
         if self.network_calibrations:
@@ -214,9 +218,23 @@ def _on_native_grid(slabs: Iterator[Slab], grid: NativeGrid, axis: int) -> Itera
         yield replace(slab, probabilities=torch.cat([background, values]))
 
 
-def _check_channels(network: torch.nn.Module, channels: int, spatial: int) -> None:
-    """Compare with the convolutions: the first that are registered need not be the first that are run."""
+def _check_channels(network: torch.nn.Module, channels: int, roi_size: Sequence[int]) -> None:
+    """Compare with the convolutions: the first that are registered need not be the first that are run.
+
+    Where none takes so many, the network may yet share them out or add to them, which a window tells.
+    """
     convolutions = [module for module in network.modules() if isinstance(module, torch.nn.modules.conv._ConvNd)]
-    taken = [module.in_channels for module in convolutions if module.weight.ndim == spatial + 2]
-    if taken and channels not in taken:
-        raise InferenceError(f"the network takes {taken[0]} input channels, the study gives {channels}")
+    convolutions = [module for module in convolutions if module.weight.ndim == len(roi_size) + 2]
+    if not convolutions or channels in [module.in_channels for module in convolutions]:
+        return
+    weight = convolutions[0].weight
+    sides = [side if side > 0 else _ANY_SIDE for side in roi_size]
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, channels, *sides, dtype=weight.dtype, device=weight.device))
+    except torch.OutOfMemoryError:
+        return
+    except RuntimeError as error:
+        raise InferenceError(
+            f"the network takes {convolutions[0].in_channels} input channels, the study gives {channels}"
+        ) from error

@@ -1,5 +1,7 @@
 """Studies of several images, and images of other formats, through the whole model."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 from monai.transforms import Compose, Orientationd
 
 from rankseg_med.decode import ArgmaxDecoder
-from rankseg_med.inference import SegmentationModel, StreamingInferer
+from rankseg_med.inference import InferenceError, SegmentationModel, StreamingInferer
 from rankseg_med.transforms import LoadStudyd
 from tests.studies.dicom_files import write_series
 
@@ -17,6 +19,17 @@ class BrighterChannel(torch.nn.Module):
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         return windows
+
+
+class Branches(torch.nn.Module):
+    """Each image has a branch of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.branches = torch.nn.ModuleList(torch.nn.Conv3d(1, 1, 1) for _ in range(2))
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        return torch.cat([branch(windows[:, at : at + 1]) for at, branch in enumerate(self.branches)], 1)
 
 
 @pytest.fixture
@@ -42,3 +55,13 @@ def test_one_image_of_a_study_is_that_image(model, tmp_path, wrapped):
     preprocessed = model.preprocess((folder,) if wrapped else folder)
     # DICOM's axes run to the left and back, so RAS turns both round.
     np.testing.assert_array_equal(preprocessed[0].numpy(), voxels[::-1, ::-1])
+
+
+def test_a_network_may_share_the_channels_out(model, tmp_path):
+    paths = [tmp_path / f"a_{channel}.nii.gz" for channel in range(2)]
+    for path in paths:
+        nib.Nifti1Image(np.ones((5, 6, 7), np.int16), np.eye(4)).to_filename(path)
+    model = replace(model, networks=[Branches().eval()])
+    assert model(paths).label_map.shape == (5, 6, 7)
+    with pytest.raises(InferenceError, match="the network takes 1 input channels, the study gives 2"):
+        replace(model, networks=[torch.nn.Conv3d(1, 2, 1)])(paths)
