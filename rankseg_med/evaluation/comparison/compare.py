@@ -60,11 +60,11 @@ def compare(
     Raises:
         ValueError: a file is not what `evaluate` writes, the runs have other regions or no case in common, a metric
             is unknown, has no better side or was measured by another definition in the other run (labels, rule for
-            empty masks, unit, surface, tolerance), or a case has no patient.
+            empty masks, unit, surface, tolerance), or a scored case has no patient.
         OSError: a file cannot be read or written.
     """
     a, b = read_runs((run_a, run_b))
-    patient_of = None if patients is None else read_patients(patients, a.case_ids | b.case_ids)
+    patient_of = None if patients is None else read_patients(patients, a.scored_ids | b.scored_ids)
     missing = tuple(sorted(a.case_ids ^ b.case_ids))
     comparisons = []
     for region in a.regions:

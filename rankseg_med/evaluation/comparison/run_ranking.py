@@ -122,7 +122,8 @@ def compare_runs(
         raise InputError(f"a ranking needs at least 3 runs, got {len(runs)}; compare two with compare")
     scored = dict(zip(runs, read_runs(list(runs.values())), strict=True))
     case_ids = frozenset[str]().union(*(run.case_ids for run in scored.values()))
-    patient_of = None if patients is None else read_patients(patients, case_ids)
+    ranked = frozenset[str]().union(*(run.scored_ids for run in scored.values()))
+    patient_of = None if patients is None else read_patients(patients, ranked)
     first = next(iter(scored.values()))
     rankings = []
     for region in first.regions:

@@ -65,6 +65,11 @@ class ScoredRun:
         """All cases that the run knows, be it as failures."""
         return self.failed.union(*self.table.rows.values())
 
+    @property
+    def scored_ids(self) -> frozenset[str]:
+        """The cases that have a score, which may be undefined."""
+        return frozenset[str]().union(*self.table.rows.values())
+
     def definition(self, region: str, metric: str) -> dict[str, str]:
         """What the scores of a metric rest on, as far as the summary says, by what it is called."""
         kind = find_metric(metric).kind

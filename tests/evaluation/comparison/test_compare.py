@@ -69,6 +69,15 @@ def test_options_reach_the_statistics(runs):
     assert [row.threshold for row in liver.result.outcomes] == [0.25]
 
 
+def test_cases_without_a_score_need_no_patient(runs):
+    failures = {"/predictions (2)": "cannot be listed", "stranger": "no reference"}
+    (runs[1] / "summary.json").write_text(json.dumps({"failures": failures}))
+    (liver, _) = compare(*runs, patients="^(p.)_")
+    assert (liver.result.n_cases, liver.result.n_patients) == (2, 1)
+    runs = {"a": runs[0], "b": runs[1], "c": runs[0]}
+    assert len(compare_runs(runs, patients="^(p.)_").rankings) == 2
+
+
 def test_without_a_summary_the_table_speaks_alone(runs):
     (runs[1] / "summary.json").unlink()
     assert compare(*runs)[0].result.unpaired == {"p2_a": "no score in B", "p3_a": "no score in A"}
