@@ -209,8 +209,11 @@ def _by_case(
         }
     if fold is not None:
         # Predictions of all folds may share a folder; a case that the list does not know at all is still a failure.
-        listed = {study.case_id for study in list_studies(references, data_root=data_root).studies}
-        other_folds = listed - expected.keys()
+        listed, held_out = (
+            {study.case_id for study in side.studies}
+            for side in (list_studies(references, data_root=data_root), sides[1])
+        )
+        other_folds = listed - held_out
         predicted = {case_id: file for case_id, file in predicted.items() if case_id not in other_folds}
         faults = {case_id: reason for case_id, reason in faults.items() if case_id not in other_folds}
     elif [*predicted.values(), *expected.values()] == [predictions, references]:

@@ -220,6 +220,13 @@ class TestDataList:
         assert list(evaluation.scores) == ["a"]
         assert list(evaluation.failures) == ["b", "unlisted"]  # c is of fold 1
 
+    def test_of_ambiguous_predictions_those_of_the_fold_are_failures(self, folders, data_list):
+        for case_id in "ac":
+            save(label_map(0), folders[0] / f"{case_id}.nii")
+        evaluation = evaluate(folders[0], data_list, LABELS, data_root=data_list.parent.parent, fold=0)
+        assert list(evaluation.scores) == ["b"]
+        assert list(evaluation.failures) == ["a"]  # c is of fold 1
+
     def test_every_unsound_line_is_a_failure_of_its_own(self, folders):
         path, lines = folders[1].parent / "list.csv", ["case_id,image,label,fold"]
         for case_id, fold in (("a", 0), ("b", 1), ("c", "many"), ("../d", 0), ("e", -1)):
