@@ -15,7 +15,7 @@ def run(arm, seed, folder):
     (folder / SCORED).write_text(f"{os.getpid()} {torch.get_num_threads()}")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_fails_stops_no_other_and_is_the_only_one_that_is_left(tmp_path, jobs):
     with pytest.raises(SystemExit, match=r"odd, seed 1: no such weights\nodd, seed 2: no such weights$"):
         run_all(run, ["odd", "even"], [0, 1, 2], tmp_path, jobs, lambda: f"{len(list(tmp_path.rglob('*.json')))} done")
