@@ -97,7 +97,10 @@ def pretrain(experiment: Experiment, studies: Sequence[Study], seed: int, folder
         raise StudyError(f"{failed[0].case.case_id}: {failed[0].reason}")
     listed = write_explained_list(job, patches)
     if not listed.is_written:
-        raise StudyError(f"{explained}: too few patches could be explained to pre-train on; see {listed}")
+        raise StudyError(
+            f"{explained}: no list to pre-train on; patches without an explanation: {len(listed.unexplained)}, of "
+            f"other settings: {len(listed.stale)}; classes without a patch: {', '.join(listed.absent) or 'none'}"
+        )
     config = in_epochs(load_config("train", f"pretrain_{name}", device="cpu"), experiment.pretraining_iterations)
     train_to_end(config, find_studies(listed.path), [], folder / "network", seed=seed)
     return folder / "network" / LAST

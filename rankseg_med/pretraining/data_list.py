@@ -54,8 +54,8 @@ def write_explained_list(job: ExplainJob, studies: Sequence[Study]) -> Explained
         studies: All of them, not only a shard's.
 
     Returns:
-        What is in the list and what is not. Where studies are stale, a list that is there is left as it is, since its
-        files are. One in which a class would be absent is not written, and one that was there is removed.
+        What is in the list and what is not. Where studies are stale, a list that is there is left as it is. One in
+        which a class would be absent is not written, and one that was there is removed.
 
     Raises:
         OSError: The list cannot be written.

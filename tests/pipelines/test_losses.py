@@ -132,19 +132,8 @@ def test_tables_by_hand(tmp_path):
 def test_from_files_to_tables(tmp_path, monkeypatch, capsys):
     make_images(tmp_path, [f"case_{number}" for number in range(10)])
     monkeypatch.setitem(DATA_SETS, "hippocampus", TINY)
-    arguments = [
-        "hippocampus",
-        tmp_path,
-        tmp_path / "work",
-        "--iterations",
-        2,
-        "--seeds",
-        3,
-        "--jobs",
-        1,
-        "--arms",
-        "ce",
-    ]
+    options = ["--iterations", 2, "--seeds", 3, "--jobs", 1, "--arms", "ce"]
+    arguments = ["hippocampus", tmp_path, tmp_path / "work", *options]
     monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, arguments)])
     pipeline.main()
     tables = capsys.readouterr().out
